@@ -1,0 +1,75 @@
+"""Noise: the one place where seeds become random numbers.
+
+A sample is a deterministic function of uniform noise, and the noise of a row is a function of that row's seed alone:
+not of the batch it is drawn in, of how the loop is cut into chunks, or of whether XLA compiles it. The generator is
+Philox, named explicitly (`tf.random.stateless_uniform` lets the compiler choose and differs between XLA and plain).
+
+    key     = (seed[0] << 32) ^ seed[1]
+    counter = [position * ceil(k / 4), 0]        one count yields four numbers
+    u       = Philox(key, counter) in [0, 1) + 2^-24, so that u is in the open interval (0, 1)
+"""
+
+from __future__ import annotations
+
+import secrets
+
+import numpy as np
+import tensorflow as tf
+
+_PHILOX = 1
+_HALF_STEP = 2.0**-24  # float32 uniforms are multiples of 2^-23
+
+
+def seed_rows(seed: int | np.ndarray | tf.Tensor | None, num: int) -> tf.Tensor:
+    """The seed of every row.
+
+    Args:
+        seed: an int s (row r gets [s, r]), an int64 array [num, 2], or None for entropy from the operating system.
+        num: number of rows.
+
+    Returns:
+        int64 [num, 2].
+
+    Raises:
+        ValueError: the seed has another shape.
+
+    Example:
+        >>> seed_rows(7, 2).numpy().tolist()
+        [[7, 0], [7, 1]]
+    """
+    if seed is None:
+        return tf.constant([[secrets.randbits(31), secrets.randbits(31)] for _ in range(num)], tf.int64, [num, 2])
+    if isinstance(seed, int | np.integer):
+        rows = np.arange(num, dtype=np.int64)
+        return tf.constant(np.stack([np.full_like(rows, seed), rows], 1))
+    seed = tf.cast(tf.convert_to_tensor(seed), tf.int64)
+    if seed.shape.rank != 2 or seed.shape[0] != num or seed.shape[1] != 2:
+        raise ValueError(f"seed must be an int, None or an int64 array of shape ({num}, 2), got shape {seed.shape}")
+    return seed
+
+
+def uniform(seeds: tf.Tensor, num_positions: int | tf.Tensor, noise_size: int, start: int | tf.Tensor = 0) -> tf.Tensor:
+    """Uniform noise in the open interval (0, 1).
+
+    Args:
+        seeds: int64 [B, 2].
+        num_positions: number of positions n.
+        noise_size: numbers per position k, `head.noise_size`.
+        start: first position; the noise of positions 3, 4 is the same whether drawn with 0, 1, 2 or alone.
+
+    Returns:
+        float32 [B, n, k].
+    """
+    blocks = -(-noise_size // 4)
+    seeds = tf.cast(seeds, tf.uint64)
+    keys = tf.bitwise.bitwise_xor(tf.bitwise.left_shift(seeds[:, 0], tf.constant(32, tf.uint64)), seeds[:, 1])
+    counter = tf.stack([tf.cast(start, tf.uint64) * tf.constant(blocks, tf.uint64), tf.constant(0, tf.uint64)])
+
+    def row(key: tf.Tensor) -> tf.Tensor:
+        return tf.raw_ops.StatelessRandomUniformV2(
+            shape=tf.stack([num_positions * blocks * 4]), key=key[None], counter=counter, alg=_PHILOX, dtype=tf.float32
+        )
+
+    numbers = tf.map_fn(row, keys, fn_output_signature=tf.TensorSpec([None], tf.float32))
+    numbers = tf.reshape(numbers, [tf.shape(seeds)[0], num_positions, blocks * 4])
+    return numbers[:, :, :noise_size] + _HALF_STEP

@@ -1,0 +1,299 @@
+"""The scope that decides how a causal network is evaluated: in parallel, or incrementally from a cache.
+
+A network is written once, as an ordinary Keras `call`. Outside of a scope it sees all positions at once. Inside of
+
+    with Incremental(state, at=t) as scope:
+        params = network(x_previous)
+    state = scope.state
+
+the same call computes position `t` alone: every causal layer reads what it needs of the past from its own part of
+`state` and leaves its contribution for the next position. The scope is functional (it never changes the dictionary
+that it was given), belongs to one thread, and holds no tensors after it is left except `scope.state`.
+
+Three phases:
+
+    "step"    sequences:  x is [B, n, C], the elements before t, ..., t + n - 1     -> outputs at t, ..., t + n - 1
+    "row"     images:     x is [B, n, W, C], the rows before i, ..., i + n - 1      -> the vertical stack computes rows
+    "pixel"   images:     x is [B, 1, 1, C], the pixel before (i, j)                -> everything else at (i, j);
+                          without a column x is [B, n, W, C]: rows i, ..., i + n - 1 shifted right by one pixel
+
+The input of a step is the *previous* element. A layer that is exclusive (mask A: sees strictly before) therefore
+takes it as it comes, and an inclusive layer (mask B) takes hidden features, which already belong to the current
+position. Where colour channels are ordered inside of a pixel, `now` holds the channels of the current pixel that
+are already drawn, the others being 0.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfar.core.slicing import take
+
+State = dict[str, tf.Tensor]
+
+PHASES = ("step", "row", "pixel")
+
+_thread = threading.local()
+
+
+def current() -> Incremental | None:
+    """The scope that this thread is in, or None where networks are evaluated in parallel."""
+    return getattr(_thread, "scope", None)
+
+
+class Incremental:
+    """Evaluates the causal network called inside of the scope at one position, or at a block of known positions.
+
+    Args:
+        state: dictionary of tensors from `initial_state` or from `scope.state` of the scope before. None creates
+            the state: layers see zeros where they would read, so the result has the right shapes.
+        at: position: an int or a scalar tensor (the step, or the row), or a pair `(row, column)` for one pixel.
+        length: number of positions (rows in the phases of images) that are advanced in one call.
+        phase: "step", "row" or "pixel".
+        now: encoded current element(s), [B, 1, 1, C] with undrawn channels 0, or [B, n, W, C] for whole rows.
+
+    Raises:
+        ValueError: the phase is unknown or the length is not positive.
+        RuntimeError: on leaving the scope, when a part of the state was not consumed or no layer kept any.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from tfar.core.scope import Incremental, initial_state
+        >>> from tfar.layers import CausalConv1D
+        >>> layer = CausalConv1D(4, kernel_size=2)
+        >>> x = tf.random.normal([1, 3, 2])
+        >>> y = layer(x)
+        >>> state = initial_state(layer, batch=1, inputs={"step": (1, 2)})
+        >>> with Incremental(state, at=0) as scope:
+        ...     y0 = layer(x[:, :1])
+        >>> bool(tf.reduce_all(tf.abs(y0 - y[:, :1]) < 1e-6))
+        True
+    """
+
+    def __init__(
+        self,
+        state: Mapping[str, tf.Tensor] | None,
+        at: Any,
+        length: int = 1,
+        *,
+        phase: str = "step",
+        now: tf.Tensor | None = None,
+    ):
+        if phase not in PHASES:
+            raise ValueError(f"phase must be one of {PHASES}, got {phase!r}")
+        if length < 1:
+            raise ValueError(f"length must be at least 1, got {length}")
+        self.at, self.column = at if isinstance(at, tuple) else (at, None)
+        self.length, self.phase, self.now = length, phase, now
+        self._creating = state is None
+        self._old: State = dict(state or {})
+        self._new: State = dict(self._old)
+        self._touched: set[str] = set()
+        self._calls: dict[str, int] = {}
+        self._paths: dict[int, str] | None = None
+
+    @property
+    def state(self) -> State:
+        """The state after the positions of this scope."""
+        return self._new
+
+    @property
+    def whole_rows(self) -> bool:
+        """True in the pixel phase of a block of complete rows."""
+        return self.phase == "pixel" and self.column is None
+
+    def __enter__(self) -> Incremental:
+        self._outer, _thread.scope = current(), self
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        _thread.scope = self._outer
+        if kind is not None:
+            return
+        unused = sorted(set(self._old) - self._touched)
+        if unused:
+            raise RuntimeError(
+                f"the network did not consume its state: {unused[0]!r} ({len(unused)} of {len(self._old)} entries) "
+                "was not read; was a traced tf.function called inside of the scope, or is this another network's state?"
+            )
+        if not self._new:
+            raise RuntimeError(
+                "the network kept no state: no causal layer was called inside of the scope "
+                "(a tf.function that was traced outside of it ignores the scope)"
+            )
+
+    def cell(self, layer: keras.layers.Layer) -> Cell:
+        """The part of the state that belongs to this call of `layer`."""
+        if self._paths is None:
+            root = layer._get_call_context().entry_layer or layer
+            self._paths = attribute_paths(root)
+        path = self._paths.get(id(layer))
+        if path is None:
+            raise RuntimeError(
+                f"causal layer {layer.name!r} cannot be reached through attributes of the network, so its state has "
+                "no name; subclass keras.layers.Layer and keep layers in attributes, lists or dictionaries "
+                "(functional and Sequential models of causal layers are not supported)"
+            )
+        count = self._calls.get(path, 0)
+        self._calls[path] = count + 1
+        return Cell(self, f"{path}#{count}" if count else path)
+
+    def per_row(self, cell: Cell, name: str, compute: Callable[[], tf.Tensor]) -> tf.Tensor:
+        """A value of the vertical stack: computed for whole rows, then handed out pixel by pixel.
+
+        Args:
+            cell: the state of the calling layer.
+            name: the entry.
+            compute: returns [B, n, W, C] (or [B, n, 1, C]: the same for all columns) in the row phase.
+        """
+        if self.phase == "row":
+            value = compute()
+            cell.write(name, value, transient=self.length > 1)
+            return value
+        if self.phase != "pixel":
+            raise RuntimeError(f"layer {cell.path!r} belongs to the vertical stack of an image and has no step phase")
+        rows = cell.read(name)
+        if self.whole_rows:
+            cell.write(name, rows[:, -1:], transient=True)
+            return rows
+        if rows.shape[2] == 1:
+            return rows
+        return take(rows, 2, self.column)
+
+
+class Cell:
+    """The named tensors that one call of one layer keeps between positions."""
+
+    def __init__(self, scope: Incremental, path: str):
+        self.scope, self.path = scope, path
+
+    def read(self, name: str, shape: Any = None, dtype: tf.DType = tf.float32) -> tf.Tensor:
+        """The entry `name`; zeros of `shape` while the state is being created.
+
+        Args:
+            name: the entry.
+            shape: shape of the entry; None where an earlier phase has written it.
+            dtype: type of the entry.
+
+        Raises:
+            KeyError: the state belongs to another network.
+        """
+        key = f"{self.path}/{name}"
+        scope = self.scope
+        scope._touched.add(key)
+        if key not in scope._new:
+            if not scope._creating or shape is None:
+                raise KeyError(f"the state has no entry {key!r}; it belongs to another network")
+            scope._new[key] = tf.zeros(shape, dtype)
+        return scope._new[key]
+
+    def write(self, name: str, value: tf.Tensor, *, transient: bool = False) -> None:
+        """Replaces the entry `name`.
+
+        Raises:
+            ValueError: the shape or the type differs from what the state holds.
+        """
+        key = f"{self.path}/{name}"
+        scope = self.scope
+        scope._touched.add(key)
+        old = scope._old.get(key)
+        if old is not None and not transient:
+            if old.dtype != value.dtype or not old.shape.is_compatible_with(value.shape):
+                raise ValueError(
+                    f"state entry {key!r} is {old.dtype.name} {old.shape}, a step would change it to "
+                    f"{value.dtype.name} {value.shape}"
+                )
+            value = tf.ensure_shape(value, old.shape)
+        scope._new[key] = value
+
+
+def attribute_paths(root: keras.layers.Layer) -> dict[int, str]:
+    """Maps id(layer) to the path of attributes that leads from `root` to the layer.
+
+    The path depends on the code of the model alone, so it survives a `.keras` file and the process, unlike
+    Keras's automatic names.
+    """
+    paths: dict[int, str] = {}
+
+    def visit(value: Any, path: str) -> None:
+        if isinstance(value, keras.layers.Layer):
+            if id(value) in paths:
+                return
+            paths[id(value)] = path or "."
+            for name, child in vars(value).items():
+                if not name.startswith("_"):
+                    visit(child, f"{path}.{name}" if path else name)
+        elif isinstance(value, list | tuple):
+            for index, child in enumerate(value):
+                visit(child, f"{path}.{index}")
+        elif isinstance(value, dict):
+            for name, child in value.items():
+                visit(child, f"{path}.{name}")
+
+    visit(root, "")
+    return paths
+
+
+def call_network(network: Callable[..., tf.Tensor], x: tf.Tensor, context: Any = None) -> tf.Tensor:
+    """`network(x, context)`, or `network(x)` where there is no context."""
+    return network(x) if context is None else network(x, context)
+
+
+def state_spec(
+    network: keras.layers.Layer, inputs: Mapping[str, tuple[int | None, ...]], context: Any = None
+) -> dict[str, tf.TensorSpec]:
+    """Shapes and types of a network's state; the batch dimension of an entry, wherever it stands, is None.
+
+    Args:
+        network: the network.
+        inputs: input shape without the batch of every phase that the network has, in the order of the phases:
+            {"step": (1, F)}, or {"row": (1, W, F), "pixel": (1, 1, F)}.
+        context: second argument of the network: tensors, in any nesting of tuples and dictionaries.
+    """
+
+    def create(inputs: dict[str, tf.Tensor], context: Any) -> State:
+        state: State | None = None
+        for phase, x in inputs.items():
+            at = (0, 0) if phase == "pixel" else 0
+            scope = Incremental(state, at, phase=phase, now=x if phase == "pixel" else None)
+            scope._creating = True
+            with scope:
+                call_network(network, x, context)
+            state = scope.state
+        return state or {}
+
+    shapes = {phase: tf.TensorSpec([None, *shape], tf.float32) for phase, shape in inputs.items()}
+    context = tf.nest.map_structure(_without_batch, context)
+    outputs = tf.function(create).get_concrete_function(shapes, context).structured_outputs
+    return {key: tf.TensorSpec(value.shape, value.dtype) for key, value in outputs.items()}
+
+
+def _without_batch(x: Any) -> Any:
+    if x is None:
+        return None
+    return tf.TensorSpec([None, *x.shape[1:]] if x.shape.rank else [], x.dtype)
+
+
+def initial_state(
+    network: keras.layers.Layer,
+    batch: int | tf.Tensor,
+    inputs: Mapping[str, tuple[int | None, ...]],
+    context: Any = None,
+) -> State:
+    """The state before the first position: zeros.
+
+    Args:
+        network: the network.
+        batch: number of rows, an int or a scalar tensor.
+        inputs: input shapes by phase, see `state_spec`.
+        context: second argument of the network, see `state_spec`.
+    """
+    return {
+        key: tf.zeros([batch if size is None else size for size in item.shape], item.dtype)
+        for key, item in state_spec(network, inputs, context).items()
+    }

@@ -1,0 +1,17 @@
+"""Data sets with written-down splits, their transforms, and deterministic batches."""
+
+from tfar.data.batching import Batches, sequential
+from tfar.data.data_info import DataInfo
+from tfar.data.loading import load, load_arrays
+from tfar.data.transforms import Binarize, DynamicBinarize, ReduceBits
+
+__all__ = [
+    "Batches",
+    "Binarize",
+    "DataInfo",
+    "DynamicBinarize",
+    "ReduceBits",
+    "load",
+    "load_arrays",
+    "sequential",
+]

@@ -1,0 +1,479 @@
+"""The base class of every model: what can be done with p(x | h) = prod_i p(x_i | x_<i, h)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfar.core import noise as noises
+from tfar.core.conditions import Condition
+from tfar.core.event import Event, Stage
+from tfar.core.orderings import Ordering, raster
+from tfar.core.units import bits_per_dim
+from tfar.sampling import Draw, incremental, naive
+
+SAMPLERS = {"incremental": incremental, "naive": naive}
+
+
+class AutoregressiveModel(keras.Model):
+    """A density over events, factorised by one causal network.
+
+    Subclasses build the network and hand it over; everything else is here.
+
+    Args:
+        network: layer `network(x, context)` of encoded cells [B, *grid, F], causal in `ordering`; it returns
+            [B, *grid, `event.num_outputs`].
+        event_shape: (height, width, channels) or (length,).
+        head: the distribution of every factor, from `tfar.heads`.
+        condition: kind of side information h, from `tfar.conditions`, or None.
+        ordering: order of the cells of the grid; raster by default.
+        embedding_dim: None feeds scaled values to the network; a number feeds a learned embedding of that size of
+            every value, which suits codes and other values without a scale.
+        layout: "grid" for networks of images, "sequence" for networks of flat events, see `tfar.core.Event`.
+        **kwargs: passed on to `keras.Model` (name, dtype).
+
+    Raises:
+        ValueError: the arguments do not fit together.
+    """
+
+    PRESETS: dict[str, dict[str, Any]] = {}
+
+    def __init__(
+        self,
+        network: keras.layers.Layer,
+        event_shape: Sequence[int | None],
+        head: Any,
+        condition: Condition | None = None,
+        ordering: Ordering | None = None,
+        embedding_dim: int | None = None,
+        layout: str = "grid",
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.event = Event(tuple(event_shape), head, layout)
+        if condition is not None and not isinstance(condition, Condition):
+            raise ValueError(f"condition must be one of tfar.conditions, got {condition!r}")
+        if embedding_dim is not None and self.event.head.levels is None:
+            raise ValueError(f"embedding_dim needs a head with levels, got {embedding_dim} and {head!r}")
+        self.network, self.condition, self.embedding_dim = network, condition, embedding_dim
+        self.ordering = ordering or (raster(*self.event.grid) if None not in self.event.grid else None)
+        if self.ordering is not None and self.ordering.shape != self.event.grid:
+            raise ValueError(f"ordering must have the shape of the grid {self.event.grid}, got {self.ordering.shape}")
+        self.embedding = None
+        if embedding_dim is not None:
+            self.embedding = keras.layers.Embedding(self.event.head.levels, embedding_dim, name="embedding")
+        self._compiled: dict[Any, Any] = {}
+        self._example()
+
+    def _example(self) -> None:
+        """Runs the model once on zeros, which creates every weight: a model is complete when it is constructed."""
+        shape = [1, *(2 if size is None else size for size in self.event_shape)]
+        condition = None
+        if self.condition is not None:
+            sizes = iter(self.event_shape)
+            condition_shape = [size if size is not None else next(sizes) for size in self.condition.shape]
+            condition = tf.zeros([1, *condition_shape], self.condition.dtype)
+        self(tf.zeros(shape, self.head.dtype), condition)
+        self.built = True
+
+    # What the model is.
+
+    @property
+    def event_shape(self) -> tuple[int | None, ...]:
+        """Shape of one example."""
+        return self.event.event_shape
+
+    @property
+    def head(self) -> Any:
+        """The head, bound to the channels of the event."""
+        return self.event.head
+
+    @property
+    def stage(self) -> Stage:
+        """Network, event, ordering and encoding: what samplers work on."""
+        return Stage(self.network, self.event, self.ordering, self._encode_cells)
+
+    def _encode_cells(self, x: tf.Tensor) -> tf.Tensor:
+        """Values [..., C] -> network input [..., F]."""
+        if self.embedding is None:
+            return self.head.encode(x)
+        embedded = self.embedding(tf.cast(x, tf.int32))
+        return tf.reshape(embedded, [*_lead(embedded, 2), self.event.channels * self.embedding_dim])
+
+    def encode(self, x: Any) -> tf.Tensor:
+        """Data values [B, *event_shape] -> float input [B, *grid, F] of the network, where Jacobians are taken."""
+        return self._encode_cells(self.event.to_grid(tf.convert_to_tensor(x)))
+
+    def decode(self, encoded: tf.Tensor, context: Any = None) -> tf.Tensor:
+        """Encoded events [B, *grid, F] -> parameters of the head [B, *positions, P], float32 or float64."""
+        outputs = self.stage.run(encoded, context)
+        return self.event.split(outputs if outputs.dtype == tf.float64 else tf.cast(outputs, tf.float32))
+
+    def context(self, condition: Any = None) -> Any:
+        """What the network is given besides the event; None, or features of the condition."""
+        return None if condition is None else self.condition.encode(condition)
+
+    def call(self, x: Any, condition: Any = None) -> tf.Tensor:
+        """Parameters of the head for every position.
+
+        Args:
+            x: data values [B, *event_shape], or a dictionary {"x": ..., "condition": ...} as data sets yield it.
+            condition: values of the condition, [B, ...].
+
+        Returns:
+            [B, *positions, P].
+        """
+        if isinstance(x, dict):
+            x, condition = x["x"], x.get("condition", condition)
+        return self.decode(self.encode(x), self.context(self._check_condition(condition, tf.shape(x)[0])))
+
+    # Likelihood.
+
+    def log_prob(self, x: Any, condition: Any = None) -> tf.Tensor:
+        """Exact log-likelihood in nats.
+
+        Args:
+            x: data values as stored (uint8, int32 or float), [B, *event_shape].
+            condition: values of the condition, [B, ...].
+
+        Returns:
+            float32 [B].
+
+        Raises:
+            ValueError: wrong shape, values outside of the head's support, a missing or an unexpected condition.
+        """
+        return tf.reduce_sum(tf.reshape(self.score(x, condition), [tf.shape(x)[0], -1]), -1)
+
+    def score(self, x: Any, condition: Any = None) -> tf.Tensor:
+        """Log-probability in nats of every factor; they sum to `log_prob`.
+
+        Args:
+            x: data values, [B, *event_shape].
+            condition: values of the condition, [B, ...].
+
+        Returns:
+            float32 [B, *positions]: a heat map of an image, the negative surprise per character of a text.
+        """
+        x, condition = self._check(x, condition)
+        return self._run("score", self._score, x, condition)
+
+    def _score(self, x: tf.Tensor, condition: Any) -> tf.Tensor:
+        return self.head.log_prob(self(x, condition, training=False), self.event.to_head(x))
+
+    def bits_per_dim(self, x: Any, condition: Any = None) -> tf.Tensor:
+        """Negative log-likelihood in bits per dimension, [B]."""
+        return bits_per_dim(self.log_prob(x, condition), int(np.prod(np.shape(x)[1:])))
+
+    def conditionals(self, x: Any, condition: Any = None) -> Any:
+        """The distribution of every factor given the values before it.
+
+        Args:
+            x: data values, [B, *event_shape].
+            condition: values of the condition, [B, ...].
+
+        Returns:
+            A `tfp.distributions.Distribution` with a batch over [B, *positions]; `.prob(90)` is the probability of
+            the value 90 at every position.
+        """
+        x, condition = self._check(x, condition)
+        return self.head.distribution(self(x, condition, training=False))
+
+    def distribution(self, condition: Any = None) -> Any:
+        """The model as a `tfp.distributions.Distribution` over events.
+
+        Args:
+            condition: values of the condition for a batch of distributions [B, ...], or of a single one.
+        """
+        from tfar.models.distribution import ModelDistribution
+
+        return ModelDistribution(self, condition)
+
+    # Training.
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True) -> tf.Tensor:
+        """Mean bits/dim of a batch, for `compile` and `fit`; data sets yield {"x": ..., "condition": ...}."""
+        del y, sample_weight, training
+        values = x["x"] if isinstance(x, dict) else x
+        nats = self.head.log_prob(y_pred, self.event.to_head(values))
+        count = tf.cast(tf.reduce_prod(tf.shape(values)[1:]), nats.dtype)
+        return bits_per_dim(tf.reduce_mean(tf.reduce_sum(tf.reshape(nats, [tf.shape(nats)[0], -1]), -1)) / count, 1)
+
+    # Sampling.
+
+    def sample(
+        self,
+        num: int,
+        condition: Any = None,
+        seed: Any = None,
+        temperature: Any = 1.0,
+        method: str = "incremental",
+        *,
+        batch_size: int = 16,
+        noise: Any = None,
+        jit_compile: bool = True,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> tf.Tensor:
+        """Draws events; a sample is a function of its own noise, whatever batch it is drawn in.
+
+        Args:
+            num: number of events.
+            condition: values of the condition, [num, ...], or one value for all.
+            seed: an int s (row r uses the seed [s, r]), int64 [num, 2], or None for entropy of the operating system.
+            temperature: positive; a number, or one per row [num].
+            method: "incremental", or "naive", which runs the network once per position.
+            batch_size: rows that are drawn together; a larger `num` is drawn in batches of this one shape.
+            noise: uniform numbers in (0, 1) to use instead of a seed, [num, num_positions, `head.noise_size`].
+            jit_compile: compile the loop with XLA (slower to start, then several times faster).
+            progress: called with (units done, units in all) between chunks of the loop.
+
+        Returns:
+            [num, *event_shape] of type `head.dtype`.
+
+        Raises:
+            ValueError: an argument is out of range.
+        """
+        num = _positive_int("num", num)
+        shape = [num, *self._known_shape()]
+        values = tf.zeros(shape, self.head.dtype)
+        return self._draw(
+            values, None, condition, seed, temperature, method, batch_size, noise, jit_compile, progress
+        )
+
+    def complete(
+        self,
+        x: Any,
+        observed: Any,
+        condition: Any = None,
+        seed: Any = None,
+        temperature: Any = 1.0,
+        method: str = "incremental",
+        *,
+        batch_size: int = 16,
+        noise: Any = None,
+        jit_compile: bool = True,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> tf.Tensor:
+        """Keeps the observed values and draws the rest from p(rest | observed, h), exactly.
+
+        Args:
+            x: data values, [B, *event_shape]; ignored where they are not observed.
+            observed: bool, [*event_shape] or [B, *event_shape]; a prefix of the ordering in every row.
+            condition: values of the condition, [B, ...], or one value for all.
+            seed: as in `sample`.
+            temperature: as in `sample`.
+            method: as in `sample`.
+            batch_size: as in `sample`.
+            noise: as in `sample`.
+            jit_compile: as in `sample`.
+            progress: as in `sample`.
+
+        Returns:
+            [B, *event_shape] of type `head.dtype`.
+
+        Raises:
+            ValueError: `observed` is not a prefix of the ordering; the first gap is named.
+        """
+        x = np.asarray(x)
+        if x.ndim != len(self.event_shape) + 1 or x.shape[1:] != self._known_shape():
+            raise ValueError(f"x must have shape [batch, {_csv(self.event_shape)}], got {x.shape}")
+        observed = np.asarray(observed)
+        if observed.dtype != bool or observed.shape not in (x.shape, x.shape[1:]):
+            raise ValueError(
+                f"observed must be bool of shape {x.shape[1:]} or {x.shape}, got {observed.dtype} {observed.shape}"
+            )
+        observed = np.broadcast_to(observed, x.shape)
+        self._check_prefix(observed)
+        x = np.where(observed, x, 0)
+        self.head.check(x, "x")
+        values = tf.cast(x, self.head.dtype)
+        return self._draw(
+            values, observed, condition, seed, temperature, method, batch_size, noise, jit_compile, progress
+        )
+
+    def _draw(
+        self, values, observed, condition, seed, temperature, method, batch_size, noise, jit_compile, progress
+    ) -> tf.Tensor:
+        num = values.shape[0]
+        if method not in SAMPLERS:
+            raise ValueError(f"method must be one of {sorted(SAMPLERS)}, got {method!r}")
+        batch_size = min(num, _positive_int("batch_size", batch_size))
+        temperature = _temperature(temperature, num)
+        condition = self._check_condition(condition, num)
+        positions, size = int(np.prod(values.shape[1:])) // self._values_per_position, self.head.noise_size
+        if noise is None:
+            noise = noises.uniform(noises.seed_rows(seed, num), positions, size)
+        else:
+            noise = tf.cast(noise, tf.float32)
+            if noise.shape != (num, positions, size):
+                raise ValueError(f"noise must have shape {(num, positions, size)}, got {tuple(noise.shape)}")
+        parts = []
+        batches = -(-num // batch_size)
+        for index in range(batches):
+            rows = np.minimum(np.arange(index * batch_size, (index + 1) * batch_size), num - 1)
+            batch = [None if x is None else tf.gather(x, rows) for x in (values, noise, temperature, condition)]
+            known = None if observed is None else tf.constant(observed[rows])
+            report = None
+            if progress is not None:
+                report = lambda done, total, index=index: progress(index * total + done, batches * total)  # noqa: E731
+            parts.append(self._draw_batch(*batch, known, method, jit_compile, report))
+        return tf.concat(parts, 0)[:num]
+
+    def _draw_batch(self, values, noise, temperature, condition, observed, method, jit_compile, progress):
+        """Start, optional prefill and chunks of the loop for one batch."""
+        sampler, stage = SAMPLERS[method], self.stage
+        context = self.context(condition)
+        known, length = None, 0
+        grid = self.event.to_grid(values)
+        if observed is not None:
+            known = self.event.to_grid(observed)
+            length = self._observed_units(known.numpy()) if method == "incremental" else 0
+        carry = self._run(("start", method), lambda v, c: sampler.start(stage, v, c), grid, context)
+        if length:
+            fill = lambda carry, c: sampler.prefill(stage, carry, c, length)  # noqa: E731
+            carry = self._run(("prefill", length), fill, carry, context)
+
+        def advance(carry, noise, temperature, values, observed, context, start, stop):
+            draw = Draw(noise, temperature, values, observed)
+            return sampler.advance(stage, carry, draw, context, start, stop)
+
+        units = sampler.num_units(stage, int(np.prod(grid.shape[1:-1])))
+        chunk = units if progress is None else max(1, units // 16)
+        for begin in range(length, units, chunk):
+            end = min(begin + chunk, units)
+            known_values = None if known is None else grid
+            span = (tf.constant(begin), tf.constant(end))
+            arguments = (carry, noise, temperature, known_values, known, context, *span)
+            carry = self._run(("advance", method), advance, *arguments, jit_compile=jit_compile)
+            if progress is not None:
+                progress(end, units)
+        return tf.reshape(sampler.values(stage, carry), values.shape)
+
+    # Checks.
+
+    @property
+    def _values_per_position(self) -> int:
+        return self.event.channels if self.head.event_ndims else 1
+
+    def _known_shape(self) -> tuple[int, ...]:
+        return self.event_shape
+
+    def _check(self, x: Any, condition: Any) -> tuple[tf.Tensor, Any]:
+        """Checks concrete values; returns tensors."""
+        if isinstance(x, tf.Tensor) and not hasattr(x, "numpy"):
+            return x, condition
+        x = tf.convert_to_tensor(x)
+        if x.shape.rank != len(self.event_shape) + 1 or not x.shape[1:].is_compatible_with(self.event_shape):
+            raise ValueError(f"x must have shape [batch, {_csv(self.event_shape)}], got {tuple(x.shape)}")
+        self.head.check(x, "x")
+        return x, self._check_condition(condition, x.shape[0])
+
+    def _check_condition(self, condition: Any, num: Any) -> Any:
+        if self.condition is None:
+            if condition is not None:
+                raise ValueError(
+                    f"condition was given, but {type(self).__name__} was built without one; "
+                    "build it with condition=tfar.conditions.Label(n) (or Vector, Spatial)"
+                )
+            return None
+        if condition is None:
+            raise ValueError(f"condition is required: this {type(self).__name__} was built with {self.condition!r}")
+        condition = tf.convert_to_tensor(condition)
+        if condition.shape.rank == len(self.condition.shape):
+            condition = tf.repeat(condition[None], num, 0)
+        self.condition.check(condition)
+        if isinstance(num, int) and condition.shape[0] not in (None, num):
+            raise ValueError(f"condition must have one value per example ({num}), got {condition.shape[0]}")
+        return condition
+
+    def _in_order(self, observed: np.ndarray) -> np.ndarray:
+        """Flags [B, *event_shape] -> [B, cells, C] in the order of drawing."""
+        cells = observed.reshape(len(observed), -1, self.event.channels)
+        return cells[:, self.ordering.permutation]
+
+    def _check_prefix(self, observed: np.ndarray) -> None:
+        flags = self._in_order(observed).reshape(len(observed), -1)
+        late = flags & (np.cumsum(~flags, 1) > 0)
+        if late.any():
+            row, first = (int(index) for index in np.argwhere(late)[0])
+            gap = int(np.argmin(flags[row]))
+            place = lambda step: np.unravel_index(  # noqa: E731
+                self.ordering.permutation[step // self.event.channels] * self.event.channels
+                + step % self.event.channels,
+                observed.shape[1:],
+            )
+            raise ValueError(
+                f"observed is not a prefix of the ordering: in row {row} position {_ints(place(gap))} is missing "
+                f"although {_ints(place(first))}, which is drawn later, is observed"
+            )
+
+    def _observed_units(self, known: np.ndarray) -> int:
+        """Number of complete units (rows of images, steps) that are observed in every row of the batch."""
+        if len(self.event.grid) == 2:
+            complete = known.all((0, 2, 3))
+        else:
+            complete = self._in_order(known).all((0, 2))
+        return int(len(complete) if complete.all() else np.argmin(complete))
+
+    def _run(self, name: Any, function: Callable[..., Any], *arguments: Any, jit_compile: bool = False) -> Any:
+        """Runs the compiled form of a function; it is traced once per name, shapes and types of the arguments."""
+        key = (name, jit_compile, *(_signature(x) for x in tf.nest.flatten(arguments)))
+        if key not in self._compiled:
+            compiled = tf.function(function, jit_compile=jit_compile or None)
+            self._compiled[key] = compiled.get_concrete_function(*arguments)
+        return self._compiled[key](*arguments)
+
+    # Configuration.
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments shared by all models; subclasses add their own."""
+        return {
+            "event_shape": list(self.event_shape),
+            "head": keras.saving.serialize_keras_object(self.head),
+            "condition": keras.saving.serialize_keras_object(self.condition),
+            "embedding_dim": self.embedding_dim,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> AutoregressiveModel:
+        """The model with these constructor arguments."""
+        restored = {
+            key: keras.saving.deserialize_keras_object(value, custom_objects) if isinstance(value, dict) else value
+            for key, value in config.items()
+        }
+        return cls(**restored)
+
+
+def _signature(x: Any) -> Any:
+    return x if x is None else (tuple(x.shape), x.dtype)
+
+
+def _lead(x: tf.Tensor, drop: int) -> list[Any]:
+    """Leading sizes of `x` without the last `drop`, static where they are known."""
+    dynamic = tf.shape(x)
+    return [dynamic[i] if size is None else size for i, size in enumerate(x.shape[: x.shape.rank - drop])]
+
+
+def _positive_int(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+    return int(value)
+
+
+def _temperature(value: Any, num: int) -> tf.Tensor:
+    array = np.asarray(value, np.float32)
+    if array.shape not in ((), (num,)) or not (np.isfinite(array) & (array > 0)).all():
+        raise ValueError(f"temperature must be a positive number or {num} of them, got {value!r}")
+    return tf.constant(np.broadcast_to(array, (num,)))
+
+
+def _csv(shape: Sequence[Any]) -> str:
+    return ", ".join("any" if size is None else str(size) for size in shape)
+
+
+def _ints(values: Sequence[Any]) -> tuple[int, ...]:
+    return tuple(int(value) for value in values)

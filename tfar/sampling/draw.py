@@ -1,0 +1,69 @@
+"""One draw: noise, temperature and observed values become the value of a position."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+from tfar.core.event import Event
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """What the draws of a batch depend on besides the network.
+
+    Attributes:
+        noise: float32 [B, positions, k], uniform in (0, 1).
+        temperature: float32 [B].
+        values: known values [B, *grid, C], read where `observed` is True; None where everything is drawn.
+        observed: bool [B, *grid, C], or None.
+    """
+
+    noise: tf.Tensor
+    temperature: tf.Tensor
+    values: tf.Tensor | None = None
+    observed: tf.Tensor | None = None
+
+    def by_cell(self, event: Event) -> Draw:
+        """The same with cells first: noise [N, G, B, k], values and observed [N, B, C]; a step reads one row."""
+        batch = tf.shape(self.noise)[0]
+        noise = tf.reshape(self.noise, [batch, -1, event.groups, event.head.noise_size])
+        return Draw(
+            tf.transpose(noise, [1, 2, 0, 3]),
+            self.temperature,
+            None if self.values is None else cells_first(self.values),
+            None if self.observed is None else cells_first(self.observed),
+        )
+
+    def channel(self, event: Event, params: tf.Tensor, cell: tf.Tensor, channel: int) -> tf.Tensor:
+        """The value [B] of one channel of a cell from its parameters [B, P]; `self` is cells first."""
+        value = event.head.sample(params, self.noise[cell, channel], self.temperature)
+        if self.observed is None:
+            return value
+        return tf.where(self.observed[cell][:, channel], self.values[cell][:, channel], value)
+
+    def pixel(self, event: Event, params: tf.Tensor, cell: tf.Tensor) -> tf.Tensor:
+        """The values [B, C] of a whole cell from its parameters [B, P]; `self` is cells first."""
+        known = {} if self.observed is None else {"value": self.values[cell], "observed": self.observed[cell]}
+        if event.head.event_ndims == 0:
+            return self.channel(event, params, cell, 0)[:, None]
+        return event.head.sample(params, self.noise[cell, 0], self.temperature, **known)
+
+
+def cells_first(x: tf.Tensor) -> tf.Tensor:
+    """[B, *grid, C] -> [N, B, C]."""
+    x = tf.reshape(x, [tf.shape(x)[0], -1, x.shape[-1]])
+    return tf.transpose(x, [1, 0, 2])
+
+
+def batch_first(x: tf.Tensor, event: Event) -> tf.Tensor:
+    """[N, B, C] -> [B, *grid, C]."""
+    x = tf.transpose(x, [1, 0, 2])
+    grid = [-1 if size is None else size for size in event.grid]
+    return tf.reshape(x, [tf.shape(x)[0], *grid, event.channels])
+
+
+def write(canvas: tf.Tensor, cell: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+    """Writes value [B, C] into cell `cell` of a canvas [N, B, C]."""
+    return tf.tensor_scatter_nd_update(canvas, [[cell]], value[None])

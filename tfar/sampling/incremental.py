@@ -1,0 +1,131 @@
+"""The incremental sampler: every activation is computed once, at nearly the cost of one parallel pass.
+
+Images (networks of two stacks or of masked convolutions, in raster order):
+
+    for each row i:                   with Incremental(state, at=i, phase="row"):         network(row i - 1)
+        for each pixel j:             with Incremental(state, at=(i, j), phase="pixel"):  network(pixel before)
+            for each ordered channel c: the same pixel phase again with one more channel known; the last is kept
+
+Sequences:
+
+    for each step t:                  with Incremental(state, at=t):                      network(element before)
+
+The network is called whole in every phase; what a phase does not need is pruned by the graph compiler.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfar.core.event import Stage
+from tfar.core.scope import Incremental, State, initial_state
+from tfar.core.slicing import take
+from tfar.sampling.draw import Draw, batch_first, cells_first, write
+
+Carry = dict[str, Any]
+
+
+def num_units(stage: Stage, num_cells: int) -> int:
+    """Number of units of a complete sample of `num_cells` cells: rows of an image, steps of a sequence."""
+    return stage.event.grid[0] if len(stage.event.grid) == 2 else num_cells
+
+
+def start(stage: Stage, values: tf.Tensor, context: Any) -> Carry:
+    """The carry before the first unit; `values` [B, *grid, C] is the canvas to begin with."""
+    canvas = cells_first(values)
+    batch = tf.shape(canvas)[1]
+    features = stage.encode(canvas[:1]).shape[-1]
+    if len(stage.event.grid) == 2:
+        inputs = {"row": (1, stage.event.grid[1], features), "pixel": (1, 1, features)}
+        return {"canvas": canvas, "state": initial_state(stage.network, batch, inputs, context)}
+    state = initial_state(stage.network, batch, {"step": (1, features)}, context)
+    return {"canvas": canvas, "state": state, "previous": tf.zeros([batch, 1, features])}
+
+
+def prefill(stage: Stage, carry: Carry, context: Any, length: int) -> Carry:
+    """Takes the first `length` units from the canvas in one parallel block: the state of `length` single steps."""
+    event, canvas = stage.event, carry["canvas"]
+    encoded = stage.encode(batch_first(canvas, event))
+    if len(event.grid) == 1:
+        cells = tf.gather(encoded, stage.ordering.permutation[:length], axis=1)
+        block = tf.concat([carry["previous"], cells[:, :-1]], 1)
+        with Incremental(carry["state"], at=0, length=length) as scope:
+            stage.run(block, context)
+        return {"canvas": canvas, "state": scope.state, "previous": cells[:, -1:]}
+    rows = encoded[:, :length]
+    above = tf.pad(rows[:, :-1], [[0, 0], [1, 0], [0, 0], [0, 0]])
+    left = tf.pad(rows[:, :, :-1], [[0, 0], [0, 0], [1, 0], [0, 0]])
+    with Incremental(carry["state"], at=0, length=length, phase="row") as scope:
+        stage.run(above, context)
+    with Incremental(scope.state, at=0, length=length, phase="pixel", now=rows) as scope:
+        stage.run(left, context)
+    return {"canvas": canvas, "state": scope.state}
+
+
+def advance(stage: Stage, carry: Carry, draw: Draw, context: Any, start: tf.Tensor, stop: tf.Tensor) -> Carry:
+    """Draws units start, ..., stop - 1."""
+    body = _row if len(stage.event.grid) == 2 else _step
+    draw = draw.by_cell(stage.event)
+    _, carry = tf.while_loop(
+        lambda t, _: t < stop,
+        lambda t, carry: (t + 1, body(stage, carry, draw, context, t)),
+        (tf.convert_to_tensor(start), carry),
+        parallel_iterations=1,
+    )
+    return carry
+
+
+def values(stage: Stage, carry: Carry) -> tf.Tensor:
+    """The canvas, [B, *grid, C]."""
+    return batch_first(carry["canvas"], stage.event)
+
+
+def _step(stage: Stage, carry: Carry, draw: Draw, context: Any, t: tf.Tensor) -> Carry:
+    cell = t if stage.ordering.is_raster else tf.constant(stage.ordering.permutation)[t]
+    with Incremental(carry["state"], at=t) as scope:
+        params = stage.run(carry["previous"], context)[:, 0]
+    value = draw.pixel(stage.event, params, cell)
+    return {
+        "canvas": write(carry["canvas"], cell, value),
+        "state": scope.state,
+        "previous": stage.encode(value)[:, None],
+    }
+
+
+def _row(stage: Stage, carry: Carry, draw: Draw, context: Any, i: tf.Tensor) -> Carry:
+    event = stage.event
+    width, channels = event.grid[1], event.channels
+    first = tf.maximum(i - 1, 0) * width
+    above = stage.encode(tf.transpose(take(carry["canvas"], 0, first, width), [1, 0, 2])[:, None])
+    above *= tf.cast(i > 0, above.dtype)
+    with Incremental(carry["state"], at=i, phase="row") as scope:
+        stage.run(above, context)
+
+    def pixel(j: tf.Tensor, previous: tf.Tensor, canvas: tf.Tensor, state: State):
+        cell = i * width + j
+        if event.groups == 1:
+            with Incremental(state, at=(i, j), phase="pixel") as scope:
+                params = stage.run(previous, context)[:, 0, 0]
+            value = draw.pixel(event, params, cell)
+        else:
+            drawn: list[tf.Tensor] = []
+            for channel in range(event.groups):
+                # The same state once per channel; only the pass that knows all channels before the last is kept.
+                padded = tf.stack(drawn + [tf.zeros_like(canvas[0, :, 0])] * (channels - channel), -1)
+                now = stage.encode_drawn(padded, channel)[:, None, None]
+                with Incremental(state, at=(i, j), phase="pixel", now=now) as scope:
+                    params = stage.run(previous, context)[:, 0, 0]
+                params = tf.reshape(params, [-1, event.groups, event.head.params_size])[:, channel]
+                drawn.append(draw.channel(event, params, cell, channel))
+            value = tf.stack(drawn, -1)
+        return j + 1, stage.encode(value)[:, None, None], write(canvas, cell, value), scope.state
+
+    _, _, canvas, state = tf.while_loop(
+        lambda j, *_: j < width,
+        pixel,
+        (0, tf.zeros_like(above[:, :, :1]), carry["canvas"], scope.state),
+        parallel_iterations=1,
+    )
+    return {"canvas": canvas, "state": state}
