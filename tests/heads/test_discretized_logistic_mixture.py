@@ -249,17 +249,21 @@ def test_frequency_of_pixels_is_their_joint_probability():
 
 
 def test_context_of_a_channel_is_the_rounded_one():
-    # Two levels, R's mean just above the middle: unrounded, R would be 0.02 and G's mean near 0.
+    # Two levels, R's mean just above the middle. Rounded, R is 1 and G's mean -0.5 + 1 = 0.5;
+    # unrounded it would be -0.5 + 0.02, and G would be 0.
     head = DiscretizedLogisticMixture(1, bits=1).with_channels(2)
-    params = np.array([[0, 0.02, -7, 30, 0, -7]], "float32")
-    np.testing.assert_array_equal(head.sample(params, [[0.5, 0.5, 1e-6]]), [[1, 1]])
+    params = np.array([[0, 0.02, -7, 30, -0.5, -7]], "float32")
+    np.testing.assert_array_equal(head.sample(params, [[0.5, 0.5, 0.5]]), [[1, 1]])
 
 
 @pytest.mark.parametrize("prefix", [1, 2])
 def test_completion_draws_from_the_conditional(prefix):
     head = DiscretizedLogisticMixture(2, bits=2).with_channels(3)
-    params = random_params(head, seed=3) * 1.5
-    value = np.array([3, 0, 0])
+    # Two components far apart: logits | m0 s0 t10 | m1 s1 t20 | m2 s2 t21
+    first = [0, -0.8, -1.5, 0.2, 0.6, -1.2, -0.3, -0.5, -1, 0.1]
+    second = [0.5, 0.7, -1.3, -0.4, -0.7, -1.5, 0.5, 0.8, -1.2, -0.2]
+    params = np.stack([first, second], -1).ravel().astype("float32")
+    value = np.array([0, 2, 0])
     observed = np.arange(3) < prefix
     noise = grid(64, *[1 if known else 64 for known in observed])
     batch = np.broadcast_to(params, [len(noise), len(params)])

@@ -10,7 +10,7 @@ from tfar.heads import Mixture
 from tfar.heads.mixture import _normal_quantile
 
 tfd = tfp.distributions
-FAMILIES = ["Normal", "Logistic", "Laplace", "Gumbel", "StudentT", "Gamma", "Beta", "Exponential"]
+FAMILIES = ["Normal", "Logistic", "Laplace", "Gumbel", "Gamma", "Beta", "Exponential"]
 
 
 def random_params(head, *batch, seed=0):

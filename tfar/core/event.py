@@ -107,6 +107,20 @@ class Stage:
     ordering: Ordering
     encode: Callable[[tf.Tensor], tf.Tensor]
 
+    def order(self, context: Any = None) -> tuple[Any, Any] | None:
+        """The order of drawing: the cell of every rank and the rank of every cell.
+
+        Args:
+            context: second argument of the network; where it says in which order a row is drawn, a subclass reads it.
+
+        Returns:
+            Two int32 [N] (or [B, N], where every row has its own order), or None where cells are drawn as stored.
+        """
+        del context
+        if self.ordering is None or self.ordering.is_raster:
+            return None
+        return self.ordering.permutation, self.ordering.ranks.reshape(-1)
+
     def run(self, x: tf.Tensor, context: Any = None) -> tf.Tensor:
         """Outputs [B, ..., G * P] of the network for encoded cells [B, ..., F]."""
         return call_network(self.network, x, context)

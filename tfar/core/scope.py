@@ -15,7 +15,7 @@ Three phases:
     "step"    sequences:  x is [B, n, C], the elements before t, ..., t + n - 1     -> outputs at t, ..., t + n - 1
     "row"     images:     x is [B, n, W, C], the rows before i, ..., i + n - 1      -> the vertical stack computes rows
     "pixel"   images:     x is [B, 1, 1, C], the pixel before (i, j)                -> everything else at (i, j);
-                          without a column x is [B, n, W, C]: rows i, ..., i + n - 1 shifted right by one pixel
+                          without a column x is [B, n, W, C]: rows i, ..., i + n - 1 delayed by one pixel
 
 The input of a step is the *previous* element. A layer that is exclusive (mask A: sees strictly before) therefore
 takes it as it comes, and an inclusive layer (mask B) takes hidden features, which already belong to the current
@@ -143,6 +143,16 @@ class Incremental:
         self._calls[path] = count + 1
         return Cell(self, f"{path}#{count}" if count else path)
 
+    def within_row(self, x: tf.Tensor) -> tf.Tensor:
+        """Pixel phase: the input [B, n, 1 or W, C] of an exclusive layer, 0 where the pixel before is in the row above.
+
+        The previous element of the first pixel of a row is the last one of the row above; a convolution along the
+        row sees the border there.
+        """
+        if self.whole_rows:
+            return tf.pad(x[:, :, 1:], [[0, 0], [0, 0], [1, 0], [0, 0]])
+        return x * tf.cast(self.column > 0, x.dtype)
+
     def per_row(self, cell: Cell, name: str, compute: Callable[[], tf.Tensor]) -> tf.Tensor:
         """A value of the vertical stack: computed for whole rows, then handed out pixel by pixel.
 
@@ -201,7 +211,7 @@ class Cell:
         key = f"{self.path}/{name}"
         scope = self.scope
         scope._touched.add(key)
-        old = scope._old.get(key)
+        old = scope._new.get(key)
         if old is not None and not transient:
             if old.dtype != value.dtype or not old.shape.is_compatible_with(value.shape):
                 raise ValueError(
@@ -210,6 +220,10 @@ class Cell:
                 )
             value = tf.ensure_shape(value, old.shape)
         scope._new[key] = value
+
+    def keep(self) -> None:
+        """Leaves all entries as they are: this call has nothing to do in the phase of the scope."""
+        self.scope._touched.update(key for key in self.scope._old if key.startswith(f"{self.path}/"))
 
 
 def attribute_paths(root: keras.layers.Layer) -> dict[int, str]:
@@ -269,7 +283,7 @@ def state_spec(
 
     shapes = {phase: tf.TensorSpec([None, *shape], tf.float32) for phase, shape in inputs.items()}
     context = tf.nest.map_structure(_without_batch, context)
-    outputs = tf.function(create).get_concrete_function(shapes, context).structured_outputs
+    outputs = tf.function(create, autograph=False).get_concrete_function(shapes, context).structured_outputs
     return {key: tf.TensorSpec(value.shape, value.dtype) for key, value in outputs.items()}
 
 

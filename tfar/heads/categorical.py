@@ -33,6 +33,8 @@ class Categorical(Head):
             Variables"). 2016.
     """
 
+    levels: int
+
     def __init__(self, levels: int):
         self.levels = checked_integer("levels", levels, low=2)
 

@@ -19,8 +19,6 @@ import tensorflow_probability as tfp
 
 from tfar.heads.head import Head, checked_integer, index_boundary_distance, index_from_uniform
 
-tfd = tfp.distributions
-
 # === One logistic, discretized ===
 
 
@@ -77,7 +75,7 @@ class _Components(NamedTuple):
     coeffs: list  # C(C-1)/2 tensors in (-1, 1): pair (1,0), (2,0), (2,1), (3,0), ...
 
 
-class _DiscretizedLogisticMixture(tfd.Distribution):
+class _DiscretizedLogisticMixture(tfp.distributions.Distribution):
     """The distribution over data values, batch_shape [...], event_shape [C]."""
 
     def __init__(
@@ -94,7 +92,7 @@ class _DiscretizedLogisticMixture(tfd.Distribution):
             self._params = head._params(params)
             super().__init__(
                 dtype=head.dtype,
-                reparameterization_type=tfd.NOT_REPARAMETERIZED,
+                reparameterization_type=tfp.distributions.NOT_REPARAMETERIZED,
                 validate_args=validate_args,
                 allow_nan_stats=allow_nan_stats,
                 parameters=parameters,
@@ -197,6 +195,7 @@ class DiscretizedLogisticMixture(Head):
 
     autoregressive_channels = False
     event_ndims = 1
+    levels: int
 
     def __init__(self, num_mixtures: int, bits: int = 8, min_log_scale: float = -7.0):
         self.num_mixtures = checked_integer("num_mixtures", num_mixtures, low=1)
@@ -275,7 +274,8 @@ class DiscretizedLogisticMixture(Head):
         log_weights = tf.nn.log_softmax(
             logits
         )  # of the components, given the channels chosen so far
-        levels, context = [], []
+        levels: list[tf.Tensor] = []
+        context: list[tf.Tensor] = []
         for c in range(self.channels):
             if self.bits <= 8:
                 candidates = tf.range(self.levels, dtype=params.dtype)  # [V]

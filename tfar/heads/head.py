@@ -109,7 +109,6 @@ class Head:
             ordered by the network. False when one position is a pixel with all its channels, which
             the head orders itself.
         event_ndims: 0 when a position holds a scalar, 1 when it holds a vector of channels.
-        noise_size: k, uniform numbers consumed per position.
         dtype: dtype of data values, tf.int32 or tf.float32.
         levels: number of values that a discrete variable can take, 0 ... levels-1; None for
             continuous data.
@@ -119,7 +118,6 @@ class Head:
 
     autoregressive_channels: bool = True
     event_ndims: int = 0
-    noise_size: int = 1
     dtype: tf.DType = tf.int32
     levels: int | None = None
     bits_offset: float = 0.0
@@ -163,6 +161,11 @@ class Head:
     def params_size(self) -> int:
         """P, network outputs per position."""
         raise NotImplementedError
+
+    @property
+    def noise_size(self) -> int:
+        """k, uniform numbers consumed per position; 1 unless a head says otherwise."""
+        return 1
 
     def encode(self, x) -> tf.Tensor:
         """Data values of any numeric dtype -> float32 network input of the same shape."""
@@ -252,11 +255,11 @@ class Head:
 
     def _check_levels(self, x, name, hint="") -> None:
         """Refuses anything but whole numbers 0 ... levels-1."""
-        x = self._concrete(x, name)
-        if x is None or x.dtype.kind == "b":
+        x, levels = self._concrete(x, name), self.levels
+        if x is None or levels is None or x.dtype.kind == "b":
             return
-        accepted = "0 and 1" if self.levels == 2 else f"whole numbers from 0 to {self.levels - 1}"
-        bad = (x < 0) | (x > self.levels - 1)
+        accepted = "0 and 1" if levels == 2 else f"whole numbers from 0 to {levels - 1}"
+        bad = (x < 0) | (x > levels - 1)
         if x.dtype.kind == "f":
             bad |= x != np.floor(x)  # NaN differs from itself
         if bad.any():

@@ -76,7 +76,6 @@ class Mixture(Head):
             Statistics 37(3), 1988.
     """
 
-    noise_size = 2
     dtype = tf.float32
 
     def __init__(self, family, num_components: int):
@@ -101,6 +100,11 @@ class Mixture(Head):
     def params_size(self) -> int:
         """P = K (1 + number of the family's parameters)."""
         return self.num_components * (1 + self._num_parameters)
+
+    @property
+    def noise_size(self) -> int:
+        """Uniforms per position, 2: the component, then the value."""
+        return 2
 
     def encode(self, x) -> tf.Tensor:
         """The data values as float32."""

@@ -186,6 +186,8 @@ class HorizontalConv2D(keras.layers.Layer):
         """[B, H, W, C] -> [B, H, W, filters]."""
         scope = scopes.current()
         taps = self.left + int(self.has_centre)
+        if scope is not None and scope.phase == "pixel" and self.exclusive:
+            x = scope.within_row(x)
         if scope is None or scope.whole_rows:
             # A whole row is its own past: in parallel and in a block of rows the row is convolved at once.
             inputs = x if scope is None or not (self.exclusive and self.has_centre) else scope.now

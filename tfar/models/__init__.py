@@ -1,7 +1,25 @@
 """The models: one file per paper."""
 
 from tfar.models.autoregressive import AutoregressiveModel
+from tfar.models.bayes_net import BayesNet
+from tfar.models.causal_conv_net import CausalConvNet
 from tfar.models.gated_pixel_cnn import GatedPixelCNN
+from tfar.models.made import MADE
+from tfar.models.per_conditional import PerConditional
+from tfar.models.pixel_cnn import PixelCNN
 from tfar.models.presets import from_preset, load, presets
+from tfar.models.toy_histogram import ToyHistogram
 
-__all__ = ["AutoregressiveModel", "GatedPixelCNN", "from_preset", "load", "presets"]
+__all__ = [
+    "AutoregressiveModel",
+    "MADE",
+    "BayesNet",
+    "CausalConvNet",
+    "GatedPixelCNN",
+    "PixelCNN",
+    "PerConditional",
+    "ToyHistogram",
+    "from_preset",
+    "load",
+    "presets",
+]

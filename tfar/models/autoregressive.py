@@ -72,13 +72,15 @@ class AutoregressiveModel(keras.Model):
     def _example(self) -> None:
         """Runs the model once on zeros, which creates every weight: a model is complete when it is constructed."""
         shape = [1, *(2 if size is None else size for size in self.event_shape)]
-        condition = None
-        if self.condition is not None:
-            sizes = iter(self.event_shape)
-            condition_shape = [size if size is not None else next(sizes) for size in self.condition.shape]
-            condition = tf.zeros([1, *condition_shape], self.condition.dtype)
-        self(tf.zeros(shape, self.head.dtype), condition)
+        self(tf.zeros(shape, self.head.dtype), self._example_condition())
         self.built = True
+
+    def _example_condition(self) -> Any:
+        if self.condition is None:
+            return None
+        sizes = iter(self.event_shape)
+        shape = [size if size is not None else next(sizes) for size in self.condition.shape]
+        return tf.zeros([1, *shape], self.condition.dtype)
 
     # What the model is.
 
@@ -116,6 +118,15 @@ class AutoregressiveModel(keras.Model):
     def context(self, condition: Any = None) -> Any:
         """What the network is given besides the event; None, or features of the condition."""
         return None if condition is None else self.condition.encode(condition)
+
+    def prepare_draws(self, condition: Any, noise: tf.Tensor) -> tuple[Any, tf.Tensor]:
+        """What a batch of draws is given: the network's context, and the noise of the positions.
+
+        Args:
+            condition: values of the condition, [B, ...].
+            noise: [B, num_positions, `head.noise_size`]; a model that draws more than the event takes it from here.
+        """
+        return self.context(condition), noise
 
     def call(self, x: Any, condition: Any = None) -> tf.Tensor:
         """Parameters of the head for every position.
@@ -286,12 +297,47 @@ class AutoregressiveModel(keras.Model):
                 f"observed must be bool of shape {x.shape[1:]} or {x.shape}, got {observed.dtype} {observed.shape}"
             )
         observed = np.broadcast_to(observed, x.shape)
-        self._check_prefix(observed)
+        self._check_prefix(observed, condition)
         x = np.where(observed, x, 0)
         self.head.check(x, "x")
         values = tf.cast(x, self.head.dtype)
         return self._draw(
             values, observed, condition, seed, temperature, method, batch_size, noise, jit_compile, progress
+        )
+
+    def sample_from_noise(
+        self,
+        noise: tf.Tensor,
+        condition: tf.Tensor | None = None,
+        temperature: tf.Tensor | None = None,
+        values: tf.Tensor | None = None,
+        observed: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """The incremental sampler as one piece of graph: for exported functions and other uses inside `tf.function`.
+
+        The number of rows may be unknown while tracing; nothing is checked.
+
+        Args:
+            noise: float32 [B, num_positions, `head.noise_size`], uniform in (0, 1).
+            condition: values of the condition, [B, ...].
+            temperature: float32 [B]; 1 by default.
+            values: data values, [B, *event_shape], kept where `observed`.
+            observed: bool, [B, *event_shape]; a prefix of the ordering in every row. None draws everything.
+
+        Returns:
+            [B, *event_shape] of type `head.dtype`.
+        """
+        stage, batch = self.stage, tf.shape(noise)[0]
+        context, noise = self.prepare_draws(condition, noise)
+        if values is None:
+            values = tf.zeros([batch, *self._known_shape()], self.head.dtype)
+        known = None if observed is None else self.event.to_grid(observed)
+        grid = self.event.to_grid(tf.cast(values, self.head.dtype))
+        draw = Draw(noise, tf.ones([batch]) if temperature is None else temperature, grid, known)
+        carry = incremental.start(stage, grid, context)
+        carry = incremental.advance(stage, carry, draw, context, 0, incremental.num_units(stage, stage.event.num_cells))
+        return tf.ensure_shape(
+            tf.reshape(incremental.values(stage, carry), tf.shape(values)), [None, *self._known_shape()]
         )
 
     def _draw(
@@ -314,7 +360,8 @@ class AutoregressiveModel(keras.Model):
         batches = -(-num // batch_size)
         for index in range(batches):
             rows = np.minimum(np.arange(index * batch_size, (index + 1) * batch_size), num - 1)
-            batch = [None if x is None else tf.gather(x, rows) for x in (values, noise, temperature, condition)]
+            arguments = (values, noise, temperature, condition)
+            batch = tf.nest.map_structure(lambda x, rows=rows: None if x is None else tf.gather(x, rows), arguments)
             known = None if observed is None else tf.constant(observed[rows])
             report = None
             if progress is not None:
@@ -325,12 +372,12 @@ class AutoregressiveModel(keras.Model):
     def _draw_batch(self, values, noise, temperature, condition, observed, method, jit_compile, progress):
         """Start, optional prefill and chunks of the loop for one batch."""
         sampler, stage = SAMPLERS[method], self.stage
-        context = self.context(condition)
+        context, noise = self.prepare_draws(condition, noise)
         known, length = None, 0
         grid = self.event.to_grid(values)
         if observed is not None:
             known = self.event.to_grid(observed)
-            length = self._observed_units(known.numpy()) if method == "incremental" else 0
+            length = self._observed_units(known.numpy(), condition) if method == "incremental" else 0
         carry = self._run(("start", method), lambda v, c: sampler.start(stage, v, c), grid, context)
         if length:
             fill = lambda carry, c: sampler.prefill(stage, carry, c, length)  # noqa: E731
@@ -389,20 +436,25 @@ class AutoregressiveModel(keras.Model):
             raise ValueError(f"condition must have one value per example ({num}), got {condition.shape[0]}")
         return condition
 
-    def _in_order(self, observed: np.ndarray) -> np.ndarray:
+    def _permutation(self, condition: Any) -> np.ndarray:
+        """The cell of every rank, [N]; [B, N] where the condition of a row decides on its order."""
+        del condition
+        return self.ordering.permutation
+
+    def _in_order(self, observed: np.ndarray, condition: Any) -> np.ndarray:
         """Flags [B, *event_shape] -> [B, cells, C] in the order of drawing."""
         cells = observed.reshape(len(observed), -1, self.event.channels)
-        return cells[:, self.ordering.permutation]
+        return np.take_along_axis(cells, np.atleast_2d(self._permutation(condition))[..., None], 1)
 
-    def _check_prefix(self, observed: np.ndarray) -> None:
-        flags = self._in_order(observed).reshape(len(observed), -1)
+    def _check_prefix(self, observed: np.ndarray, condition: Any) -> None:
+        flags = self._in_order(observed, condition).reshape(len(observed), -1)
         late = flags & (np.cumsum(~flags, 1) > 0)
         if late.any():
             row, first = (int(index) for index in np.argwhere(late)[0])
             gap = int(np.argmin(flags[row]))
+            permutation = np.broadcast_to(self._permutation(condition), (len(observed), self.event.num_cells))[row]
             place = lambda step: np.unravel_index(  # noqa: E731
-                self.ordering.permutation[step // self.event.channels] * self.event.channels
-                + step % self.event.channels,
+                permutation[step // self.event.channels] * self.event.channels + step % self.event.channels,
                 observed.shape[1:],
             )
             raise ValueError(
@@ -410,19 +462,19 @@ class AutoregressiveModel(keras.Model):
                 f"although {_ints(place(first))}, which is drawn later, is observed"
             )
 
-    def _observed_units(self, known: np.ndarray) -> int:
+    def _observed_units(self, known: np.ndarray, condition: Any) -> int:
         """Number of complete units (rows of images, steps) that are observed in every row of the batch."""
         if len(self.event.grid) == 2:
             complete = known.all((0, 2, 3))
         else:
-            complete = self._in_order(known).all((0, 2))
+            complete = self._in_order(known, condition).all((0, 2))
         return int(len(complete) if complete.all() else np.argmin(complete))
 
     def _run(self, name: Any, function: Callable[..., Any], *arguments: Any, jit_compile: bool = False) -> Any:
         """Runs the compiled form of a function; it is traced once per name, shapes and types of the arguments."""
         key = (name, jit_compile, *(_signature(x) for x in tf.nest.flatten(arguments)))
         if key not in self._compiled:
-            compiled = tf.function(function, jit_compile=jit_compile or None)
+            compiled = tf.function(function, autograph=False, jit_compile=jit_compile or None)
             self._compiled[key] = compiled.get_concrete_function(*arguments)
         return self._compiled[key](*arguments)
 

@@ -33,15 +33,25 @@ class GatedBlock(keras.layers.Layer):
         h --- 1 x n --+ add -------- gate --- 1 x 1 --- add --> h
           \\___________________________________________/          (no residual in the first layer)
 
-    The vertical maps enter the horizontal stack before their gate; v at row i knows rows < i only.
+    The vertical maps enter the horizontal stack before their gate; v at row i knows rows < i only. Behind the last
+    block nobody reads v, so it has no vertical gate.
     """
 
-    def __init__(self, filters: int, kernel_size: int, first: bool, groups: dict[str, Any], dropout: float, **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int,
+        first: bool,
+        last: bool,
+        groups: dict[str, Any],
+        dropout: float,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         rows = kernel_size // 2 + (0 if first else 1)
         self.first = first
         self.vertical = VerticalConv2D(2 * filters, (rows, kernel_size), exclusive=first)
-        self.vertical_gate = GatedActivation()
+        self.vertical_gate = None if last else GatedActivation()
         self.link = VerticalConv2D(2 * filters, (1, 1))
         inputs = {"input_groups": "contiguous"} if first else {}
         self.horizontal = HorizontalConv2D(2 * filters, kernel_size, first, halves=2, **groups, **inputs)
@@ -54,7 +64,9 @@ class GatedBlock(keras.layers.Layer):
         v = self.vertical(v)
         gated = self.horizontal_gate(self.horizontal(h) + self.link(v), condition)
         out = self.project(self.dropout(gated))
-        return self.vertical_gate(v, condition), out if self.first else h + out
+        if self.vertical_gate is not None:
+            v = self.vertical_gate(v, condition)
+        return v, out if self.first else h + out
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -144,7 +156,7 @@ class GatedPixelCNN(AutoregressiveModel):
         event = Event(event_shape, head)
         groups = {"groups": event.groups, "channel_groups": channel_groups}
         blocks = [
-            GatedBlock(filters, kernel_size if i else first_kernel_size, i == 0, groups, dropout)
+            GatedBlock(filters, kernel_size if i else first_kernel_size, i == 0, i == num_blocks, groups, dropout)
             for i in range(num_blocks + 1)
         ]
         network = GatedPixelCNNNetwork(blocks, head_filters or filters, event.num_outputs, groups)

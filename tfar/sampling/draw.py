@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfar.core.event import Event
@@ -36,6 +38,14 @@ class Draw:
             None if self.observed is None else cells_first(self.observed),
         )
 
+    def in_order(self, permutation: Any) -> Draw:
+        """The same with cells in another order: row r is what was row permutation[r]; `self` is cells first."""
+        rest = {
+            name: None if getattr(self, name) is None else reorder(getattr(self, name), permutation, batch_axis)
+            for name, batch_axis in (("noise", 2), ("values", 1), ("observed", 1))
+        }
+        return dataclasses.replace(self, **rest)
+
     def channel(self, event: Event, params: tf.Tensor, cell: tf.Tensor, channel: int) -> tf.Tensor:
         """The value [B] of one channel of a cell from its parameters [B, P]; `self` is cells first."""
         value = event.head.sample(params, self.noise[cell, channel], self.temperature)
@@ -62,6 +72,22 @@ def batch_first(x: tf.Tensor, event: Event) -> tf.Tensor:
     x = tf.transpose(x, [1, 0, 2])
     grid = [-1 if size is None else size for size in event.grid]
     return tf.reshape(x, [tf.shape(x)[0], *grid, event.channels])
+
+
+def reorder(x: tf.Tensor, permutation: Any, batch_axis: int = 1) -> tf.Tensor:
+    """Cells [N, ..., B, ...] in another order: entry r is what was entry permutation[r].
+
+    Args:
+        x: cells first.
+        permutation: int [N], or [B, N] with an order for every row of the batch.
+        batch_axis: where B stands.
+    """
+    permutation = tf.convert_to_tensor(permutation)
+    if permutation.shape.rank == 1:
+        return tf.gather(x, permutation)
+    axes = [batch_axis, *(axis for axis in range(x.shape.rank) if axis != batch_axis)]
+    rows = tf.gather(tf.transpose(x, axes), permutation, axis=1, batch_dims=1)
+    return tf.transpose(rows, np.argsort(axes))
 
 
 def write(canvas: tf.Tensor, cell: tf.Tensor, value: tf.Tensor) -> tf.Tensor:

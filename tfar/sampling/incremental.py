@@ -22,7 +22,7 @@ import tensorflow as tf
 from tfar.core.event import Stage
 from tfar.core.scope import Incremental, State, initial_state
 from tfar.core.slicing import take
-from tfar.sampling.draw import Draw, batch_first, cells_first, write
+from tfar.sampling.draw import Draw, batch_first, cells_first, reorder, write
 
 Carry = dict[str, Any]
 
@@ -39,9 +39,10 @@ def start(stage: Stage, values: tf.Tensor, context: Any) -> Carry:
     features = stage.encode(canvas[:1]).shape[-1]
     if len(stage.event.grid) == 2:
         inputs = {"row": (1, stage.event.grid[1], features), "pixel": (1, 1, features)}
-        return {"canvas": canvas, "state": initial_state(stage.network, batch, inputs, context)}
-    state = initial_state(stage.network, batch, {"step": (1, features)}, context)
-    return {"canvas": canvas, "state": state, "previous": tf.zeros([batch, 1, features])}
+    else:
+        inputs = {"step": (1, features)}
+    previous = tf.zeros([batch, *list(inputs.values())[-1]])
+    return {"canvas": canvas, "state": initial_state(stage.network, batch, inputs, context), "previous": previous}
 
 
 def prefill(stage: Stage, carry: Carry, context: Any, length: int) -> Carry:
@@ -49,32 +50,41 @@ def prefill(stage: Stage, carry: Carry, context: Any, length: int) -> Carry:
     event, canvas = stage.event, carry["canvas"]
     encoded = stage.encode(batch_first(canvas, event))
     if len(event.grid) == 1:
-        cells = tf.gather(encoded, stage.ordering.permutation[:length], axis=1)
+        order = stage.order(context)
+        if order is not None:
+            cells_in_order = tf.convert_to_tensor(order[0])
+            encoded = tf.gather(encoded, cells_in_order, axis=1, batch_dims=cells_in_order.shape.rank - 1)
+        cells = encoded[:, :length]
         block = tf.concat([carry["previous"], cells[:, :-1]], 1)
         with Incremental(carry["state"], at=0, length=length) as scope:
             stage.run(block, context)
         return {"canvas": canvas, "state": scope.state, "previous": cells[:, -1:]}
     rows = encoded[:, :length]
     above = tf.pad(rows[:, :-1], [[0, 0], [1, 0], [0, 0], [0, 0]])
-    left = tf.pad(rows[:, :, :-1], [[0, 0], [0, 0], [1, 0], [0, 0]])
+    pixels = tf.reshape(rows, [tf.shape(rows)[0], -1, 1, rows.shape[-1]])
+    before = tf.reshape(tf.concat([carry["previous"], pixels[:, :-1]], 1), tf.shape(rows))
     with Incremental(carry["state"], at=0, length=length, phase="row") as scope:
         stage.run(above, context)
     with Incremental(scope.state, at=0, length=length, phase="pixel", now=rows) as scope:
-        stage.run(left, context)
-    return {"canvas": canvas, "state": scope.state}
+        stage.run(before, context)
+    return {"canvas": canvas, "state": scope.state, "previous": rows[:, -1:, -1:]}
 
 
 def advance(stage: Stage, carry: Carry, draw: Draw, context: Any, start: tf.Tensor, stop: tf.Tensor) -> Carry:
     """Draws units start, ..., stop - 1."""
     body = _row if len(stage.event.grid) == 2 else _step
     draw = draw.by_cell(stage.event)
+    order = stage.order(context)
+    if order is not None:
+        # The loop counts ranks, so that it need not look cells up, nor know whether rows have orders of their own.
+        draw, carry = draw.in_order(order[0]), {**carry, "canvas": reorder(carry["canvas"], order[0])}
     _, carry = tf.while_loop(
         lambda t, _: t < stop,
         lambda t, carry: (t + 1, body(stage, carry, draw, context, t)),
         (tf.convert_to_tensor(start), carry),
         parallel_iterations=1,
     )
-    return carry
+    return carry if order is None else {**carry, "canvas": reorder(carry["canvas"], order[1])}
 
 
 def values(stage: Stage, carry: Carry) -> tf.Tensor:
@@ -83,12 +93,11 @@ def values(stage: Stage, carry: Carry) -> tf.Tensor:
 
 
 def _step(stage: Stage, carry: Carry, draw: Draw, context: Any, t: tf.Tensor) -> Carry:
-    cell = t if stage.ordering.is_raster else tf.constant(stage.ordering.permutation)[t]
     with Incremental(carry["state"], at=t) as scope:
         params = stage.run(carry["previous"], context)[:, 0]
-    value = draw.pixel(stage.event, params, cell)
+    value = draw.pixel(stage.event, params, t)
     return {
-        "canvas": write(carry["canvas"], cell, value),
+        "canvas": write(carry["canvas"], t, value),
         "state": scope.state,
         "previous": stage.encode(value)[:, None],
     }
@@ -122,10 +131,10 @@ def _row(stage: Stage, carry: Carry, draw: Draw, context: Any, i: tf.Tensor) -> 
             value = tf.stack(drawn, -1)
         return j + 1, stage.encode(value)[:, None, None], write(canvas, cell, value), scope.state
 
-    _, _, canvas, state = tf.while_loop(
+    _, previous, canvas, state = tf.while_loop(
         lambda j, *_: j < width,
         pixel,
-        (0, tf.zeros_like(above[:, :, :1]), carry["canvas"], scope.state),
+        (0, carry["previous"], carry["canvas"], scope.state),
         parallel_iterations=1,
     )
-    return {"canvas": canvas, "state": state}
+    return {"canvas": canvas, "state": state, "previous": previous}

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfar.core.event import Stage
-from tfar.sampling.draw import Draw, batch_first, cells_first, write
+from tfar.sampling.draw import Draw, batch_first, cells_first, reorder, write
 
 Carry = dict[str, Any]
 
@@ -25,27 +25,29 @@ def start(stage: Stage, values: tf.Tensor, context: Any) -> Carry:
 
 def advance(stage: Stage, carry: Carry, draw: Draw, context: Any, start: tf.Tensor, stop: tf.Tensor) -> Carry:
     """Draws positions start, ..., stop - 1 of the ordering."""
-    event = stage.event
+    event, order = stage.event, stage.order(context)
     draw = draw.by_cell(event)
-    permutation = tf.constant(stage.ordering.permutation)
+    stored = in_order = lambda cells: cells
+    if order is not None:
+        stored, in_order = (lambda cells: reorder(cells, order[1])), (lambda cells: reorder(cells, order[0]))
+        draw = draw.in_order(order[0])
 
-    def body(t: tf.Tensor, carry: Carry) -> tuple[tf.Tensor, Carry]:
-        canvas = carry["canvas"]
-        cell = permutation[t // event.groups]
-        outputs = stage.run(stage.encode(batch_first(canvas, event)), context)
-        batch = tf.shape(outputs)[0]
-        params = tf.reshape(outputs, [batch, -1, event.groups, event.head.params_size])[:, cell]
+    def body(t: tf.Tensor, canvas: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        rank = t // event.groups
+        outputs = stage.run(stage.encode(batch_first(stored(canvas), event)), context)
+        params = in_order(cells_first(outputs))[rank]
+        params = tf.reshape(params, [-1, event.groups, event.head.params_size])
         if event.groups == 1:
-            value = draw.pixel(event, params[:, 0], cell)
+            value = draw.pixel(event, params[:, 0], rank)
         else:
-            channel = t % event.groups
             # The channel is a tensor here, so every channel is drawn and one is kept.
-            drawn = tf.stack([draw.channel(event, params[:, c], cell, c) for c in range(event.groups)], 1)
-            value = tf.where(tf.range(event.groups) == channel, drawn, canvas[cell])
-        return t + 1, {"canvas": write(canvas, cell, value)}
+            drawn = tf.stack([draw.channel(event, params[:, c], rank, c) for c in range(event.groups)], 1)
+            value = tf.where(tf.range(event.groups) == t % event.groups, drawn, canvas[rank])
+        return t + 1, write(canvas, rank, value)
 
-    _, carry = tf.while_loop(lambda t, _: t < stop, body, (tf.convert_to_tensor(start), carry), parallel_iterations=1)
-    return carry
+    canvas = in_order(carry["canvas"])
+    _, canvas = tf.while_loop(lambda t, _: t < stop, body, (tf.convert_to_tensor(start), canvas), parallel_iterations=1)
+    return {"canvas": stored(canvas)}
 
 
 def values(stage: Stage, carry: Carry) -> tf.Tensor:

@@ -1,0 +1,1 @@
+"""Export of trained models: what leaves Python and runs without tfar."""

@@ -1,0 +1,275 @@
+"""What a run ends with: the test score, pictures of what was learned, and report.html with all of it."""
+
+from __future__ import annotations
+
+import html
+import json
+import pathlib
+import time
+from typing import Any
+
+import numpy as np
+
+from pipelines import pictures
+from pipelines import workdir as runs
+from tfar import training
+from tfar.core.units import bits_per_dim
+from tfar.data import DataInfo
+from tfar.training.checkpoint import write_atomically
+
+_SEED = 0  # of every sample in a report
+_EVALUATION_SAMPLES = 20
+
+
+def sample_picture(model: Any, info: DataInfo, config: dict[str, Any]) -> np.ndarray:
+    """Samples during training as one image, uint8 [1, H, W, C], for TensorBoard."""
+    num = _EVALUATION_SAMPLES
+    picture = pictures.grid(_samples(model, info, config, num), _columns(info, num))
+    image = np.asarray(picture)
+    return image[None, :, :, None] if image.ndim == 2 else image[None]
+
+
+def finish(workdir: pathlib.Path, outcome: training.Outcome, command: str) -> training.Score:
+    """Scores the best checkpoint on the test split and writes model.keras, test.json, samples.png and report.html.
+
+    Args:
+        workdir: of the run.
+        outcome: of the training loop.
+        command: that reproduces the run.
+
+    Returns:
+        The test score.
+    """
+    run = runs.load_run(workdir)
+    temporary = workdir / ".model.tmp.keras"
+    run.model.save(temporary)
+    temporary.replace(workdir / "model.keras")
+    arrays, info = runs.load_split(run.config, "test")
+    began = time.monotonic()
+    bar = training.ProgressBar(info.num_examples, "score")
+    nats = training.log_probs(
+        run.model, arrays, run.config["train"]["eval_batch_size"], lambda done, total: bar.update(done)
+    )
+    bar.close()
+    score = training.score(nats, info, run.weights)
+    record = {
+        **score.to_json(),
+        "step": run.step,
+        "parameters": run.model.count_params(),
+        "training_seconds": round(outcome.seconds, 1),
+        "scoring_seconds": round(time.monotonic() - began, 3),
+        "command": command,
+    }
+    write_atomically(workdir / "test.json", (json.dumps(record, indent=2) + "\n").encode())
+    num = run.config["report"]["num_samples"]
+    samples = pictures.grid(_samples(run.model, info, run.config, num), _columns(info, num), side=48)
+    pictures.save_png(samples, workdir / "samples.png")
+    page = _page(workdir, run, info, arrays, score, outcome, command, samples)
+    write_atomically(workdir / "report.html", page.encode())
+    return score
+
+
+# === Pictures ===
+
+
+def _conditions(info: DataInfo, arrays: dict[str, np.ndarray] | None, num: int) -> Any:
+    """Labels take turns; other conditions are those of the test examples."""
+    if info.condition is None:
+        return None
+    if info.num_labels and info.condition_shape == ():
+        return np.arange(num, dtype=np.int32) % info.num_labels
+    if arrays is None:
+        return None
+    return arrays["condition"][np.arange(num) % len(arrays["condition"])]
+
+
+def _columns(info: DataInfo, num: int) -> int | None:
+    """A column for each label, where samples are conditional on it and there are not too many."""
+    if info.condition == "label" and info.num_labels and info.num_labels <= 20:
+        return min(num, info.num_labels)
+    return None
+
+
+def _samples(model: Any, info: DataInfo, config: dict[str, Any], num: int) -> np.ndarray:
+    arrays = None
+    if info.condition is not None and info.condition_shape != ():
+        arrays, _ = runs.load_split(config, "test")
+    bar = training.ProgressBar(1, "sample")
+
+    def progress(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done)
+
+    x = model.sample(
+        num,
+        condition=_conditions(info, arrays, num),
+        seed=_SEED,
+        batch_size=min(num, config["report"]["sample_batch_size"]),
+        jit_compile=False,  # compiling takes longer than drawing these few
+        progress=progress,
+    )
+    bar.close()
+    return pictures.to_images(x, info.levels)
+
+
+def _examples(arrays: dict[str, np.ndarray], info: DataInfo, num: int) -> np.ndarray:
+    """Rows of the split to show: the first of each label in turn where there are labels."""
+    num = min(num, info.num_examples)
+    labels = arrays.get("label", arrays.get("condition") if info.condition == "label" else None)
+    if labels is None:
+        return np.arange(num)
+    rounds = np.zeros(len(labels), np.int64)  # how many of its label came before
+    for label in np.unique(labels):
+        rounds[labels == label] = np.arange((labels == label).sum())
+    return np.lexsort((labels, rounds))[:num]
+
+
+def _heat_maps(run: runs.Run, info: DataInfo, x: np.ndarray, condition: Any) -> tuple[str, float]:
+    """Test images above the bits that each of their pixels cost, and the top of the colour scale."""
+    bits = bits_per_dim(run.model.score(x, condition).numpy(), 1)
+    image_rank = len(info.event_shape) == 3
+    if image_rank and bits.ndim == 4:
+        bits = bits.sum(-1)
+    bits = bits if image_rank else bits[:, None, :]
+    high = float(np.quantile(bits, 0.99))
+    colours = pictures.heat(bits, 0.0, high)
+    images = pictures.to_images(x, info.levels)
+    images = np.broadcast_to(images, [*images.shape[:3], 3])
+    both = np.concatenate([images, colours])
+    return _image(pictures.grid(both, len(x)), "test images above the cost of their pixels"), high
+
+
+def _completions(run: runs.Run, info: DataInfo, x: np.ndarray, condition: Any, times: int = 3) -> str:
+    """Originals, what was observed of them (the first half in the model's order), and completions."""
+    model = run.model
+    cells = model.event.num_cells
+    flags = np.zeros([cells, model.event.channels], bool)
+    flags[model.ordering.permutation[: cells // 2]] = True
+    observed = flags.reshape(info.event_shape)
+    repeated = np.concatenate([x] * times)
+    conditions = None if condition is None else np.concatenate([condition] * times)
+    drawn = model.complete(
+        repeated, observed, conditions, seed=_SEED, batch_size=len(repeated), jit_compile=False
+    ).numpy()
+    images = pictures.to_images(np.concatenate([x, x, drawn]).astype(drawn.dtype), info.levels)
+    hidden = images[len(x) : 2 * len(x)]
+    seen = observed if images.ndim == observed.ndim + 1 else observed[None, :, None]
+    hidden[np.broadcast_to(~seen.all(-1, keepdims=True), hidden.shape)] = 128
+    return _image(pictures.grid(images, len(x)), "originals, their observed halves, completions")
+
+
+def _image(image: Any, description: str) -> str:
+    return f'<img src="{pictures.data_uri(image)}" width="{image.width}" alt="{html.escape(description)}">'
+
+
+# === The page ===
+
+_STYLE = """
+:root { color-scheme: light dark;
+  --ink: #222; --paper: #fff; --quiet: #667; --line: #ddd; --first: #1668b8; --second: #c4501b; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #ddd; --paper: #16181c; --quiet: #99a; --line: #383c44; --first: #6cb2f5; --second: #f0925c; }
+}
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem;
+  margin: 2rem auto; padding: 0 1rem; }
+h1 { margin-bottom: 0; } h2 { margin-top: 2.5rem; } p.quiet, figcaption { color: var(--quiet); }
+.score { font-size: 1.3rem; } table { border-collapse: collapse; } th { text-align: left; font-weight: normal;
+  color: var(--quiet); padding-right: 2rem; vertical-align: top; white-space: nowrap; }
+th, td { border-bottom: 1px solid var(--line); padding-top: .3rem; padding-bottom: .3rem; }
+code { overflow-wrap: anywhere; } pre { overflow-x: auto; }
+img { max-width: 100%; height: auto; image-rendering: pixelated; } svg { max-width: 100%; height: auto; }
+.scale { display: inline-block; width: 10rem; height: .8rem; vertical-align: middle;
+  background: linear-gradient(90deg, #000004, #51127c, #b73779, #fc8961, #fcfdbf); }
+"""
+
+
+def _page(
+    workdir: pathlib.Path,
+    run: runs.Run,
+    info: DataInfo,
+    arrays: dict[str, np.ndarray],
+    score: training.Score,
+    outcome: training.Outcome,
+    command: str,
+    samples: Any,
+) -> str:
+    rows = _examples(arrays, info, run.config["report"]["num_images"])
+    x, condition = arrays["x"][rows], arrays["condition"][rows] if "condition" in arrays else None
+    heat_maps, high = _heat_maps(run, info, x, condition)
+    records = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    title = f"{run.config['name']}: {type(run.model).__name__}"
+    low, top = score.bits_per_dim_interval
+    drawn = "a column for each label" if _columns(info, 1) else "in the order of drawing"
+    return f"""<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{html.escape(title)}</title><style>{_STYLE}</style></head>
+<body>
+<h1>{html.escape(title)}</h1>
+<p class="quiet">{html.escape(str(info))}</p>
+<p class="score"><b>{score.bits_per_dim:.3f} bits/dim</b> on the test split
+(95% confidence interval {low:.3f} to {top:.3f}), {score.nats:.2f} nats per {score.unit}</p>
+
+<h2>Samples</h2>
+<figure>{_image(samples, "samples")}
+<figcaption>Drawn from the averaged weights at temperature 1, seed {_SEED}; {drawn}.
+None was selected.</figcaption></figure>
+
+<h2>What each pixel costs</h2>
+<figure>{heat_maps}
+<figcaption>Test examples above -log2 p of each pixel given those before it:
+0 bits <span class="scale"></span> {high:.1f} bits and more.</figcaption></figure>
+
+<h2>Completions</h2>
+<figure>{_completions(run, info, x, condition)}
+<figcaption>First row: test examples. Second: the half that the model was shown (the first half of its order).
+Below: three draws of the rest from p(rest | shown half).</figcaption></figure>
+
+<h2>Learning curves</h2>
+{_curves(records)}
+
+<h2>Numbers</h2>
+{_table(run, info, score, outcome, command)}
+<h2>Configuration</h2>
+<pre>{html.escape(json.dumps(run.config, indent=2))}</pre>
+</body></html>
+"""
+
+
+def _curves(records: list[dict[str, Any]]) -> str:
+    def column(key: str) -> tuple[list[float], list[float]]:
+        rows = [record for record in records if key in record]
+        return [row["step"] for row in rows], [row[key] for row in rows]
+
+    losses = [
+        ("train, as it went (raw weights)", *column("train_bits_per_dim")),
+        ("validation (averaged weights)", *column("valid_bits_per_dim")),
+    ]
+    others = [("gradient norm", *column("gradient_norm")), ("learning rate", *column("learning_rate"))]
+    return pictures.curves(losses, "bits/dim") + "".join(
+        pictures.curves([series], series[0], log=series[0] == "gradient norm") for series in others
+    )
+
+
+def _table(run: runs.Run, info: DataInfo, score: training.Score, outcome: training.Outcome, command: str) -> str:
+    rows = {
+        "data": f"{info.name} ({', '.join(info.transforms) or 'no transforms'}), fingerprint {info.fingerprint}",
+        "split": info.split_note,
+        "bits/dim": f"{score.bits_per_dim:.4f}, 95% interval {_interval(score.bits_per_dim_interval)}",
+        f"nats per {score.unit}": f"{score.nats:.3f}, 95% interval {_interval(score.nats_interval)}",
+        "examples scored": f"{score.examples}, all of the split",
+        "weights": f"{score.weights}, {score.ensemble}, step {run.step} (best on the validation split)",
+        "best validation score": f"{outcome.best_bits_per_dim:.4f} bits/dim",
+        "steps": f"{outcome.step}{' (stopped early)' if outcome.stopped_early else ''}",
+        "training time": training.duration(outcome.seconds),
+        "parameters": f"{run.model.count_params():,}",
+        "head": repr(run.model.head),
+        "condition": repr(run.model.condition),
+    }
+    lines = [f"<tr><th>{name}</th><td>{html.escape(str(value))}</td></tr>" for name, value in rows.items()]
+    lines.append(f"<tr><th>command</th><td><code>{html.escape(command)}</code></td></tr>")
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _interval(interval: tuple[float, float]) -> str:
+    return f"{interval[0]:.4f} to {interval[1]:.4f}"

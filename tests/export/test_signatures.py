@@ -1,0 +1,278 @@
+"""Exported signatures in a v1 session, as TensorFlow Serving runs them, beside Python."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+import tfar
+from export import saved_model
+from export.servable import Servable
+from export.signatures import signatures
+from tfar.testing.registry import MODELS
+
+CASES = ["GatedPixelCNN_binary", "GatedPixelCNN_rgb", "GatedPixelCNN_logistic", "CausalConvNet_gated"]
+
+
+class Export:
+    """A model with its exported version in a session."""
+
+    def __init__(self, model, folder):
+        tfar.testing.randomize_weights(model)
+        self.model = model
+        self.version, self.report = saved_model.export(model, folder)
+        self.servable = Servable(self.version)
+
+    def condition(self, num):
+        condition = saved_model._example_condition(self.model, num, seed=1)
+        return condition, {} if condition is None else {"condition": condition}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def exported(request, tmp_path_factory):
+    model = next(case for case in MODELS if case.name == request.param).build()
+    export = Export(model, tmp_path_factory.mktemp("export"))
+    yield export
+    export.servable.session.close()
+
+
+@pytest.fixture(scope="module")
+def ensemble(tmp_path_factory):
+    model = tfar.models.MADE((6,), tfar.heads.Bernoulli(), hidden=(8,), num_masks=2, order_agnostic=True)
+    return Export(model, tmp_path_factory.mktemp("ensemble"))
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    model = tfar.models.MADE((2, 2, 1), tfar.heads.Categorical(3), hidden=(8,), condition=tfar.conditions.Label(3))
+    return Export(model, tmp_path_factory.mktemp("labelled"))
+
+
+def seeds(num, seed=5):
+    return np.stack([np.full(num, seed), np.arange(num)], 1).astype(np.int64)
+
+
+@pytest.mark.parametrize("num", [1, 3])
+def test_same_seeds_give_the_samples_of_python(exported, num):
+    condition, given = exported.condition(num)
+    temperature = np.linspace(1.0, 0.5, num, dtype=np.float32)
+    served = exported.servable.run("sample", seed=seeds(num), temperature=temperature, **given)
+    expected = exported.model.sample(num, condition, seed=5, temperature=temperature, jit_compile=False).numpy()
+    ties = saved_model._count_ties(exported.model, expected, served["samples"], seeds(num), temperature, condition)
+    assert ties == 0
+    assert served["samples"].shape == (num, *exported.model.event_shape)
+    assert served["samples"].dtype == exported.model.head.dtype
+    np.testing.assert_array_equal(served["seed"], seeds(num))
+
+
+def test_check_of_the_export_found_no_ties(exported):
+    assert exported.report.num_samples == 8
+    assert exported.report.num_ties == 0
+    assert exported.report.log_prob_difference < 1e-5
+
+
+def test_log_prob_is_that_of_python(exported):
+    condition, given = exported.condition(3)
+    x = exported.model.sample(3, condition, seed=2, jit_compile=False).numpy()
+    served = exported.servable.run("log_prob", x=x, **given)
+    np.testing.assert_allclose(served["log_prob"], exported.model.log_prob(x, condition), rtol=1e-5)
+    np.testing.assert_allclose(served["bits_per_dim"], exported.model.bits_per_dim(x, condition), rtol=1e-5)
+    np.testing.assert_allclose(served["score"], exported.model.score(x, condition), rtol=1e-4, atol=1e-6)
+
+
+def test_draws_without_a_seed_differ_and_can_be_repeated(exported):
+    _, given = exported.condition(1)
+    first, second = (exported.servable.run("sample", **given) for _ in range(2))
+    assert first["seed"].shape == (1, 2) and (first["seed"] >= 0).all() and (first["seed"] < 2**31).all()
+    assert (first["seed"] != second["seed"]).any()
+    again = exported.servable.run("sample", seed=first["seed"], **given)
+    np.testing.assert_array_equal(again["samples"], first["samples"])
+
+
+def test_rows_without_a_seed_get_one_each(exported):
+    _, given = exported.condition(3)
+    seed = np.array([[5, 0], [-1, -1], [-1, -1]], np.int64)
+    served = exported.servable.run("sample", seed=seed, **given)["seed"]
+    assert served[0].tolist() == [5, 0]
+    assert (served[1:] >= 0).all() and (served[1] != served[2]).any()
+
+
+def test_completion_keeps_what_is_observed(exported):
+    model, num = exported.model, 3
+    condition, given = exported.condition(num)
+    x = model.sample(num, condition, seed=3, jit_compile=False).numpy()
+    size = model.event.num_dimensions
+    length = np.array([0, size // 2, size], np.int32)
+    served = exported.servable.run("complete", x=x, observed_length=length, seed=seeds(num), **given)["samples"]
+    assert model.ordering.is_raster
+    known = (np.arange(size) < length[:, None]).reshape(x.shape)
+    np.testing.assert_array_equal(served[known], x[known])
+    expected = model.complete(x, known, condition, seed=5, jit_compile=False).numpy()
+    np.testing.assert_allclose(served, expected, rtol=1e-4)
+    assert (served[0] == model.sample(num, condition, seed=5, jit_compile=False)[0].numpy()).all()
+
+
+def test_signatures_say_what_may_be_left_out(exported):
+    definitions = exported.servable.signatures
+    assert set(definitions) == {"sample", "serving_default", "complete", "log_prob"}
+    for name in ("sample", "serving_default", "complete"):
+        defaults = {key: tf.make_ndarray(value).tolist() for key, value in definitions[name].defaults.items()}
+        assert defaults == {"seed": [[-1, -1]], "temperature": [1.0]}
+    has_condition = exported.model.condition is not None
+    assert ("condition" in definitions["sample"].inputs) == has_condition
+    assert set(definitions["log_prob"].outputs) == {"log_prob", "bits_per_dim", "score"}
+
+
+def test_types_are_those_that_clients_write_compactly(exported):
+    types = {
+        tf.as_dtype(info.dtype)
+        for definition in exported.servable.signatures.values()
+        for info in [*definition.inputs.values(), *definition.outputs.values()]
+    }
+    assert types <= {tf.float32, tf.int32, tf.int64}
+
+
+def test_graph_needs_neither_xla_nor_python(labelled):
+    saved = saved_model_pb2.SavedModel.FromString((labelled.version / "saved_model.pb").read_bytes())
+    library = saved.meta_graphs[0].graph_def.library.function
+    assert library
+    assert not any(function.attr["_XlaMustCompile"].b for function in library)
+    assert not [node.op for function in library for node in function.node_def if "PyFunc" in node.op]
+
+
+def test_ensemble_samples_and_scores_without_factors(ensemble):
+    assert "complete" not in ensemble.servable.signatures
+    assert set(ensemble.servable.signatures["log_prob"].outputs) == {"log_prob", "bits_per_dim"}
+    served = ensemble.servable.run("sample", seed=seeds(8))["samples"]
+    np.testing.assert_array_equal(served, ensemble.model.sample(8, seed=5, jit_compile=False))
+    nats = ensemble.servable.run("log_prob", x=served)["log_prob"]
+    np.testing.assert_allclose(nats, ensemble.model.log_prob(served), rtol=1e-5)
+
+
+def test_one_row_stands_for_all(labelled):
+    label = np.array([1], np.int32)
+    served = labelled.servable.run("sample", condition=label, seed=seeds(4))["samples"]
+    np.testing.assert_array_equal(served, labelled.model.sample(4, 1, seed=5, jit_compile=False))
+
+
+X = np.zeros([2, 2, 2, 1], np.int32)
+LABEL = np.zeros([2], np.int32)
+
+
+@pytest.mark.parametrize(
+    "signature, inputs, message",
+    [
+        ("sample", {"temperature": np.float32([1, 0])}, "temperature must be positive and finite; values:] [0]"),
+        ("sample", {"temperature": np.float32([np.nan])}, "temperature must be positive and finite; values:] [nan]"),
+        (
+            "sample",
+            {"temperature": np.float32([1, 1, 1])},
+            "condition must have one row, or one per example; rows, examples:] [2] [3]",
+        ),
+        ("sample", {"condition": np.int32([0, 3])}, "condition must hold labels from 0 to 2; values:] [3]"),
+        (
+            "sample",
+            {"seed": np.int64([[4, 0]])},
+            "seed must have one row per example, or be [[-1, -1]]; rows, examples:] [1] [2]",
+        ),
+        ("log_prob", {"x": X - 1}, "x must hold whole numbers from 0 to 2; values:] [-1 -1 -1"),
+        (
+            "complete",
+            {"x": X, "observed_length": np.int32([0, 5])},
+            "observed_length must lie between 0 and 4; values:] [5]",
+        ),
+        (
+            "complete",
+            {"x": X + 3, "observed_length": np.int32([0, 1])},
+            "x must hold whole numbers from 0 to 2; values:] [3]",
+        ),
+    ],
+)
+def test_wrong_values_fail_with_a_stable_text(labelled, signature, inputs, message):
+    with pytest.raises(tf.errors.InvalidArgumentError) as error:
+        labelled.servable.run(signature, **{"condition": LABEL, **inputs})
+    assert f"assertion failed: [{message}" in str(error.value)
+
+
+def test_values_that_are_not_observed_may_be_anything(labelled):
+    given = {"condition": LABEL, "seed": seeds(2), "observed_length": np.int32([0, 1])}
+    a, b = X.copy(), X.copy()
+    a[:, 1], b[:, 1] = 99, -7
+    first, second = (labelled.servable.run("complete", x=x, **given)["samples"] for x in (a, b))
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    "signature, name, value, message",
+    [
+        (
+            "sample",
+            "seed",
+            np.zeros([2, 3], np.int64),
+            "seed must have shape [rows, 2], at least one row; shape:] [2 3]",
+        ),
+        ("sample", "seed", np.zeros([2], np.int64), "seed must have shape [rows, 2], at least one row; shape:] [2]"),
+        (
+            "sample",
+            "seed",
+            np.zeros([0, 2], np.int64),
+            "seed must have shape [rows, 2], at least one row; shape:] [0 2]",
+        ),
+        ("sample", "temperature", np.float32(1), "temperature must have shape [rows], at least one row; shape:] []"),
+        (
+            "sample",
+            "condition",
+            np.zeros([2, 1], np.int32),
+            "condition must have shape [rows], at least one row; shape:] [2 1]",
+        ),
+        (
+            "log_prob",
+            "x",
+            np.zeros([2, 4], np.int32),
+            "x must have shape [rows, 2, 2, 1], at least one row; shape:] [2 4]",
+        ),
+        (
+            "log_prob",
+            "x",
+            np.zeros([2, 2, 2, 2], np.int32),
+            "x must have shape [rows, 2, 2, 1], at least one row; shape:] [2 2 2 2]",
+        ),
+    ],
+)
+def test_wrong_shapes_fail_although_the_server_compares_none(labelled, signature, name, value, message):
+    session, definition = labelled.servable.session, labelled.servable.signatures[signature]
+    inputs = {key: tf.make_ndarray(default) for key, default in definition.defaults.items()}
+    inputs |= {"condition": LABEL, name: value}
+
+    def handle(info):
+        return session.graph.get_tensor_by_name(info.name)._as_tf_output()
+
+    # `Session.run` would compare the shapes; the server calls what lies below.
+    feeds = {handle(definition.inputs[key]): value for key, value in inputs.items()}
+    with pytest.raises(tf.errors.InvalidArgumentError) as error:
+        session._call_tf_sessionrun(None, feeds, [handle(info) for info in definition.outputs.values()], [], None)
+    assert f"assertion failed: [{message}" in str(error.value)
+
+
+def test_length_must_be_known():
+    model = tfar.models.CausalConvNet((None,), tfar.heads.Categorical(3), filters=2, num_layers=2)
+    with pytest.raises(ValueError, match=r"event_shape must be known for an export, got \(None,\)"):
+        signatures(model)
+
+
+def test_run_casts_nothing(labelled):
+    with pytest.raises(ValueError, match="condition must be int32, got int64"):
+        labelled.servable.run("sample", condition=np.zeros([2], np.int64))
+    with pytest.raises(ValueError, match=r"log_prob takes \['condition', 'x'\], got \['condition'\]"):
+        labelled.servable.run("log_prob", condition=LABEL)
+
+
+def test_a_difference_that_is_no_tie_is_found(labelled, monkeypatch):
+    model, given = labelled.model, (seeds(2), np.ones(2, np.float32), LABEL)
+    expected = model.sample(2, LABEL, seed=5, jit_compile=False).numpy()
+    served = expected.copy()
+    served[1, 1, 0, 0] = (served[1, 1, 0, 0] + 1) % 3
+    with pytest.raises(saved_model.ExportError, match=r"for seed \[5, 1\]: first at \(1, 0, 0\), \d instead of \d"):
+        saved_model._count_ties(model, expected, served, *given)
+    monkeypatch.setattr(saved_model, "TIE", 1.0)
+    assert saved_model._count_ties(model, expected, served, *given) == 1

@@ -1,0 +1,158 @@
+"""The house keeps its shape: imports point one way, and files stay what their names say."""
+
+import ast
+import graphlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("tfar", "export", "pipelines")
+
+# What a part may import, besides itself. The parts of one line may import one another, in one
+# direction (test_parts_form_no_cycle). Data stands beside: models know nothing of where x is from.
+BUILDING_BLOCKS = {"layers", "heads", "sampling"}
+BELOW_MODELS = {"core"} | BUILDING_BLOCKS
+BELOW_TRAINING = BELOW_MODELS | {"models", "data"}
+MAY_IMPORT = {
+    "core": set(),
+    "data": {"core"},
+    **dict.fromkeys(BUILDING_BLOCKS, BELOW_MODELS),
+    "models": BELOW_MODELS,
+    "testing": BELOW_TRAINING,
+    "convert": BELOW_TRAINING,
+    "training": BELOW_TRAINING,
+    "export": BELOW_TRAINING | {"training", "convert", "tfar"},
+    "pipelines": BELOW_TRAINING | {"training", "convert", "tfar", "export"},
+}
+# What nothing of the above may import.
+OUTSIDE = ("benchmarks", "examples", "tests")
+# `conditions` and `orderings` are modules of core that tfar/__init__.py hands on.
+ALIASES = {"conditions": "core", "orderings": "core"}
+
+# A model file is one paper; the base class of them all is none.
+MAX_MODEL_LINES = 300
+NOT_A_PAPER = {"autoregressive.py"}
+
+
+def python_files(*folders: str) -> list[Path]:
+    """Paths relative to the root."""
+    return sorted(p.relative_to(ROOT) for name in folders for p in (ROOT / name).rglob("*.py"))
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse((ROOT / path).read_text(encoding="utf-8"), str(path))
+
+
+def part_of(module: str) -> str | None:
+    """The part of the house that a dotted name lies in; None for what is not of this repository."""
+    first, *rest = module.split(".")
+    if first in ("export", "pipelines", *OUTSIDE):
+        return first
+    if first != "tfar":
+        return None
+    if not rest or rest[0].startswith("__"):
+        return "tfar"  # the root package: it imports every part
+    return ALIASES.get(rest[0], rest[0])
+
+
+def imports(path: Path, tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """(line, part) for each import of something of this repository, wherever it stands."""
+    package = path.parts[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(name for name in (base, node.module) if name)
+            # `from tfar import heads` imports a part, not the root.
+            names = [f"{module}.{a.name}" for a in node.names] if module == "tfar" else [module]
+        else:
+            continue
+        for name in names:
+            part = part_of(name)
+            if part is not None:
+                yield node.lineno, part
+
+
+def edges() -> Iterator[tuple[Path, int, str, str]]:
+    """(file, line, importing part, imported part) over the whole house, but for tfar/__init__.py."""
+    for path in python_files(*PACKAGES):
+        part = part_of(".".join(path.with_suffix("").parts))
+        if part == "tfar":
+            continue
+        for line, imported in imports(path, parse(path)):
+            if imported != part:
+                yield path, line, part, imported
+
+
+def test_imports_point_one_way():
+    assert python_files("tfar"), "no file found under tfar/: this test looked at nothing"
+    wrong = []
+    for path, line, part, imported in edges():
+        if part not in MAY_IMPORT:
+            wrong.append(f"{path}:{line}: part {part!r} is unknown; give it a line in MAY_IMPORT")
+        elif imported not in MAY_IMPORT[part]:
+            allowed = ", ".join(sorted(MAY_IMPORT[part] - {part})) or "no other part"
+            name = "the root package tfar" if imported == "tfar" else repr(imported)
+            wrong.append(f"{path}:{line}: {part!r} imports {name}; it may import {allowed}")
+    assert not wrong, "imports that point upwards:\n" + "\n".join(wrong)
+
+
+def test_parts_form_no_cycle():
+    graph: dict[str, set[str]] = {}
+    where: dict[tuple[str, str], str] = {}
+    for path, line, part, imported in edges():
+        graph.setdefault(part, set()).add(imported)
+        where.setdefault((part, imported), f"{path}:{line}")
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        # graphlib lists what is imported before what imports it.
+        cycle = error.args[1]
+        steps = [f"{where[b, a]}: {b!r} imports {a!r}" for a, b in zip(cycle, cycle[1:], strict=False)]
+        pytest.fail("parts import one another in a circle:\n" + "\n".join(steps))
+
+
+def is_handing_on(node: ast.stmt, position: int, root: bool) -> bool:
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return True
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return position == 0 and isinstance(node.value.value, str)
+    if isinstance(node, ast.Assign):
+        targets = node.targets
+    elif isinstance(node, ast.AnnAssign | ast.AugAssign):
+        targets = [node.target]
+    else:
+        return root and isinstance(node, ast.FunctionDef) and node.name in ("__getattr__", "__dir__")
+    names = {target.id if isinstance(target, ast.Name) else "" for target in targets}
+    return names <= ({"__all__", "__version__"} if root else {"__all__"})
+
+
+def test_init_files_only_hand_names_on():
+    wrong = []
+    for path in python_files("tfar"):
+        if path.name == "__init__.py":
+            root = path == Path("tfar/__init__.py")
+            for position, node in enumerate(parse(path).body):
+                if not is_handing_on(node, position, root):
+                    wrong.append(f"{path}:{node.lineno}: {ast.unparse(node).splitlines()[0]}")
+    assert not wrong, "more than a docstring, imports and __all__:\n" + "\n".join(wrong)
+
+
+def test_model_files_are_short():
+    lengths = {
+        path: len((ROOT / path).read_text(encoding="utf-8").splitlines())
+        for path in python_files("tfar/models")
+        if path.name not in NOT_A_PAPER
+    }
+    wrong = [f"{path}: {n} lines" for path, n in lengths.items() if n >= MAX_MODEL_LINES]
+    message = f"a model file stays under {MAX_MODEL_LINES} lines; which layer is missing?\n"
+    assert not wrong, message + "\n".join(wrong)
+
+
+def test_files_are_named_after_what_they_hold():
+    files = python_files(*PACKAGES, "benchmarks", "examples")
+    wrong = [str(path) for path in files if path.stem in ("utils", "helpers", "util", "helper")]
+    assert not wrong, "name these files after what they hold: " + ", ".join(wrong)

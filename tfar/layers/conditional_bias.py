@@ -1,0 +1,59 @@
+"""A bias that depends on the condition."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfar.core import scope as scopes
+from tfar.core.slicing import take
+
+
+@keras.saving.register_keras_serializable("tfar")
+class ConditionalBias(keras.layers.Layer):
+    """y = x + V h: the way in for a condition where there is no gate.
+
+    The condition h is a vector [B, d] (V is [d, p], the same at every position) or a map [B, H, W, d] (V is a 1 x 1
+    convolution [1, 1, d, p]; every pixel sees its own place of the map). V has no bias; without a condition y = x.
+
+    Input shape `[B, ..., p]`, output shape `[B, ..., p]`.
+
+    References:
+        van den Oord et al., Conditional Image Generation with PixelCNN Decoders, 2016, section 2.3 (the projection).
+    """
+
+    def build(self, x_shape: tuple[int | None, ...], condition_shape: tuple[int | None, ...] | None = None) -> None:
+        """Creates V where there is a condition."""
+        if condition_shape is None:
+            return
+        shape = (condition_shape[-1], x_shape[-1])
+        shape = (1, 1, *shape) if len(condition_shape) == 4 else shape
+        self.kernel = self.add_weight(shape=shape, initializer="glorot_uniform", name="kernel")
+
+    def call(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:
+        """[B, ..., p] -> [B, ..., p]."""
+        if condition is None:
+            return x
+        kernel, condition = tf.cast(self.kernel, x.dtype), tf.cast(condition, x.dtype)
+        scope = scopes.current()
+
+        def project() -> tf.Tensor:
+            if condition.shape.rank == 4:
+                rows = condition if scope is None else take(condition, 1, scope.at, scope.length)
+                return tf.nn.conv2d(rows, kernel, 1, "VALID")
+            projected = tf.matmul(condition, kernel)
+            for _ in range(x.shape.rank - 2):
+                projected = projected[:, None]
+            return projected
+
+        if scope is None or scope.phase == "step":
+            return x + project()
+        return x + scope.per_row(scope.cell(self), "condition", project)
+
+    def compute_output_shape(
+        self, x_shape: tuple[int | None, ...], condition_shape: tuple[int | None, ...] | None = None
+    ) -> tuple[Any, ...]:
+        """As `x`."""
+        return tuple(x_shape)

@@ -1,0 +1,253 @@
+"""The masked convolution of PixelCNN: one k x k kernel over the rows above and the pixels to the left.
+
+    mask A, 5 x 5        mask B, 5 x 5        the tap on the current pixel, by colour group
+    1 1 1 1 1            1 1 1 1 1               mask A   R G B -> R G B      mask B   R G B -> R G B
+    1 1 1 1 1            1 1 1 1 1                        R sees -                     R sees R
+    1 1 0 0 0            1 1 1 0 0                        G sees R                     G sees R G
+    0 0 0 0 0            0 0 0 0 0                        B sees R G                   B sees R G B
+    0 0 0 0 0            0 0 0 0 0
+
+Reference: van den Oord, Kalchbrenner, Kavukcuoglu, Pixel Recurrent Neural Networks, 2016, section 3.4 and figure 2.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfar.core import scope as scopes
+from tfar.core.slicing import take
+from tfar.layers.groups import centre_mask, channel_groups
+
+MASK_TYPES = ("A", "B")
+
+
+@keras.saving.register_keras_serializable("tfar")
+class MaskedConv2D(keras.layers.Layer):
+    """Convolution with a masked kernel; the mask is multiplied into the kernel in every forward pass.
+
+    The whole kernel [k, k, C, filters] is stored, as in the paper; the rows below the current one, which the mask
+    makes zero, are left out of the arithmetic. A stack of these layers has a blind spot to the upper right, see
+    `tfar.models.PixelCNN`.
+
+    A layer of type A may only stand on the raw input of a network, one of type B only on features of this or of
+    other causal layers: while sampling, the first is given the previous row and the previous pixel, the second the
+    features of the current pixel.
+
+    Args:
+        filters: number of output features.
+        kernel_size: k, odd.
+        mask_type: "A" for the first layer (the current pixel is not seen), "B" for the others.
+        groups: number of colours that the network orders; 1 where pixels are drawn whole.
+        channel_groups: layout of the colour groups of the output, "interleaved" or "contiguous".
+        input_groups: layout of the input; default as `channel_groups`.
+        halves: equal parts of the output with the same groups each, 2 in front of a gate.
+        use_bias: whether to add a bias.
+
+    Input shape `[B, H, W, C]`, output shape `[B, H, W, filters]`.
+
+    Raises:
+        ValueError: an argument is out of range, or the kernel would see nothing (type A, k = 1, one group).
+
+    Example:
+        >>> layer = MaskedConv2D(1, kernel_size=3, mask_type="A")
+        >>> layer.build((None, 4, 4, 1))
+        >>> print(layer.mask[:, :, 0, 0].astype(int))
+        [[1 1 1]
+         [1 0 0]
+         [0 0 0]]
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int,
+        mask_type: str,
+        groups: int = 1,
+        channel_groups: str = "interleaved",
+        input_groups: str | None = None,
+        halves: int = 1,
+        use_bias: bool = True,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        if filters < 1:
+            raise ValueError(f"filters must be at least 1, got {filters}")
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, got {kernel_size}")
+        if mask_type not in MASK_TYPES:
+            raise ValueError(f"mask_type must be one of {MASK_TYPES}, got {mask_type!r}")
+        if mask_type == "A" and kernel_size == 1 and groups == 1:
+            raise ValueError("kernel_size must be at least 3 for mask_type 'A' without colour groups, got 1")
+        self.filters, self.kernel_size, self.mask_type, self.groups = filters, kernel_size, mask_type, groups
+        self.channel_groups, self.input_groups = channel_groups, input_groups or channel_groups
+        self.halves, self.use_bias = halves, use_bias
+
+    @property
+    def half(self) -> int:
+        """Rows above, and taps to the left, that the kernel reaches."""
+        return self.kernel_size // 2
+
+    @property
+    def mask(self) -> np.ndarray:
+        """The mask, float32 [k, k, C, filters] of 0 and 1; there once the layer is built."""
+        return self._mask
+
+    @property
+    def exclusive(self) -> bool:
+        """True for mask A: in a step the argument is the previous pixel."""
+        return self.mask_type == "A"
+
+    @property
+    def _row_taps(self) -> int:
+        """Taps in the row of the current pixel; the centre of mask A is empty where there are no colours."""
+        return self.half + int(not self.exclusive or self.groups > 1)
+
+    @property
+    def _kept_columns(self) -> int:
+        """Columns kept between pixels; the argument of mask A is the previous pixel and need not be kept."""
+        return max(self.half - int(self.exclusive), 0)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates kernel and bias."""
+        channels, half = input_shape[-1], self.half
+        mask = np.zeros((self.kernel_size, self.kernel_size, channels, self.filters), np.float32)
+        mask[:half] = 1
+        mask[half, :half] = 1
+        mask[half, half] = centre_mask(
+            channel_groups(channels, self.groups, self.input_groups),
+            channel_groups(self.filters, self.groups, self.channel_groups, self.halves),
+            self.mask_type,
+        )
+        self._mask = mask
+        # Glorot with the fans that the mask leaves: about half of the kernel is never used.
+        limit = np.sqrt(6.0 / (mask.sum() / self.filters + mask.sum() / channels + 1e-9))
+        initializer = keras.initializers.RandomUniform(-limit, limit)
+        self.kernel = self.add_weight(shape=mask.shape, initializer=initializer, name="kernel")
+        self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias") if self.use_bias else None
+
+    def masked_kernel(self, dtype: tf.DType, rows: slice = slice(None), columns: slice = slice(None)) -> tf.Tensor:
+        """The kernel as a convolution uses it, or the part of it that `rows` and `columns` name."""
+        mask = self._mask[rows, columns]
+        kernel = tf.cast(self.kernel[rows, columns], dtype)
+        # A part that is seen as a whole, like the rows above, needs no product at every pixel.
+        return kernel if mask.all() else kernel * tf.constant(mask, dtype)
+
+    def _above_kernel(self, dtype: tf.DType) -> tf.Tensor:
+        return self.masked_kernel(dtype, slice(0, self.half))
+
+    def _row_kernel(self, dtype: tf.DType) -> tf.Tensor:
+        return self.masked_kernel(dtype, slice(self.half, self.half + 1), slice(0, self._row_taps))
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """[B, H, W, C] -> [B, H, W, filters]."""
+        scope, half = scopes.current(), self.half
+        if scope is None:
+            kernel = self.masked_kernel(x.dtype, slice(0, half + 1))
+            return self._add_bias(_convolve(x, kernel, top=half, left=half, right=half))
+        if scope.phase == "step":
+            raise RuntimeError(f"layer {self.name!r} works on images and has no step phase")
+        cell = scope.cell(self)
+        if scope.phase == "row":
+            self._begin_rows(cell, x)
+            return tf.zeros([tf.shape(x)[0], scope.length, x.shape[2], self.filters], x.dtype)
+        if self.exclusive:
+            x = scope.within_row(x)
+        from_row = (self._whole_rows if scope.whole_rows else self._one_pixel)(scope, cell, x)
+        return from_row + self._from_above(scope, cell, x) if half else self._add_bias(from_row)
+
+    def _begin_rows(self, cell: scopes.Cell, x: tf.Tensor) -> None:
+        """Row phase: what the rows above contribute to the new row, for all of its columns at once.
+
+        State: rows [B, k // 2 - 1, W, C] above the newest one, above [B, 1, W, filters], left [B, 1, columns, C];
+        mask B also row [W, B, C], its own input, whose features exist only once the pixels of the row are drawn.
+        """
+        if not self.half:
+            return
+        batch, width, channels = tf.shape(x)[0], x.shape[2], x.shape[-1]
+        newest = x if self.exclusive else self._own_row(cell, batch, width, channels, x.dtype)
+        window, kept = newest, self.half - 1
+        if kept:
+            window = tf.concat([cell.read("rows", [batch, kept, width, channels], x.dtype), newest], 1)
+            cell.write("rows", window[:, -kept:])
+        above = self._add_bias(_convolve(window, self._above_kernel(x.dtype), left=self.half, right=self.half))
+        cell.write("above", above, transient=above.shape[1] != 1)
+        if self._kept_columns:
+            cell.write("left", tf.zeros([batch, 1, self._kept_columns, channels], x.dtype))
+
+    def _own_row(self, cell: scopes.Cell, batch: Any, width: int, channels: int, dtype: tf.DType) -> tf.Tensor:
+        """The features of the row before, [B, 1, W, C]; zeros above the image."""
+        row = cell.read("row", [width, batch, channels], dtype)
+        return tf.transpose(row, [1, 0, 2])[:, None]
+
+    def _one_pixel(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tf.Tensor:
+        """Pixel phase: the taps in the row of the current pixel."""
+        window = x if self.half or not self.exclusive else x[:, :, :0]
+        if self._kept_columns:
+            window = tf.concat([cell.read("left"), window], 2)
+            cell.write("left", window[:, :, -self._kept_columns :])
+        if self.exclusive and self.groups > 1:
+            window = tf.concat([window, scope.now], 2)
+        if self.half and not self.exclusive:
+            # Columns first, so that a pixel is one row of the tensor.
+            cell.write("row", tf.tensor_scatter_nd_update(cell.read("row"), [[scope.column]], x[None, :, 0, 0]))
+        size = self._row_taps * x.shape[-1]
+        y = tf.matmul(tf.reshape(window, [-1, size]), tf.reshape(self._row_kernel(x.dtype), [size, self.filters]))
+        return y[:, None, None]
+
+    def _whole_rows(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tf.Tensor:
+        """Pixel phase of a block of known rows; the argument of mask A is shifted right by one pixel already."""
+        inputs = scope.now if self.exclusive and self.groups > 1 else x
+        kept = self._kept_columns
+        if kept:
+            cell.write("left", tf.pad(x[:, -1:], [[0, 0], [0, 0], [kept, 0], [0, 0]])[:, :, -kept:])
+        if self.half and not self.exclusive:
+            cell.write("row", tf.transpose(x[:, -1], [1, 0, 2]))
+        return _convolve(inputs, self._row_kernel(x.dtype), left=self._row_taps - 1)
+
+    def _from_above(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tf.Tensor:
+        """Pixel phase: the contribution of the rows above, of this column or of all rows of a block."""
+        above, kept = cell.read("above"), self.half - 1
+        rows = cell.read("rows") if kept else x[:, :0]
+        if not scope.whole_rows:
+            return take(above, 2, scope.column)
+        if not self.exclusive:
+            # The row phase knew what lies above the first row; the rows above the others are in the argument.
+            window = tf.concat([rows, x], 1)
+            if kept:
+                cell.write("rows", window[:, -kept - 1 : -1])
+            if x.shape[1] != 1:
+                others = _convolve(window[:, :-1], self._above_kernel(x.dtype), left=self.half, right=self.half)
+                above = tf.concat([above, self._add_bias(others)], 1)
+        cell.write("above", above[:, -1:], transient=True)
+        return above
+
+    def _add_bias(self, y: tf.Tensor) -> tf.Tensor:
+        return y if self.bias is None else y + tf.cast(self.bias, y.dtype)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """[B, H, W, filters]."""
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "mask_type": self.mask_type,
+            "groups": self.groups,
+            "channel_groups": self.channel_groups,
+            "input_groups": self.input_groups,
+            "halves": self.halves,
+            "use_bias": self.use_bias,
+        }
+
+
+def _convolve(x: tf.Tensor, kernel: tf.Tensor, top: int = 0, left: int = 0, right: int = 0) -> tf.Tensor:
+    """VALID convolution of `x` padded with zeros."""
+    x = tf.pad(x, [[0, 0], [top, 0], [left, right], [0, 0]]) if top or left or right else x
+    return tf.nn.conv2d(x, kernel, 1, "VALID")

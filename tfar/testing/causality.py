@@ -1,0 +1,156 @@
+"""Who sees whom: the Jacobian of a network is zero to the future and not zero to the visible past."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfar.models.autoregressive import AutoregressiveModel
+from tfar.testing.inputs import full_condition, orders, random_events
+
+Pairs = Iterable[tuple[int, int]]
+
+
+def dependencies(
+    function: Callable[..., tf.Tensor],
+    x: tf.Tensor,
+    num_targets: int | None = None,
+    num_sources: int | None = None,
+    context: Any = None,
+    max_rows: int = 256,
+) -> np.ndarray:
+    """How strongly every output depends on every input, by exact differentiation.
+
+    The outputs of a target are mixed with random weights into one number, whose gradient is taken. All targets are
+    differentiated at once: the batch is repeated once per target, and in each copy another target is summed.
+
+    Args:
+        function: `function(x)` or `function(x, context)`; examples of a batch must not depend on each other.
+        x: input, float [B, ...].
+        num_targets: the output [B, ...] is cut into so many equal parts, in the order in which it is stored; by
+            default one per cell, that is the product of all sizes but the first and the last.
+        num_sources: the same for the input.
+        context: second argument of `function`, tensors [B, ...] in any nesting.
+        max_rows: examples that are evaluated at once.
+
+    Returns:
+        float64 [B, num_targets, num_sources]: greatest absolute derivative; 0 means: does not see.
+
+    Example:
+        >>> dependencies(lambda x: tf.cumsum(x, 1), tf.ones([1, 3, 1]))[0].astype(bool).astype(int).tolist()
+        [[1, 0, 0], [1, 1, 0], [1, 1, 1]]
+    """
+    x = tf.convert_to_tensor(x)
+    batch = int(x.shape[0])
+    call = (
+        (lambda x, rows: function(x))
+        if context is None
+        else (lambda x, rows: function(x, tf.nest.map_structure(lambda part: tf.gather(part, rows), context)))
+    )
+    outputs = call(x, tf.range(batch)).shape
+    targets = num_targets or int(np.prod(outputs[1:-1]))
+    sources = num_sources or int(np.prod(x.shape[1:-1]))
+    weights = np.random.default_rng(0).normal(size=(targets, int(np.prod(outputs[1:])) // targets))
+    found = np.zeros([batch, targets, sources])
+    step = max(1, max_rows // batch)
+    for begin in range(0, targets, step):
+        chosen = np.arange(begin, min(begin + step, targets))
+        rows = np.tile(np.arange(batch), len(chosen))
+        repeated = tf.gather(x, rows)
+        with tf.GradientTape() as tape:
+            tape.watch(repeated)
+            y = call(repeated, tf.constant(rows))
+            y = tf.reshape(y, [len(chosen), batch, targets, -1])
+            y = tf.gather(y, chosen, axis=2, batch_dims=0)
+            own = tf.linalg.diag_part(tf.transpose(y, [1, 3, 0, 2]))  # copy t keeps target t: [batch, outputs, t]
+            total = tf.reduce_sum(own * tf.constant(weights[chosen].T, own.dtype))
+        gradient = tape.gradient(total, repeated)
+        if gradient is None:
+            continue
+        parts = np.abs(tf.cast(gradient, tf.float64).numpy()).reshape(len(chosen), batch, sources, -1)
+        found[:, chosen] = np.where(np.isnan(parts), np.inf, parts).max(3).transpose(1, 0, 2)
+    return found
+
+
+def assert_causal(
+    model: AutoregressiveModel,
+    condition: Any = None,
+    blind: Pairs | Callable[[AutoregressiveModel], Pairs] | None = None,
+    *,
+    num_draws: int = 16,
+    seed: int = 0,
+    length: int = 8,
+    tolerance: float = 0.0,
+) -> None:
+    """Asserts that every factor sees all of its past and nothing else.
+
+    The parameters of the head are differentiated with respect to the encoded event. A position may not depend on
+    itself or on a position that is drawn later, and must depend on every position that is drawn earlier. The order
+    is `model.ordering`, or that of the member where an ensemble has several; inside of a cell whose channels the
+    network orders: R, then G, then B.
+
+    Args:
+        model: the model, with weights that are not zero: see `randomize_weights`.
+        condition: value of the condition, one or [num_draws, ...]; random by default, and all members of an ensemble
+            in turn.
+        blind: pairs (target, source) of flat positions that the paper says are not seen although the source is drawn
+            before the target, or a callable of the model that returns them. They are asserted not to be seen.
+        num_draws: random events at which the derivatives are taken. A leak in one of them is a leak; a position that
+            is seen in one of them is seen (a ReLU may hide it elsewhere).
+        seed: of the random events.
+        length: length of the events of a model of any length.
+        tolerance: derivatives up to this size count as 0. Leave it at 0 on CPU; some GPU kernels are not exact.
+
+    Raises:
+        AssertionError: naming the positions.
+
+    Example:
+        >>> import tfar
+        >>> model = tfar.models.from_preset("gated_pixel_cnn_tiny", event_shape=(3, 3, 1), head=tfar.heads.Bernoulli())
+        >>> randomize_weights(model)
+        >>> assert_causal(model)
+        >>> assert_causal(model, blind={(8, 0)})
+        Traceback (most recent call last):
+        AssertionError: 1 pair is seen that should be blind: position (2, 2, 0) sees (0, 0, 0) ...
+    """
+    x = random_events(model, num_draws, seed, length)
+    context = model.context(full_condition(model, condition, num_draws))
+    event = model.event
+    positions = x.shape[1:] if len(event.positions) == len(event.event_shape) else event.positions
+    # Ranks of the flat positions: of the cells, and inside of a cell of the channels that the network orders.
+    ranks = np.argsort(orders(model, x, context), 1)
+    ranks = (ranks[..., None] * event.groups + np.arange(event.groups)).reshape(num_draws, -1)
+    strength = dependencies(model.decode, model.encode(x), ranks.shape[1], ranks.shape[1], context)
+    seen = strength > tolerance
+    before = ranks[:, None, :] < ranks[:, :, None]
+    hidden = np.zeros(before.shape[1:], bool)
+    for target, source in (blind(model) if callable(blind) else blind) or ():
+        hidden[target, source] = True
+
+    def report(pairs: np.ndarray, what: str, verb: str) -> None:
+        """`pairs` is True for (target, source) where something is wrong in any of the draws."""
+        found = np.argwhere(pairs.any(0))
+        if not len(found):
+            return
+        named = []
+        for target, source in found[:5]:
+            draw = int(np.argmax(pairs[:, target, source]))
+            named.append(
+                f"position {_place(target, positions)} {verb} {_place(source, positions)} (ranks "
+                f"{ranks[draw, target]} and {ranks[draw, source]}, derivative {strength[:, target, source].max():.3g})"
+            )
+        count = "1 pair is" if len(found) == 1 else f"{len(found)} pairs are"
+        raise AssertionError(f"{count} {what}: {'; '.join(named)}{'; ...' if len(found) > 5 else ''}")
+
+    report(seen & ~before, "not causal", "depends on")
+    report(seen & before & hidden, "seen that should be blind", "sees")
+    # A pair counts as seen when one of the draws in which the source comes first shows it.
+    missing = ~(seen & before).any(0) & ~hidden
+    report(before & missing, "not seen (a blind spot, or all weights between them are 0)", "does not see")
+
+
+def _place(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(int(index) for index in np.unravel_index(flat, shape))

@@ -1,0 +1,118 @@
+"""Random weights, events and conditions to test a model with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfar.core.conditions import Label
+from tfar.models.autoregressive import AutoregressiveModel
+
+
+def randomize_weights(model: keras.layers.Layer, seed: int = 0, scale: float = 1.0) -> None:
+    """Gives every trainable weight random values that are not zero, biases included.
+
+    A fast path that forgets a bias agrees with the slow one as long as biases are zero, as they are when a model is
+    new; so parity is tested with random weights. Kernels are drawn so that features keep their size from layer to
+    layer: magnitude `scale * sqrt(3 / fan_in) * U(0.5, 1.5)`, sign at random; biases are `scale * U(0.1, 0.4)`,
+    positive so that few ReLUs are dead. Weights that are not trained (masks, counters) keep their values.
+
+    Args:
+        model: a model or a layer with weights.
+        seed: the same seed gives the same weights.
+        scale: factor of all magnitudes.
+
+    Raises:
+        ValueError: the model has no trainable weights; was it built?
+
+    Example:
+        >>> import tfar
+        >>> model = tfar.models.from_preset("gated_pixel_cnn_tiny", event_shape=(3, 3, 1), head=tfar.heads.Bernoulli())
+        >>> randomize_weights(model)
+        >>> all((abs(weight.numpy()) > 0).all() for weight in model.trainable_weights)
+        True
+    """
+    if not model.trainable_weights:
+        raise ValueError(f"model must have trainable weights, {model.name!r} has none; call it once to build it")
+    rng = np.random.default_rng(seed)
+    for weight in model.trainable_weights:
+        shape = tuple(weight.shape)
+        if len(shape) < 2:
+            value = rng.uniform(0.1, 0.4, shape)
+        else:
+            # A table of embeddings is looked up, not summed over.
+            fan_in = 3 if weight.name.startswith("embedding") else int(np.prod(shape[:-1]))
+            value = rng.uniform(0.5, 1.5, shape) * np.sqrt(3 / fan_in) * rng.choice([-1.0, 1.0], shape)
+        weight.assign(scale * value)
+
+
+def random_events(model: AutoregressiveModel, num: int, seed: int = 0, length: int = 8) -> np.ndarray:
+    """Random data values in the support of the model's head: uniform over levels, or standard normal.
+
+    Args:
+        model: the model.
+        num: number of events.
+        seed: the same seed gives the same events.
+        length: length of the events of a model of any length.
+
+    Returns:
+        [num, *event_shape], int32 or float32.
+    """
+    rng = np.random.default_rng(seed)
+    shape = (num, *(length if size is None else size for size in model.event_shape))
+    if model.head.levels is None:
+        return rng.normal(size=shape).astype(np.float32)
+    return rng.integers(0, model.head.levels, shape, np.int32)
+
+
+def random_condition(model: AutoregressiveModel, num: int, seed: int = 0) -> tf.Tensor | None:
+    """Random values of the model's condition: labels, or standard normal numbers; None where it has no condition.
+
+    Args:
+        model: the model.
+        num: number of values.
+        seed: the same seed gives the same values.
+
+    Returns:
+        [num, ...], or None.
+    """
+    condition = model.condition
+    if condition is None:
+        return None
+    rng = np.random.default_rng(seed)
+    if isinstance(condition, Label):
+        return tf.constant(rng.permutation(np.arange(num) % condition.num_labels), tf.int32)
+    sizes = iter(model.event_shape)
+    shape = [size if size is not None else next(sizes) for size in condition.shape]
+    return tf.constant(rng.normal(size=(num, *shape)), condition.dtype)
+
+
+def full_condition(model: AutoregressiveModel, condition: Any, num: int) -> Any:
+    """`condition` for `num` rows, random where it is None and the model needs one; members of an ensemble in turn.
+
+    One value of the condition is repeated for all rows. A dictionary {"member": ..., "condition": ...} is kept.
+    """
+    if isinstance(condition, dict):
+        return condition
+    if condition is None:
+        condition = random_condition(model, num)
+    elif model.condition is not None:
+        condition = tf.convert_to_tensor(condition)
+        if condition.shape.rank == len(model.condition.shape):
+            condition = tf.repeat(condition[None], num, 0)
+    members = getattr(model, "num_members", 1)
+    if members == 1:
+        return condition
+    given = {"member": tf.constant(np.arange(num) % members, tf.int32)}
+    return given if condition is None else {**given, "condition": condition}
+
+
+def orders(model: AutoregressiveModel, x: Any, context: Any) -> np.ndarray:
+    """The cell of every rank for every event of `x`, int [B, N]; they differ where an ensemble has several orders."""
+    order = model.stage.order(context)
+    cells = model.event.to_grid(tf.convert_to_tensor(x)).shape[1:-1].num_elements()
+    permutation = np.arange(cells) if order is None else np.asarray(order[0])
+    return np.broadcast_to(permutation, (len(x), cells))

@@ -1,0 +1,139 @@
+"""Samples are functions of noise: of nothing else, and the same for every sampler."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfar.core import noise as noises
+from tfar.models.autoregressive import AutoregressiveModel
+from tfar.testing.inputs import full_condition, orders
+
+TIE = 1e-5
+
+
+class Agreement(NamedTuple):
+    """How two samplers compare: values compared, and draws that differed because of rounding at a boundary."""
+
+    draws: int
+    ties: int
+
+
+def assert_samples_agree(
+    model: AutoregressiveModel,
+    num: int = 4,
+    condition: Any = None,
+    seed: int = 0,
+    temperature: float = 1.0,
+    *,
+    jit_compile: bool = False,
+    tie: float = TIE,
+) -> Agreement:
+    """Asserts that the naive and the incremental sampler draw the same events from the same noise.
+
+    The two compute the same parameters up to rounding, so a draw whose noise lies within rounding of a boundary of
+    its distribution function may tip. The first draw that differs in an event is allowed only there; the event is
+    then completed from the naive one's prefix, so that everything after it is compared as well.
+
+    Args:
+        model: the model, with weights that are not zero: see `randomize_weights`.
+        num: number of events.
+        condition: values of the condition, one or [num, ...]; random by default.
+        seed: of the noise.
+        temperature: of the draws.
+        jit_compile: whether the incremental sampler is compiled with XLA.
+        tie: distance to a boundary, in units of probability, within which a draw may tip.
+
+    Returns:
+        The number of values compared and of ties.
+
+    Raises:
+        AssertionError: naming the first position that differs.
+    """
+    condition = full_condition(model, condition, num)
+    event, head = model.event, model.head
+    noise = noises.uniform(noises.seed_rows(seed, num), event.num_positions, head.noise_size)
+    common = {"noise": noise, "temperature": temperature}
+    naive = model.sample(num, condition, method="naive", jit_compile=False, **common).numpy()
+    other = model.sample(num, condition, jit_compile=jit_compile, **common).numpy()
+    # The flat position of every rank, and the rank of every flat position, [num, positions].
+    permutation = orders(model, naive, model.context(condition))
+    permutation = (permutation[..., None] * event.groups + np.arange(event.groups)).reshape(num, -1)
+    ranks, count = np.argsort(permutation, 1), permutation.shape[1]
+    by_position = tf.reshape(noise, [num, *event.positions, -1])
+    distance = head.boundary_distance(model(naive, condition), by_position, temperature)
+    distance = np.asarray(distance).reshape(num, -1)
+    settled = np.zeros(num, int)  # steps of each event that have been compared
+    ties = 0
+    while True:
+        wrong = np.take_along_axis(_differ(naive, other).reshape(num, count, -1).any(-1), permutation, 1)
+        wrong &= np.arange(count) >= settled[:, None]
+        if not wrong.any():
+            return Agreement(naive.size, ties)
+        for row in np.flatnonzero(wrong.any(1)):
+            step = int(np.argmax(wrong[row]))
+            position = permutation[row, step]
+            if not distance[row, position] < tie:
+                place = tuple(int(i) for i in np.unravel_index(position, event.positions))
+                raise AssertionError(
+                    f"event {row} differs at position {place} (rank {step} of {count}): naive draws "
+                    f"{naive.reshape(num, count, -1)[row, position].tolist()}, incremental "
+                    f"{other.reshape(num, count, -1)[row, position].tolist()}, from noise that is "
+                    f"{distance[row, position]:.3g} away from a boundary; up to {tie:g} it would be rounding"
+                )
+            ties += 1
+            settled[row] = step + 1
+        known = (ranks < settled[:, None])[..., None]
+        observed = np.broadcast_to(known, (num, count, naive[0].size // count)).reshape(naive.shape)
+        other = model.complete(naive, observed, condition, jit_compile=jit_compile, **common).numpy()
+
+
+def assert_sample_independent_of_batch(
+    model: AutoregressiveModel, num: int = 3, condition: Any = None, seed: int = 0, *, jit_compile: bool = False
+) -> None:
+    """Asserts that an event depends on its own seed alone.
+
+    An event drawn alone equals the same row of a batch, and a job that is cut into chunks (`progress=`) equals one
+    that is not.
+
+    Args:
+        model: the model.
+        num: number of events.
+        condition: values of the condition, one or [num, ...]; random by default.
+        seed: row r has the seed [seed + r, 7 r].
+        jit_compile: whether the sampler is compiled with XLA.
+
+    Raises:
+        AssertionError: naming the row.
+    """
+    condition = full_condition(model, condition, num)
+    rows = np.arange(num, dtype=np.int64)
+    seeds = np.stack([seed + rows, 7 * rows], 1)
+    batch = model.sample(num, condition, seeds, jit_compile=jit_compile).numpy()
+    reports: list[tuple[int, int]] = []
+    chunked = model.sample(
+        num, condition, seeds, jit_compile=jit_compile, progress=lambda done, total: reports.append((done, total))
+    ).numpy()
+    if not reports or reports[-1][0] != reports[-1][1]:
+        raise AssertionError(f"progress must end with all units done, it was called with {reports}")
+    for row in np.flatnonzero(_differ(batch, chunked).reshape(num, -1).any(1)):
+        raise AssertionError(f"event {row} changes when the job is cut into {len(reports)} chunks")
+    for row in rows:
+        own = tf.nest.map_structure(lambda part, row=row: None if part is None else part[row : row + 1], condition)
+        alone = model.sample(1, own, seeds[row : row + 1], jit_compile=jit_compile).numpy()[0]
+        wrong = _differ(batch[row], alone)
+        if wrong.any():
+            place = tuple(int(i) for i in np.argwhere(wrong)[0])
+            raise AssertionError(
+                f"event {row} drawn alone differs from row {row} of a batch of {num}: at {place} it is {alone[place]}, "
+                f"in the batch {batch[row][place]}"
+            )
+
+
+def _differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Where two samples differ: discrete values at all, continuous ones by more than rounding."""
+    if a.dtype.kind != "f":
+        return a != b
+    return ~np.isclose(a, b, rtol=1e-3, atol=1e-3)

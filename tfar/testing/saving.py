@@ -1,0 +1,62 @@
+"""A model that is saved and loaded is the same model, and goes on from the other's state."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfar.models.autoregressive import AutoregressiveModel
+from tfar.testing.incremental import TOLERANCES, Walk
+from tfar.testing.inputs import full_condition, random_events
+
+
+def assert_saves(
+    model: AutoregressiveModel, folder: str | os.PathLike[str], condition: Any = None, tolerance: float | None = None
+) -> AutoregressiveModel:
+    """Asserts that a `.keras` file gives the model back.
+
+    Configuration and likelihood are equal, the state has the same keys, and the loaded model continues from the
+    state in which the original stopped halfway.
+
+    Args:
+        model: the model, with weights that are not zero: see `randomize_weights`.
+        folder: an existing folder; `model.keras` is written into it.
+        condition: one value of the condition; random by default.
+        tolerance: allowed error, absolute and relative, as in `assert_incremental_matches_parallel`.
+
+    Returns:
+        The loaded model.
+
+    Raises:
+        AssertionError: naming what differs.
+    """
+    path = os.path.join(os.fspath(folder), "model.keras")
+    model.save(path)
+    loaded = keras.saving.load_model(path)
+    if type(loaded) is not type(model):
+        raise AssertionError(f"a {type(model).__name__} was saved, a {type(loaded).__name__} is loaded")
+    old, new = model.get_config(), loaded.get_config()
+    for key in sorted(set(old) | set(new)):
+        if key not in old or key not in new or old[key] != new[key]:
+            raise AssertionError(f"configuration {key!r} was {old.get(key)!r}, is {new.get(key)!r} after loading")
+    x = random_events(model, 2)
+    condition = full_condition(model, condition, 2)
+    before, after = (np.asarray(each.log_prob(x, condition)) for each in (model, loaded))
+    if not np.allclose(before, after, rtol=1e-6, atol=1e-6):
+        raise AssertionError(f"log_prob was {before.tolist()}, is {after.tolist()} after loading")
+    original, continued = (Walk.of_model(each, x, condition) for each in (model, loaded))
+    expected = original.parallel()
+    state, outputs = original.start(expected)
+    keys = sorted(continued.start(expected)[0])
+    if keys != sorted(state):
+        different = sorted(set(keys) ^ set(state))
+        raise AssertionError(f"the state's keys differ after loading: {different[:5]}")
+    half = tf.constant((original.units + 1) // 2)
+    state, outputs = original.advance(state, outputs, tf.constant(0), half)
+    _, outputs = continued.advance(state, outputs, half, tf.constant(original.units))
+    original.compare(outputs, expected, tolerance or TOLERANCES[model.compute_dtype], "continued after loading")
+    return loaded

@@ -1,0 +1,31 @@
+"""Training: one optimisation step, the loop around it, checkpoints, schedules, optimizers and scores."""
+
+from tfar.training.checkpoint import Checkpoint, CheckpointError, Checkpoints
+from tfar.training.loop import Interrupted, Outcome, Settings, TrainingLoop, restore_weights
+from tfar.training.metrics import Score, log_probs, score
+from tfar.training.optimizers import optimizer
+from tfar.training.progress import ProgressBar, duration
+from tfar.training.schedules import schedule
+from tfar.training.step import NonFiniteLoss, TrainStep
+from tfar.training.strategies import strategy
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "Checkpoints",
+    "Interrupted",
+    "NonFiniteLoss",
+    "Outcome",
+    "ProgressBar",
+    "Score",
+    "Settings",
+    "TrainStep",
+    "TrainingLoop",
+    "duration",
+    "log_probs",
+    "optimizer",
+    "restore_weights",
+    "schedule",
+    "score",
+    "strategy",
+]

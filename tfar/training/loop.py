@@ -1,0 +1,389 @@
+"""The loop of a training run: it can be killed at any moment and goes on as if it had not been.
+
+What a step does depends on (weights, optimizer, averages, step) alone: the batch and all randomness are functions of
+the step. A checkpoint holds these, the running sums of the log interval and the length of metrics.jsonl, which is cut
+back to it; so the file of a run that was killed and continued is byte-equal to that of one that was not.
+
+    metrics.jsonl     deterministic: losses, learning rate, norm of the gradient, validation score
+    timings.jsonl     wall-clock times
+    tensorboard/      the same as events, with images of samples
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfar.core.units import bits_per_dim
+from tfar.training import checkpoint as checkpoints_lib
+from tfar.training.checkpoint import Checkpoint, Checkpoints
+from tfar.training.metrics import log_probs
+from tfar.training.progress import ProgressBar
+from tfar.training.step import NonFiniteLoss, TrainStep
+
+
+class Interrupted(Exception):
+    """SIGINT or SIGTERM arrived; a checkpoint of `step` has been written.
+
+    Attributes:
+        step: number of steps done.
+    """
+
+    def __init__(self, step: int):
+        super().__init__(f"stopped after step {step}")
+        self.step = step
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How long a run lasts and what it does when.
+
+    Attributes:
+        steps: optimisation steps.
+        log_every: steps between lines of metrics.jsonl.
+        eval_every: steps between scores of the validation set; the last step is always scored.
+        checkpoint_every: steps between checkpoints; one is also written after every evaluation.
+        patience: evaluations without a better score before the run stops early; 0 for never.
+        eval_batch_size: examples scored together.
+    """
+
+    steps: int
+    log_every: int = 50
+    eval_every: int = 200
+    checkpoint_every: int = 200
+    patience: int = 0
+    eval_batch_size: int = 256
+
+    def __post_init__(self):
+        """Raises ValueError for numbers out of range."""
+        for field in dataclasses.fields(self):
+            value, least = getattr(self, field.name), int(field.name != "patience")
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{field.name} must be an integer of at least {least}, got {value!r}")
+
+
+@dataclasses.dataclass
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        step: steps done.
+        best_step: step of the best validation score.
+        best_bits_per_dim: that score.
+        stopped_early: whether patience ended it.
+        seconds: time spent in training and validation, over all processes that took part.
+    """
+
+    step: int
+    best_step: int
+    best_bits_per_dim: float
+    stopped_early: bool
+    seconds: float
+
+
+@dataclasses.dataclass
+class _State:
+    """What the loop knows besides tensors; part of every checkpoint."""
+
+    step: int = 0
+    best_step: int | None = None
+    best_bits_per_dim: float | None = None
+    evaluations_since_best: int = 0
+    stopped_early: bool = False
+    loss_sum: float = 0.0
+    norm_sum: float = 0.0
+    count: int = 0
+    metrics_bytes: int = 0
+    seconds: float = 0.0
+
+
+class TrainingLoop:
+    """A run in a work directory.
+
+    Args:
+        train_step: model, optimizer and averages.
+        batches: `tfar.data.Batches`; its `batch(step)` is a function of the step.
+        valid: arrays of the validation set, {"x", "condition"}.
+        settings: lengths and intervals.
+        workdir: where checkpoints and metrics go; what is there is continued.
+        architecture: fingerprint that goes into the checkpoints.
+        on_evaluation: called with (step, model with averaged weights), for instance to draw samples; what it returns is
+            written to TensorBoard as image [1, H, W, C], unless it is None.
+        name: in front of the progress bar.
+
+    Raises:
+        CheckpointError: the newest checkpoint is damaged or belongs to another architecture.
+    """
+
+    def __init__(
+        self,
+        train_step: TrainStep,
+        batches: Any,
+        valid: Mapping[str, np.ndarray],
+        settings: Settings,
+        workdir: str | os.PathLike,
+        architecture: str = "",
+        on_evaluation: Callable[[int, Any], np.ndarray | None] | None = None,
+        name: str = "train",
+    ):
+        self.train_step, self.batches, self.valid, self.settings = train_step, batches, valid, settings
+        self.workdir, self.architecture = pathlib.Path(workdir), architecture
+        self.on_evaluation, self.name = on_evaluation, name
+        self.checkpoints = Checkpoints(self.workdir / "checkpoints")
+        self.state = _State()
+        self._pending: list[tuple[int, tf.Tensor, tf.Tensor]] = []
+        self._last_loss = math.nan
+        self._signal: int | None = None
+        self.workdir.mkdir(parents=True, exist_ok=True)
+        if self.checkpoints.steps():
+            self._restore(self.checkpoints.load())
+        self._cut_metrics()
+
+    @property
+    def metrics_path(self) -> pathlib.Path:
+        """metrics.jsonl."""
+        return self.workdir / "metrics.jsonl"
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.state.stopped_early or (self.state.step >= self.settings.steps and self.state.best_step is not None)
+
+    # The run.
+
+    def run(self) -> Outcome:
+        """Trains until the last step, an early stop, a signal or a loss that is not finite.
+
+        Raises:
+            Interrupted: SIGINT or SIGTERM; a checkpoint of the last step is on the disk.
+            NonFiniteLoss: the loss or its gradient is NaN or infinite; the last checkpoint is the last good one.
+        """
+        if self.finished:
+            return self._outcome()
+        settings, state = self.settings, self.state
+        bar = ProgressBar(settings.steps, self.name, start=state.step)
+        previous = self._catch_signals()
+        self._began = time.monotonic() - state.seconds
+        self._logged = (time.monotonic(), state.step)
+        self._writer = tf.summary.create_file_writer(str(self.workdir / "tensorboard"))
+        try:
+            with open(self.metrics_path, "ab") as self._metrics, open(self.workdir / "timings.jsonl", "a") as timings:
+                self._timings = timings
+                while not self.finished:
+                    self._advance()
+                    if bar.due:
+                        self._drain()
+                    best = "" if state.best_bits_per_dim is None else f", valid {state.best_bits_per_dim:.3f}"
+                    bar.update(state.step, f"{self._last_loss:.3f} bits/dim{best}", force=self.finished)
+                    if self._signal is not None and not self.finished:
+                        self._drain()
+                        self._save()
+                        raise Interrupted(state.step)
+        finally:
+            bar.close()
+            self._writer.close()
+            self._restore_signals(previous)
+        return self._outcome()
+
+    def _advance(self) -> None:
+        """One step, and what is due after it: log, evaluate, save, in this order."""
+        settings, state = self.settings, self.state
+        if state.step < settings.steps:  # not so where a run that was complete goes on without a score
+            loss, norm = self.train_step(self.batches.batch(state.step), state.step)
+            state.step += 1
+            self._pending.append((state.step, loss, norm))
+        last = state.step >= settings.steps
+        if state.step % settings.log_every == 0 or last:
+            self._log()
+        evaluate = state.step % settings.eval_every == 0 or last
+        if evaluate:
+            self._evaluate()
+        if evaluate or state.step % settings.checkpoint_every == 0:
+            self._save()
+
+    def _drain(self) -> None:
+        """Fetches the losses of the steps since the last time, in order, and refuses those that are not finite."""
+        for step, loss, norm in self._pending:
+            loss, norm = float(loss), float(norm)
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise NonFiniteLoss(step, loss, norm)
+            self.state.loss_sum += loss
+            self.state.norm_sum += norm
+            self.state.count += 1
+            self._last_loss = loss
+        self._pending.clear()
+
+    def _log(self) -> None:
+        self._drain()
+        state, now = self.state, time.monotonic()
+        if state.count:
+            # The rate of the step that was just done: the optimizer counts from 0.
+            rate = self.train_step.optimizer._learning_rate  # a schedule or a variable
+            learning_rate = float(rate(state.step - 1)) if callable(rate) else float(np.asarray(rate))
+            record = {
+                "step": state.step,
+                "train_bits_per_dim": state.loss_sum / state.count,
+                "gradient_norm": state.norm_sum / state.count,
+                "learning_rate": learning_rate,
+            }
+            self._write(record)
+            began, first = self._logged
+            speed = (state.step - first) / max(now - began, 1e-9)
+            timing = {"step": state.step, "seconds": round(self._seconds(), 3), "steps_per_second": round(speed, 3)}
+            self._timings.write(json.dumps(timing) + "\n")
+            self._timings.flush()
+        state.loss_sum = state.norm_sum = 0.0
+        state.count = 0
+        self._logged = (now, state.step)
+
+    def _evaluate(self) -> None:
+        self._drain()
+        state = self.state
+        with self.train_step.averaged_weights() as model:
+            nats = log_probs(model, self.valid, self.settings.eval_batch_size)
+            score = bits_per_dim(float(np.mean(nats)), int(np.prod(self.valid["x"].shape[1:])))
+            if not math.isfinite(score):
+                raise NonFiniteLoss(state.step, score, math.nan)
+            image = None if self.on_evaluation is None else self.on_evaluation(state.step, model)
+        better = state.best_bits_per_dim is None or score < state.best_bits_per_dim
+        if better:
+            state.best_step, state.best_bits_per_dim, state.evaluations_since_best = state.step, score, 0
+        else:
+            state.evaluations_since_best += 1
+        state.stopped_early = 0 < self.settings.patience <= state.evaluations_since_best
+        self._write({"step": state.step, "valid_bits_per_dim": score, "best": better})
+        if image is not None:
+            with self._writer.as_default(state.step):
+                tf.summary.image("samples", image)
+
+    def _write(self, record: dict[str, Any]) -> None:
+        """Appends a line to metrics.jsonl, and the numbers to TensorBoard."""
+        self._metrics.write((json.dumps(record) + "\n").encode())
+        self._metrics.flush()
+        with self._writer.as_default(record["step"]):
+            for key, value in record.items():
+                if isinstance(value, float):
+                    tf.summary.scalar(key, value)
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def _outcome(self) -> Outcome:
+        state = self.state
+        return Outcome(
+            state.step, state.best_step or 0, state.best_bits_per_dim or math.nan, state.stopped_early, state.seconds
+        )
+
+    # Signals.
+
+    def _catch_signals(self) -> dict[int, Any]:
+        """SIGINT and SIGTERM end the run after the step; a second one at once."""
+        if threading.current_thread() is not threading.main_thread():
+            return {}
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            del frame
+            self._signal = number
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+            print("\nstopping after this step; once more to stop at once", file=sys.stderr, flush=True)
+
+        return {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def _restore_signals(self, previous: dict[int, Any]) -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    # Checkpoints.
+
+    def _save(self) -> None:
+        self._drain()
+        os.fsync(self._metrics.fileno())  # before the checkpoint that counts its bytes
+        self.state.metrics_bytes = self._metrics.tell()
+        self.state.seconds = self._seconds()
+        step = self.train_step
+        self.checkpoints.save(
+            Checkpoint(
+                names=[weight.path for weight in step.model.weights],
+                weights=[np.asarray(weight) for weight in step.model.weights],
+                averages=[average.numpy() for average in step.averages],
+                optimizer=[np.asarray(variable) for variable in step.optimizer.variables],
+                state=dataclasses.asdict(self.state),
+                architecture=self.architecture,
+            )
+        )
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        step, path = self.train_step, self.checkpoints.path(checkpoint.state["step"])
+        restore_weights(step.model, checkpoint, path)
+        optimizer = step.optimizer.variables
+        if [variable.shape for variable in optimizer] != [array.shape for array in checkpoint.optimizer]:
+            raise checkpoints_lib.CheckpointError(
+                f"{path} was written with another optimizer; use the one in config.json, or another --workdir"
+            )
+        for variable, array in zip(optimizer, checkpoint.optimizer, strict=True):
+            variable.assign(array)
+        for average, array in zip(step.averages, checkpoint.averages, strict=True):
+            average.assign(array)
+        self.state = _State(**checkpoint.state)
+        # More steps may be wanted than when the run stopped, or more patience.
+        patience = self.settings.patience
+        self.state.stopped_early = 0 < patience <= self.state.evaluations_since_best
+
+    def _cut_metrics(self) -> None:
+        """Drops the lines that were written after the checkpoint."""
+        for path, size in ((self.metrics_path, self.state.metrics_bytes), (self.workdir / "timings.jsonl", None)):
+            if path.exists():
+                if size is None:
+                    size = _bytes_until(path, self.state.step)
+                if path.stat().st_size < size:
+                    raise ValueError(
+                        f"{path} is shorter than the newest checkpoint says; was it edited? Use another --workdir"
+                    )
+                os.truncate(path, size)
+
+
+def _bytes_until(path: pathlib.Path, step: int) -> int:
+    """Length of the lines of a file of JSON lines up to a step; a half-written line ends them."""
+    size = 0
+    for line in path.read_bytes().splitlines(keepends=True):
+        try:
+            if json.loads(line)["step"] > step:
+                break
+        except ValueError:
+            break
+        size += len(line)
+    return size
+
+
+def restore_weights(model: Any, checkpoint: Checkpoint, path: str | os.PathLike, averaged: bool = False) -> None:
+    """Puts the weights of a checkpoint into a model.
+
+    Args:
+        model: an `AutoregressiveModel`.
+        checkpoint: what was read.
+        path: where from, for errors.
+        averaged: the averaged weights instead of the raw ones.
+
+    Raises:
+        CheckpointError: it belongs to another architecture.
+    """
+    names, shapes = [weight.path for weight in model.weights], [weight.shape for weight in model.weights]
+    checkpoints_lib.check_weights(path, checkpoint, names, shapes)
+    for weight, array in zip(model.weights, checkpoint.weights, strict=True):
+        weight.assign(array)
+    if averaged:
+        for weight, array in zip(model.trainable_variables, checkpoint.averages, strict=True):
+            weight.assign(array)

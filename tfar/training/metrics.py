@@ -1,0 +1,133 @@
+"""Scores over a whole data set: every example once, with a confidence interval."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tfar.core.units import bits_per_dim
+
+_Z95 = 1.959964  # two-sided 95% quantile of the normal distribution
+
+
+def log_probs(
+    model: Any,
+    arrays: Mapping[str, np.ndarray],
+    batch_size: int = 256,
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """Log p(x | h) in nats of every example.
+
+    Args:
+        model: an `AutoregressiveModel`.
+        arrays: {"x": [N, *event_shape], "condition": [N, ...]}; other keys are not read.
+        batch_size: examples scored together. The last batch is filled up with copies of its last example, so that one
+            shape is compiled, and the copies are dropped again: all N examples count, each once.
+        progress: called with (examples done, N).
+
+    Returns:
+        float64 [N].
+
+    Example:
+        >>> import tfar
+        >>> model = tfar.models.from_preset("gated_pixel_cnn_tiny", event_shape=(3, 3, 1), head=tfar.heads.Bernoulli())
+        >>> log_probs(model, {"x": np.zeros([5, 3, 3, 1], np.uint8)}, batch_size=2).shape
+        (5,)
+    """
+    num = len(arrays["x"])
+    batch_size = min(batch_size, num)
+    parts = []
+    for start in range(0, num, batch_size):
+        rows = np.minimum(np.arange(start, start + batch_size), num - 1)
+        condition = arrays["condition"][rows] if "condition" in arrays else None
+        parts.append(model.log_prob(arrays["x"][rows], condition).numpy().astype(np.float64))
+        if progress is not None:
+            progress(min(start + batch_size, num), num)
+    return np.concatenate(parts)[:num]
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """A reported likelihood, with all that it needs to be read.
+
+    Attributes:
+        data: name of the data set.
+        split: "train", "valid" or "test".
+        transforms: what was done to the data (binarization and so on).
+        fingerprint: of the split's arrays before the transforms.
+        bits_per_dim: mean negative log-likelihood, bits per dimension.
+        bits_per_dim_interval: 95% confidence interval of the mean, normal approximation over examples.
+        nats: mean negative log-likelihood, nats per example.
+        nats_interval: likewise.
+        examples: number of examples scored: all of the split.
+        dimensions: values per example.
+        weights: "averaged" or "raw".
+        unit: what an example is, "image" or "example".
+        ensemble: "single model", or what was averaged.
+    """
+
+    data: str
+    split: str
+    transforms: tuple[str, ...]
+    fingerprint: str
+    bits_per_dim: float
+    bits_per_dim_interval: tuple[float, float]
+    nats: float
+    nats_interval: tuple[float, float]
+    examples: int
+    dimensions: int
+    weights: str
+    unit: str = "example"
+    ensemble: str = "single model"
+
+    def __str__(self) -> str:
+        """One line."""
+        low, high = self.bits_per_dim_interval
+        parts = [
+            f"{self.data} {self.split}: {self.bits_per_dim:.3f} bits/dim (95% CI {low:.3f} to {high:.3f})",
+            f"{self.nats:.2f} nats per {self.unit} (95% CI {self.nats_interval[0]:.2f} to {self.nats_interval[1]:.2f})",
+            f"{self.examples} {self.unit}s",
+            f"{self.weights} weights",
+            self.ensemble,
+            *self.transforms,
+        ]
+        return ", ".join(parts)
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary that json can write."""
+        return dataclasses.asdict(self)
+
+
+def score(nats: np.ndarray, info: Any, weights: str) -> Score:
+    """The score of log-probabilities.
+
+    Args:
+        nats: log p of every example, [N], from `log_probs`.
+        info: the split's `tfar.data.DataInfo`.
+        weights: "averaged" or "raw".
+
+    Raises:
+        ValueError: not every example of the split was scored.
+    """
+    if len(nats) != info.num_examples:
+        raise ValueError(f"nats must have one number for each of {info.num_examples} examples, got {len(nats)}")
+    mean, dimensions = float(np.mean(nats)), math.prod(info.event_shape)
+    half = _Z95 * float(np.std(nats, ddof=1)) / math.sqrt(len(nats)) if len(nats) > 1 else math.inf
+    return Score(
+        data=info.name,
+        split=info.split,
+        transforms=tuple(info.transforms),
+        fingerprint=info.fingerprint,
+        bits_per_dim=bits_per_dim(mean, dimensions),
+        bits_per_dim_interval=(bits_per_dim(mean + half, dimensions), bits_per_dim(mean - half, dimensions)),
+        nats=-mean,
+        nats_interval=(-mean - half, -mean + half),
+        examples=len(nats),
+        dimensions=dimensions,
+        weights=weights,
+        unit="image" if len(info.event_shape) == 3 else "example",
+    )
