@@ -1,41 +1,46 @@
 """Writes a trained model in a form that runs without Python.
 
 python -m export --workdir=runs/digits --out=runs/digits/export --format=saved_model
+
+--workdir   work directory of a training; its model.keras (averaged weights) is exported
+--model     a .keras file, instead of --workdir
+--out       folder of the versions; by default `export` in the work directory
+--format    saved_model
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
+
+from absl import app, flags
 
 FORMATS = ("saved_model",)
 LATER = ("litert", "tflite")
 
 
-def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Flags of the command."""
-    parser = argparse.ArgumentParser(prog="python -m export", description=__doc__.splitlines()[0])
-    parser.add_argument("--workdir", help="work directory of a training; its model.keras is exported")
-    parser.add_argument("--model", help="a .keras file, instead of --workdir")
-    parser.add_argument("--out", help="folder of the versions; by default export in the work directory")
-    parser.add_argument("--format", default="saved_model", help=f"one of {', '.join(FORMATS)}")
-    return parser.parse_args(argv)
+def main(workdir: str | None, model: str | None, out: str | None, format: str) -> int:
+    """Runs the command; a mistake of the user is one line on stderr.
 
+    Args:
+        workdir: work directory of a training, or None.
+        model: a .keras file, or None.
+        out: folder of the versions; None for `export` in the work directory.
+        format: one of `FORMATS`.
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns the exit status."""
-    arguments = parse(argv)
-    message = _wrong(arguments)
+    Returns:
+        The exit status.
+    """
+    message = _wrong(workdir, model, out, format)
     if message is None:
         # TensorFlow takes seconds to import, which no mistyped flag should cost.
         from export import saved_model
         from export.errors import ExportError
 
         try:
-            model = saved_model.load_model(arguments.workdir or arguments.model)
-            version, report = saved_model.export(model, arguments.out or os.path.join(arguments.workdir, "export"))
+            loaded = saved_model.load_model(model or os.path.join(workdir or "", "model.keras"))
+            version, report = saved_model.export(loaded, out or os.path.join(workdir or "", "export"))
         except ExportError as error:
             message = str(error)
         else:
@@ -45,21 +50,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1
 
 
-def _wrong(arguments: argparse.Namespace) -> str | None:
+def _wrong(workdir: str | None, model: str | None, out: str | None, format: str) -> str | None:
     """What is wrong with the flags, or None."""
-    if arguments.format in LATER:
-        return f"--format={arguments.format} comes with a later version of tfar; this one writes {', '.join(FORMATS)}"
-    if arguments.format not in FORMATS:
-        return f"--format must be one of {', '.join(FORMATS)}, got {arguments.format!r}"
-    if (arguments.workdir is None) == (arguments.model is None):
+    if format in LATER:
+        return f"--format={format} comes with a later version of tfar; this one writes {', '.join(FORMATS)}"
+    if format not in FORMATS:
+        return f"--format must be one of {', '.join(FORMATS)}, got {format!r}"
+    if (workdir is None) == (model is None):
         return "give either --workdir or --model"
-    if arguments.out is None and arguments.workdir is None:
-        return "--model needs --out, the folder of the versions"
-    if arguments.workdir is not None and not os.path.isdir(arguments.workdir):
-        return f"--workdir={arguments.workdir} does not exist"
+    if workdir is None:
+        if out is None:
+            return "--model needs --out, the folder of the versions"
+        return None if os.path.isfile(model or "") else f"--model={model} does not exist"
+    if not os.path.isdir(workdir):
+        return f"--workdir={workdir} does not exist"
+    if not os.path.isfile(os.path.join(workdir, "model.keras")):
+        return f"{workdir} holds no model.keras; train one: python -m pipelines.train --workdir={workdir}"
     return None
+
+
+def _run(arguments: Sequence[str]) -> int:
+    if len(arguments) > 1:
+        print(f"error: no arguments are expected besides flags, got {arguments[1]!r}", file=sys.stderr)
+        return 1
+    values = flags.FLAGS
+    return main(values.workdir, values.model, values.out, values.format)
 
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.exit(main())
+    # Here, not at import: other commands have flags of these names.
+    flags.DEFINE_string("workdir", None, "Work directory of a training; its model.keras is exported.")
+    flags.DEFINE_string("model", None, "A .keras file, instead of --workdir.")
+    flags.DEFINE_string("out", None, "Folder of the versions; by default `export` in the work directory.")
+    flags.DEFINE_string("format", "saved_model", f"One of {', '.join(FORMATS)}.")
+    app.run(_run)

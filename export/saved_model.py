@@ -47,18 +47,11 @@ class Report:
 
 
 def load_model(path: str | Path) -> AutoregressiveModel:
-    """The trained model of a work directory (its model.keras) or of a .keras file.
+    """A trained model from a .keras file.
 
     Raises:
-        ExportError: there is no such file, or it holds no model of tfar.
+        ExportError: the file holds no model of tfar.
     """
-    path = Path(path)
-    if path.is_dir():
-        if not (path / "model.keras").is_file():
-            raise ExportError(f"{path} holds no model.keras; train one: python -m pipelines.train --workdir={path}")
-        path = path / "model.keras"
-    if not path.is_file():
-        raise ExportError(f"{path} does not exist")
     try:
         model = models.load(str(path))
     except Exception as error:  # Keras raises whatever its readers of zip, JSON and HDF5 raise.
@@ -132,13 +125,13 @@ def check(servable: Servable, model: AutoregressiveModel, seed: int = 0) -> Repo
         served = servable.run("complete", x=samples, observed_length=length, **draw)["samples"]
         ties += _count_ties(model, samples, served, seeds, temperature, condition)
 
-    served = servable.run("log_prob", x=samples, **given)
+    scored = servable.run("log_prob", x=samples, **given)
     expected = model.log_prob(samples, condition).numpy()
-    difference = float(np.max(np.abs(served["log_prob"] - expected) / np.maximum(1.0, np.abs(expected))))
+    difference = float(np.max(np.abs(scored["log_prob"] - expected) / np.maximum(1.0, np.abs(expected))))
     if not difference <= _LOG_PROB_TOLERANCE:
         raise ExportError(f"log_prob of the export differs from Python's by {difference:.1e}")
-    drawn = 8 if "complete" in servable.signatures else 4
-    return Report(num_samples=drawn, num_ties=ties, log_prob_difference=difference)
+    num_samples = 8 if "complete" in servable.signatures else 4
+    return Report(num_samples=num_samples, num_ties=ties, log_prob_difference=difference)
 
 
 def _count_ties(

@@ -155,7 +155,7 @@ def _checked(model: AutoregressiveModel, **inputs: tf.Tensor) -> dict[str, tf.Te
         "condition": _condition_spec(model),
     }
     with tf.control_dependencies([_check_shape(name, x, specs[name].shape) for name, x in inputs.items()]):
-        rows = {name: tf.raw_ops.Shape(input=x)[0] for name, x in inputs.items()}
+        rows = {name: tf.reduce_prod(tf.raw_ops.Shape(input=x)[:1]) for name, x in inputs.items()}
     batch = tf.reduce_max(tf.stack(list(rows.values())))
     checks = [
         _require(
@@ -186,13 +186,13 @@ def _checked(model: AutoregressiveModel, **inputs: tf.Tensor) -> dict[str, tf.Te
 
 def _check_shape(name: str, x: tf.Tensor, shape: tf.TensorShape) -> tf.Operation:
     """Fails unless the tensor that was fed has this shape, whatever the signature promises, and at least one row."""
-    # Not tf.shape: it answers from the signature. The comparison is one of texts, so that ranks may differ.
+    # Not tf.shape, tf.rank or tf.size: they answer from the signature. A text can be compared whatever the rank is.
     fed = tf.raw_ops.Shape(input=x)
-    sizes = tf.strings.reduce_join(tf.strings.as_string(fed[1:]), separator=",")
-    wanted = ",".join(str(size) for size in shape[1:])
+    sizes = tf.strings.reduce_join(tf.strings.as_string(fed), separator=",")
+    wanted = [str(size) for size in shape[1:]]
     return _require(
-        (tf.size(fed) > 0) & tf.reduce_all(fed[:1] > 0) & (sizes == wanted),
-        f"{name} must have shape [rows, {wanted.replace(',', ', ')}], at least one row; shape:",
+        tf.strings.regex_full_match(sizes, ",".join([r"[1-9]\d*", *wanted])),
+        f"{name} must have shape [{', '.join(['rows', *wanted])}], at least one row; shape:",
         fed,
     )
 

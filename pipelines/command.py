@@ -2,32 +2,82 @@
 
 from __future__ import annotations
 
+import os
+import pathlib
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from absl import app, logging
 
 
-def run(main: Callable[[Sequence[str]], int | None]) -> None:
+def import_quietly() -> None:
+    """Imports tfar, and with it TensorFlow, without the start-up messages of its C++ parts.
+
+    They are written before any log level is heard. Where the import fails they are shown.
+    """
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as messages:
+        os.dup2(messages.fileno(), 2)
+        try:
+            import tfar  # noqa: F401
+        except BaseException:
+            messages.seek(0)
+            os.write(stderr, messages.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def check_workdir(workdir: str | os.PathLike) -> pathlib.Path:
+    """The configuration of a run, config.json in its work directory.
+
+    Raises:
+        ValueError: there is none.
+    """
+    path = pathlib.Path(workdir) / "config.json"
+    if not path.exists():
+        raise ValueError(f"--workdir={workdir} holds no run (no config.json); train first: python -m pipelines.train")
+    return path
+
+
+def run(main: Callable[[], int | None], define_flags: Callable[[], None]) -> None:
     """Runs a command's main under absl.
 
-    A ValueError or OSError of one line was written for the user and is printed as such; `-v=1` shows the traceback. Any
-    other exception is a bug and shows its traceback.
+    A ValueError of one line or an OSError was written for the user and is printed as such; `-v=1` shows the traceback.
+    Any other exception is a bug and shows its traceback.
 
     Args:
-        main: takes the arguments that are no flags, returns the exit code.
+        main: returns the exit code.
+        define_flags: called first. Not at import: several commands have flags of one name.
     """
 
     def guarded(arguments: Sequence[str]) -> int | None:
         try:
             if len(arguments) > 1:
                 raise ValueError(f"no arguments are expected besides flags, got {arguments[1]!r}")
-            return main(arguments)
+            return main()
         except (ValueError, OSError) as error:
-            message = str(error)
-            if "\n" in message or logging.get_verbosity() > logging.INFO:
+            message = " ".join(str(error).split())
+            if (isinstance(error, ValueError) and "\n" in str(error)) or logging.get_verbosity() > logging.INFO:
                 raise
             print(f"error: {message}", file=sys.stderr)
             return 1
 
-    app.run(guarded)
+    _or_one_line(define_flags)  # defining the flag of a run configuration reads the file and the overrides
+    app.run(guarded, flags_parser=lambda arguments: _or_one_line(lambda: app.parse_flags_with_usage(arguments)))
+
+
+def _or_one_line(parse: Callable[[], Any]) -> Any:
+    """What `parse` returns; a setting that does not exist, or no file of settings, ends the command in one line."""
+    try:
+        return parse()
+    except (AttributeError, KeyError, OSError) as error:
+        cause: Any = error
+        while isinstance(cause, Exception) and cause.args and not isinstance(cause, OSError):
+            cause = cause.args[0]
+        print(f"error: --config: {' '.join(str(cause).split())}", file=sys.stderr)
+        sys.exit(1)

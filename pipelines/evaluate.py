@@ -8,31 +8,57 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 
 from pipelines import command
 
-_WORKDIR = flags.DEFINE_string("workdir", "runs/digits", "Work directory of the run.")
-_SPLIT = flags.DEFINE_enum("split", "test", ["train", "valid", "test"], "Split to score.")
-_WEIGHTS = flags.DEFINE_enum("weights", "ema", ["ema", "raw"], "Averaged or raw weights, of the best checkpoint.")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Examples scored together.", lower_bound=1)
-_JSON = flags.DEFINE_string("json", None, "File to write the score to.")
+
+def define_flags() -> None:
+    """The command's flags."""
+    flags.DEFINE_string("workdir", "runs/digits", "Work directory of the run.")
+    flags.DEFINE_enum("split", "test", ["train", "valid", "test"], "Split to score.")
+    flags.DEFINE_enum("weights", "ema", ["ema", "raw"], "Averaged or raw weights, of the best checkpoint.")
+    flags.DEFINE_integer("batch_size", 256, "Examples scored together.", lower_bound=1)
+    flags.DEFINE_string("json", None, "File to write the score to.")
 
 
-def main(arguments: Sequence[str]) -> int:
+def main() -> int:
     """Runs the command; returns the exit code."""
-    del arguments
-    from pipelines import workdir as runs
-    from tfar import training
+    command.check_workdir(flags.FLAGS.workdir)  # before TensorFlow, which takes seconds
+    command.import_quietly()
     from tfar.training.checkpoint import write_atomically
 
-    run = runs.load_run(_WORKDIR.value, _WEIGHTS.value)
-    arrays, info = runs.load_split(run.config, _SPLIT.value)
+    values = flags.FLAGS
+    record, line = evaluate(values.workdir, values.split, values.weights, values.batch_size)
+    print(line)
+    if values.json:
+        write_atomically(values.json, (json.dumps(record, indent=2) + "\n").encode())
+        print(f"written: {values.json}", file=sys.stderr)
+    return 0
+
+
+def evaluate(workdir: str, split: str, weights: str = "ema", batch_size: int = 256) -> tuple[dict[str, Any], str]:
+    """Scores all examples of a split.
+
+    Args:
+        workdir: of the run.
+        split: "train", "valid" or "test".
+        weights: "ema" or "raw".
+        batch_size: examples scored together.
+
+    Returns:
+        The score with all that it needs to be read, as JSON values, and as a line.
+    """
+    from pipelines import workdir as runs
+    from tfar import training
+
+    run = runs.load_run(workdir, weights)
+    arrays, info = runs.load_split(run.config, split)
     began = time.monotonic()
     bar = training.ProgressBar(info.num_examples, "score")
-    nats = training.log_probs(run.model, arrays, _BATCH_SIZE.value, lambda done, total: bar.update(done))
+    nats = training.log_probs(run.model, arrays, batch_size, lambda done, total: bar.update(done))
     bar.close()
     score = training.score(nats, info, run.weights)
     record = {
@@ -40,15 +66,11 @@ def main(arguments: Sequence[str]) -> int:
         "model": run.resolved["model"].get("name") or run.resolved["model"]["preset"],
         "parameters": run.model.count_params(),
         "step": run.step,
-        "workdir": _WORKDIR.value,
+        "workdir": str(workdir),
         "seconds": round(time.monotonic() - began, 3),
     }
-    print(score)
-    if _JSON.value:
-        write_atomically(_JSON.value, (json.dumps(record, indent=2) + "\n").encode())
-        print(f"written: {_JSON.value}", file=sys.stderr)
-    return 0
+    return record, str(score)
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, define_flags)

@@ -44,7 +44,7 @@ def grid(images: np.ndarray, columns: int | None = None, side: int = 64) -> Imag
     Args:
         images: uint8 [N, H, W, 1 or 3].
         columns: images in a row; about as many as rows by default.
-        side: the shorter side of an image is enlarged to about this many pixels; images are never made smaller.
+        side: an image is enlarged to about this many pixels; it is never made smaller.
     """
     num, height, width, channels = images.shape
     columns = columns or max(1, int(np.ceil(np.sqrt(num * height / width))))
@@ -104,7 +104,7 @@ def curves(series: Sequence[tuple[str, Sequence[float], Sequence[float]]], ylabe
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    style = {"svg.fonttype": "none", "svg.hashsalt": "tfar", "font.size": 10, "font.family": "sans-serif"}
+    style: Any = {"svg.fonttype": "none", "svg.hashsalt": "tfar", "font.size": 10, "font.family": "sans-serif"}
     style |= {name: _INK for name in ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")}
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(6.4, 3.2), layout="constrained")

@@ -18,29 +18,29 @@ from tfar.data import DataInfo
 from tfar.training.checkpoint import write_atomically
 
 _SEED = 0  # of every sample in a report
-_EVALUATION_SAMPLES = 20
 
 
 def sample_picture(model: Any, info: DataInfo, config: dict[str, Any]) -> np.ndarray:
     """Samples during training as one image, uint8 [1, H, W, C], for TensorBoard."""
-    num = _EVALUATION_SAMPLES
+    num = config["report"]["sample_batch_size"]
     picture = pictures.grid(_samples(model, info, config, num), _columns(info, num))
     image = np.asarray(picture)
     return image[None, :, :, None] if image.ndim == 2 else image[None]
 
 
-def finish(workdir: pathlib.Path, outcome: training.Outcome, command: str) -> training.Score:
+def finish(workdir: pathlib.Path, outcome: training.Outcome, command: str, model: Any = None) -> training.Score:
     """Scores the best checkpoint on the test split and writes model.keras, test.json, samples.png and report.html.
 
     Args:
         workdir: of the run.
         outcome: of the training loop.
         command: that reproduces the run.
+        model: the run's model, where there is one that is compiled already; it gets the best averaged weights.
 
     Returns:
         The test score.
     """
-    run = runs.load_run(workdir)
+    run = runs.load_run(workdir, model=model)
     temporary = workdir / ".model.tmp.keras"
     run.model.save(temporary)
     temporary.replace(workdir / "model.keras")
@@ -149,7 +149,12 @@ def _completions(run: runs.Run, info: DataInfo, x: np.ndarray, condition: Any, t
     repeated = np.concatenate([x] * times)
     conditions = None if condition is None else np.concatenate([condition] * times)
     drawn = model.complete(
-        repeated, observed, conditions, seed=_SEED, batch_size=len(repeated), jit_compile=False
+        repeated,
+        observed,
+        conditions,
+        seed=_SEED,
+        batch_size=run.config["report"]["sample_batch_size"],
+        jit_compile=False,
     ).numpy()
     images = pictures.to_images(np.concatenate([x, x, drawn]).astype(drawn.dtype), info.levels)
     hidden = images[len(x) : 2 * len(x)]

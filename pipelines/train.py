@@ -13,7 +13,6 @@ import os
 import pathlib
 import shlex
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
@@ -22,16 +21,20 @@ from ml_collections import config_flags
 from pipelines import command
 
 _CONFIGS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs")
-_CONFIG = config_flags.DEFINE_config_file("config", os.path.join(_CONFIGS, "digits.py"), "Run configuration.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Work directory; runs/<name of the configuration> by default.")
 
 
-def main(arguments: Sequence[str]) -> int:
+def define_flags() -> None:
+    """The command's flags."""
+    config_flags.DEFINE_config_file("config", os.path.join(_CONFIGS, "digits.py"), "Run configuration.")
+    flags.DEFINE_string("workdir", None, "Work directory; runs/<name of the configuration> by default.")
+
+
+def main() -> int:
     """Runs the command; returns the exit code."""
-    del arguments
-    config = _CONFIG.value.to_dict()
-    workdir = pathlib.Path(_WORKDIR.value or f"runs/{config['name']}")
+    config = flags.FLAGS.config.to_dict()
+    workdir = pathlib.Path(flags.FLAGS.workdir or f"runs/{config['name']}")
     print(f"{config['name']}: loading TensorFlow and {config['data']['name']}", file=sys.stderr, flush=True)
+    command.import_quietly()
     from tfar import training
 
     try:
@@ -102,7 +105,7 @@ def train(config: dict[str, Any], workdir: pathlib.Path) -> int:
     outcome = loop.run()
     if outcome.stopped_early:
         print(f"stopped early at step {outcome.step}: no better validation score since step {outcome.best_step}")
-    score = report.finish(workdir, outcome, _again())
+    score = report.finish(workdir, outcome, _again(), model)
     print(score)
     print(f"report:  {workdir / 'report.html'}\nsamples: {workdir / 'samples.png'}\nmodel:   {workdir / 'model.keras'}")
     return 0
@@ -133,4 +136,4 @@ def _again() -> str:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, define_flags)

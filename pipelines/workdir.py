@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 import tfar
+from pipelines import command
 from tfar import data as data_lib
 from tfar import training
 from tfar.data.transforms import resolve
@@ -176,9 +177,7 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any]:
     Raises:
         ValueError: there is none, or the file is damaged.
     """
-    path = pathlib.Path(workdir) / "config.json"
-    if not path.exists():
-        raise ValueError(f"--workdir={workdir} holds no run (no config.json); train first: python -m pipelines.train")
+    path = command.check_workdir(workdir)
     try:
         record = json.loads(path.read_text())
         return {"config": record["config"], "resolved": record["resolved"]}
@@ -216,12 +215,13 @@ class Run:
     weights: str
 
 
-def load_run(workdir: str | pathlib.Path, weights: str = "ema") -> Run:
+def load_run(workdir: str | pathlib.Path, weights: str = "ema", model: Any = None) -> Run:
     """The model of a work directory with the weights of its best checkpoint.
 
     Args:
         workdir: written by `pipelines.train`.
         weights: "ema" (averaged) or "raw".
+        model: the run's model, where there is one that is compiled already; it gets the weights.
 
     Raises:
         ValueError: no run there, a damaged checkpoint, another architecture.
@@ -231,7 +231,7 @@ def load_run(workdir: str | pathlib.Path, weights: str = "ema") -> Run:
     record = read_config(workdir)
     checkpoints = training.Checkpoints(workdir / "checkpoints")
     checkpoint = checkpoints.load_best()
-    model = build_model(record["resolved"])
+    model = build_model(record["resolved"]) if model is None else model
     step = checkpoint.state["step"]
     training.restore_weights(model, checkpoint, checkpoints.path(step), averaged=weights == "ema")
     name = "averaged" if weights == "ema" else "raw"

@@ -42,5 +42,6 @@ def get_config() -> config_dict.ConfigDict:
             "jit_compile": False,
         }
     )
-    config.report = config_dict.ConfigDict({"num_samples": 100, "num_images": 10, "sample_batch_size": 100})
+    # Samples of the report, test images in it, and samples drawn together (as many are drawn at every evaluation).
+    config.report = config_dict.ConfigDict({"num_samples": 100, "num_images": 10, "sample_batch_size": 20})
     return config

@@ -34,5 +34,5 @@ def get_config() -> config_dict.ConfigDict:
     config.train.checkpoint_every = 250
     config.train.eval_batch_size = 100
     config.report.num_samples = 64
-    config.report.sample_batch_size = 64
+    config.report.sample_batch_size = 16
     return config

@@ -21,9 +21,7 @@ def test_every_example_once_an_epoch(num, batch_size, shuffle):
     steps = [batches.batch(step) for step in range(num * 3)]
     assert all(batch["x"].shape == (batch_size, 2) for batch in steps)
     stream = np.concatenate([batch["label"] for batch in steps]).reshape(-1, num)
-    np.testing.assert_array_equal(
-        np.sort(stream, axis=1), np.tile(np.arange(num), (len(stream), 1))
-    )
+    np.testing.assert_array_equal(np.sort(stream, axis=1), np.tile(np.arange(num), (len(stream), 1)))
     if not shuffle:
         np.testing.assert_array_equal(stream, np.tile(np.arange(num), (len(stream), 1)))
 
@@ -74,9 +72,7 @@ def test_sequential_drops_nothing(num, sizes):
     """All examples once, in order, the last batch possibly smaller."""
     batches = list(sequential(arrays(num), 4))
     assert [len(batch["x"]) for batch in batches] == sizes
-    np.testing.assert_array_equal(
-        np.concatenate([batch["label"] for batch in batches]), np.arange(num)
-    )
+    np.testing.assert_array_equal(np.concatenate([batch["label"] for batch in batches]), np.arange(num))
 
 
 def test_errors(one_line_error):

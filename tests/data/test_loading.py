@@ -95,9 +95,7 @@ def test_errors(function, one_line_error):
     """Each error names the argument and its value."""
     for name in ("Digits", "npz:", "nope:file", "", None, 3, "../x"):
         one_line_error(ValueError, "name must be 'digits', 'npz:FILE'", function, name, "train")
-    one_line_error(
-        ValueError, "split must be .* got 'validation'", function, "digits", "validation"
-    )
+    one_line_error(ValueError, "split must be .* got 'validation'", function, "digits", "validation")
     pattern = "condition must name an array of 'digits': 'label', got 'h'"
     one_line_error(ValueError, pattern, function, "digits", "train", condition="h")
     one_line_error(ValueError, "transforms must", function, "digits", "train", transforms="blur")
@@ -120,7 +118,5 @@ def test_import_is_cheap():
         "import tfar.data\n"
         f"print([name for name in {heavy} if name in sys.modules])\n"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

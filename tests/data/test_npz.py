@@ -54,9 +54,7 @@ def test_missing_valid_is_carved_from_train(save):
     train, valid, test = (load_arrays(name, s)[0]["x"] for s in ("train", "valid", "test"))
     assert sorted([*train[:, 0], *valid[:, 0]]) == list(range(40))
     assert (len(train), len(valid), len(test)) == (36, 4, 5)
-    assert "of the source's split 'train', cut train/valid 36/4" in (
-        load_arrays(name, "valid")[1].split_note
-    )
+    assert "of the source's split 'train', cut train/valid 36/4" in (load_arrays(name, "valid")[1].split_note)
     assert len(load_arrays(name, "valid", valid_fraction=0.25)[0]["x"]) == 10
 
 

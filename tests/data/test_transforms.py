@@ -65,9 +65,7 @@ def test_chain_and_descriptions(rng):
     )
 
 
-@pytest.mark.parametrize(
-    "spec", ["binarise", "bits", "bits:x", "bits:0", "bits:17", "binarize:", "binarize:0", 3, [3]]
-)
+@pytest.mark.parametrize("spec", ["binarise", "bits", "bits:x", "bits:0", "bits:17", "binarize:", "binarize:0", 3, [3]])
 def test_bad_specs(spec, one_line_error):
     """An unknown or malformed transform is named."""
     one_line_error(ValueError, "transforms", resolve, spec)

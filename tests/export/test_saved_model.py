@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import pytest
 import tensorflow as tf
 
@@ -97,7 +98,7 @@ def test_readers_other_than_the_writer_may_enter(model, tmp_path, written):
 
 def test_command_exports_the_work_directory(model, tmp_path, capfd):
     model.save(tmp_path / "model.keras")
-    assert main([f"--workdir={tmp_path}"]) == 0
+    assert main(str(tmp_path), None, None, "saved_model") == 0
     out, err = capfd.readouterr()
     assert names(tmp_path / "export") == ["1"]
     assert f"exported {tmp_path / 'export' / '1'}" in out
@@ -109,29 +110,28 @@ def test_command_exports_the_work_directory(model, tmp_path, capfd):
 @pytest.mark.parametrize(
     "flags, message",
     [
-        (["--format=onnx", "--workdir={0}"], "--format must be one of saved_model, got 'onnx'"),
-        (["--format=litert", "--workdir={0}"], "--format=litert comes with a later version of tfar"),
-        (["--format=tflite", "--workdir={0}"], "--format=tflite comes with a later version of tfar"),
-        (["--workdir={0}/missing"], "--workdir={0}/missing does not exist"),
-        (["--workdir={0}", "--model=m.keras"], "give either --workdir or --model"),
-        ([], "give either --workdir or --model"),
-        (["--model=m.keras"], "--model needs --out"),
-        (["--workdir={0}"], "{0} holds no model.keras; train one: python -m pipelines.train --workdir={0}"),
-        (["--model={0}/m.keras", "--out={0}/out"], "{0}/m.keras does not exist"),
-        (["--model={0}/broken.keras", "--out={0}/out"], "{0}/broken.keras cannot be loaded as a model: "),
-        (["--model={0}/other.keras", "--out={0}/out"], "{0}/other.keras must hold a model of tfar, got Sequential"),
-        (["--model={0}/made.keras", "--out={0}/file"], "{0}/file cannot be created: File exists"),
+        ({"format": "onnx", "workdir": "{0}"}, "--format must be one of saved_model, got 'onnx'"),
+        ({"format": "litert", "workdir": "{0}"}, "--format=litert comes with a later version of tfar"),
+        ({"format": "tflite", "workdir": "{0}"}, "--format=tflite comes with a later version of tfar"),
+        ({"workdir": "{0}/missing"}, "--workdir={0}/missing does not exist"),
+        ({"workdir": "{0}", "model": "m.keras"}, "give either --workdir or --model"),
+        ({}, "give either --workdir or --model"),
+        ({"model": "m.keras"}, "--model needs --out"),
+        ({"workdir": "{0}"}, "{0} holds no model.keras; train one: python -m pipelines.train --workdir={0}"),
+        ({"model": "{0}/m.keras", "out": "{0}/out"}, "--model={0}/m.keras does not exist"),
+        ({"model": "{0}/broken.keras", "out": "{0}/out"}, "{0}/broken.keras cannot be loaded as a model: "),
+        ({"model": "{0}/other.keras", "out": "{0}/out"}, "{0}/other.keras must hold a model of tfar, got Sequential"),
+        ({"model": "{0}/made.keras", "out": "{0}/file"}, "{0}/file cannot be created: File exists"),
     ],
 )
 def test_mistakes_cost_one_line_and_write_nothing(model, tmp_path, capsys, flags, message):
-    import keras
-
     (tmp_path / "file").touch()
     (tmp_path / "broken.keras").write_bytes(b"PK\x03\x04 cut off")
     keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "other.keras")
     model.save(tmp_path / "made.keras")
     before = names(tmp_path)
-    assert main([flag.format(tmp_path) for flag in flags]) == 1
+    given = {"workdir": None, "model": None, "out": None, "format": "saved_model"}
+    assert main(**given | {name: value.format(tmp_path) for name, value in flags.items()}) == 1
     err = capsys.readouterr().err
     assert err.startswith(f"error: {message.format(tmp_path)}")
     assert err.count("\n") == 1

@@ -13,12 +13,8 @@ def test_log_prob_is_tfp_and_log_softmax():
     logits = (5 * rng.normal(size=(20, 9))).astype("float32")
     x = rng.integers(0, 9, 20)
     log_prob = Categorical(9).log_prob(logits, x)
-    np.testing.assert_array_equal(
-        log_prob, tfp.distributions.Categorical(logits=logits).log_prob(x)
-    )
-    np.testing.assert_allclose(
-        log_prob, tf.nn.log_softmax(logits).numpy()[np.arange(20), x], rtol=1e-5, atol=1e-6
-    )
+    np.testing.assert_array_equal(log_prob, tfp.distributions.Categorical(logits=logits).log_prob(x))
+    np.testing.assert_allclose(log_prob, tf.nn.log_softmax(logits).numpy()[np.arange(20), x], rtol=1e-5, atol=1e-6)
 
 
 def test_distribution_gives_the_histogram_of_every_position():
@@ -74,9 +70,7 @@ def test_encode_spans_minus_one_to_one():
 def test_check_refuses_other_values(x, shown):
     with pytest.raises(ValueError) as error:
         Categorical(4).check(x)
-    assert str(error.value) == (
-        f"x must hold whole numbers from 0 to 3 for Categorical(levels=4), got {shown}"
-    )
+    assert str(error.value) == (f"x must hold whole numbers from 0 to 3 for Categorical(levels=4), got {shown}")
 
 
 @pytest.mark.parametrize("levels", [1, 0, 2.0, None, True, "256"])

@@ -339,9 +339,7 @@ def test_mode_of_many_bits_is_at_a_component_or_an_edge():
     params.reshape(20, 6, 3)[:, [2, 5]] -= 5  # narrow components
     mode = head.mode(params)
     draws = head.sample(params, np.random.default_rng(0).random((20, 3)) * 0.8 + 0.1)
-    assert (
-        head.log_prob(params, mode).numpy() >= head.log_prob(params, draws).numpy()
-    ).mean() > 0.8
+    assert (head.log_prob(params, mode).numpy() >= head.log_prob(params, draws).numpy()).mean() > 0.8
 
 
 def test_distribution_takes_scalars_and_slices():
@@ -389,9 +387,7 @@ def test_arguments_are_checked(arguments, message):
 
 def test_values_are_checked():
     head = DiscretizedLogisticMixture(2, bits=5).with_channels(3)
-    with pytest.raises(
-        ValueError, match="image must hold whole numbers from 0 to 31 for .*, got 32"
-    ):
+    with pytest.raises(ValueError, match="image must hold whole numbers from 0 to 31 for .*, got 32"):
         head.check(np.array([31, 32], "uint8"), name="image")
     with pytest.raises(ValueError, match=r"x must have shape \[\.\.\., 3\]"):
         head.log_prob(random_params(head, 2), np.zeros([2, 1]))

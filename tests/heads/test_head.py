@@ -151,9 +151,7 @@ def assert_same_draws(head, actual, expected, distance):
     if not head.levels:
         # A tie in the component would be a jump; away from ties only rounding may differ.
         safe = np.asarray(distance) > 1e-5
-        np.testing.assert_allclose(
-            np.asarray(actual)[safe], np.asarray(expected)[safe], rtol=1e-4, atol=1e-4
-        )
+        np.testing.assert_allclose(np.asarray(actual)[safe], np.asarray(expected)[safe], rtol=1e-4, atol=1e-4)
         return
     differs = np.asarray(actual != expected)
     differs = differs.any(-1) if head.event_ndims else differs
@@ -177,9 +175,7 @@ def test_sampler_takes_a_dynamic_batch(head):
     for batch in (1, 5):
         params, noise = arguments(head, (batch,))
         expected = head.sample(params, noise)
-        assert_same_draws(
-            head, compiled(params, noise), expected, head.boundary_distance(params, noise)
-        )
+        assert_same_draws(head, compiled(params, noise), expected, head.boundary_distance(params, noise))
     assert compiled.experimental_get_tracing_count() == 1
 
 
@@ -221,10 +217,7 @@ def test_draw_is_constant_within_the_boundary_distance(head):
         np.testing.assert_array_equal(head.sample(params, moved), draw)
     if not head.event_ndims:  # and no further: a boundary is crossed on one side
         step = 1.02 * distance[:, np.newaxis] + 1e-5
-        crossed = [
-            np.asarray(head.sample(params, np.clip(noise + s * step, 0, 1)) != draw)
-            for s in (-1, 1)
-        ]
+        crossed = [np.asarray(head.sample(params, np.clip(noise + s * step, 0, 1)) != draw) for s in (-1, 1)]
         assert np.logical_or(*crossed).all()
 
 
@@ -299,9 +292,7 @@ def test_index_equals_numpy_search():
     distance = np.abs(cdf[:, :-1] - noise[:, None]).min(-1)
     index = index_from_uniform(tf.constant(logits), tf.constant(noise))
     np.testing.assert_array_equal(index, expected)  # exact in float64
-    np.testing.assert_allclose(
-        index_boundary_distance(tf.constant(logits), tf.constant(noise)), distance, atol=1e-14
-    )
+    np.testing.assert_allclose(index_boundary_distance(tf.constant(logits), tf.constant(noise)), distance, atol=1e-14)
     narrow = index_from_uniform(tf.constant(logits, tf.float32), tf.constant(noise, tf.float32))
     assert (distance[narrow.numpy() != expected] < 1e-6).all()
 
@@ -310,11 +301,12 @@ def test_index_equals_numpy_search():
 
 
 def litert_model(head):
-    signature = [tf.TensorSpec([None, head.params_size]), tf.TensorSpec([None, head.noise_size])]
+    signature = [
+        tf.TensorSpec([None, head.params_size], name="params"),
+        tf.TensorSpec([None, head.noise_size], name="noise"),
+    ]
     sample = tf.function(lambda params, noise: head.sample(params, noise))
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [sample.get_concrete_function(*signature)]
-    )
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([sample.get_concrete_function(*signature)])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     return converter.convert()
 
@@ -323,14 +315,12 @@ def litert_draws(model, params, noise):
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=model)
-    inputs = {
-        detail["shape_signature"][-1]: detail["index"] for detail in interpreter.get_input_details()
-    }
-    for value in (params, noise):
-        interpreter.resize_tensor_input(inputs[value.shape[-1]], value.shape)
+    index = {detail["name"]: detail["index"] for detail in interpreter.get_input_details()}
+    for name, value in (("params", params), ("noise", noise)):
+        interpreter.resize_tensor_input(index[name], value.shape)
     interpreter.allocate_tensors()
-    for value in (params, noise):
-        interpreter.set_tensor(inputs[value.shape[-1]], value)
+    for name, value in (("params", params), ("noise", noise)):
+        interpreter.set_tensor(index[name], np.asarray(value))
     interpreter.invoke()
     return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 

@@ -23,9 +23,7 @@ def test_log_prob_is_a_hand_made_mixture():
     params = random_params(head, 10)
     logits, loc, raw = np.split(params, 3, -1)
     x = np.linspace(-4, 4, 10, dtype="float32")
-    reference = tfd.MixtureSameFamily(
-        tfd.Categorical(logits=logits), tfd.Normal(loc, tf.math.softplus(raw))
-    )
+    reference = tfd.MixtureSameFamily(tfd.Categorical(logits=logits), tfd.Normal(loc, tf.math.softplus(raw)))
     np.testing.assert_allclose(head.log_prob(params, x), reference.log_prob(x), rtol=1e-5)
 
 

@@ -12,6 +12,7 @@ from tfar.core import scope as scopes
 from tfar.core.scope import Incremental, initial_state
 from tfar.layers import GatedActivation, HorizontalConv2D, VerticalConv2D
 from tfar.testing import assert_incremental_matches_parallel, dependencies, random_events, randomize_weights
+from tfar.testing.blind import blind_of_masked_convolutions
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 
@@ -179,11 +180,8 @@ def test_no_blind_spot():
     randomize_weights(model)
     seen = (dependencies(model.decode, model.encode(random_events(model, 2))) > 0).any(0)
     np.testing.assert_array_equal(seen, np.tri(81, k=-1, dtype=bool))
-
-
-def test_pixel_cnn_of_the_same_depth_is_blind_where_this_is_not():
-    blind = tfar.testing.blind.blind_of_masked_convolutions(9, 9, 1, 3, [3] * 8)
-    assert (8 * 9, 8) in blind and (1 * 9 + 0, 0 * 9 + 2) in blind
+    # Masked convolutions of the same sizes miss one pixel in six.
+    assert len(blind_of_masked_convolutions(9, 9, 1, 3, [3] * 8)) > 500
 
 
 def test_first_pixel_sees_nothing_and_first_row_only_the_left():
@@ -204,7 +202,8 @@ def test_sizes_of_the_condition_kernels():
     # 3 classes on 5 x 5, 32 filters.
     for condition, shape in ((tfar.conditions.Spatial(3), (1, 1, 3, 32)), (tfar.conditions.Label(3), (3, 32))):
         model = gated(filters=32, condition=condition)
-        gates = [gate for block in model.network.blocks for gate in (block.vertical_gate, block.horizontal_gate) if gate]
+        blocks = model.network.blocks
+        gates = [block.horizontal_gate for block in blocks] + [block.vertical_gate for block in blocks[:-1]]
         assert len(gates) == 2 * 3 - 1  # behind the last block nobody reads the vertical stack
         for gate in gates:
             assert tuple(gate.kernel_f.shape) == tuple(gate.kernel_g.shape) == shape
@@ -224,7 +223,7 @@ def test_condition_changes_every_pixel_the_first_included():
     model = gated((3, 3, 1), condition=tfar.conditions.Label(2))
     randomize_weights(model)
     x = np.zeros((2, 3, 3, 1), np.int32)
-    parameters = model(x, [0, 1]).numpy()
+    parameters = model(x, tf.constant([0, 1])).numpy()
     assert (np.abs(parameters[0] - parameters[1]).max(-1) > 1e-4).all()
 
 
@@ -272,7 +271,7 @@ def test_right_label_scores_better_than_a_shuffled_one():
     labels = rng.integers(0, 3, 600).astype(np.int32)
     x = (patterns[labels] ^ (rng.random((600, 5, 5)) < 0.1))[..., None].astype(np.int32)
     model = gated(head=tfar.heads.Bernoulli(), filters=8, num_blocks=1, condition=tfar.conditions.Label(3))
-    fit(model, x[:500], labels[:500], steps=120, learning_rate=0.01)
+    fit(model, x[:500], labels[:500], steps=80, learning_rate=0.02)
     right = nats(model, x[500:], labels[500:])
     wrong = nats(model, x[500:], (labels[500:] + 1) % 3)
     shuffled = nats(model, x[500:], rng.permutation(labels[500:]))

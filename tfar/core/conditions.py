@@ -114,7 +114,7 @@ class Vector(Condition):
 
 @keras.saving.register_keras_serializable("tfar")
 class Spatial(Condition):
-    """A map [H, W, channels] aligned with the image; features [B, H, W, channels], seen in full at every pixel's own place.
+    """A map [H, W, channels] aligned with the image; features [B, H, W, channels], each seen at its own pixel.
 
     Args:
         channels: features of a pixel of the map (for a map of classes: one-hot).

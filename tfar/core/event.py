@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -39,7 +39,7 @@ class Event:
         ValueError: the event shape is not of this form.
     """
 
-    def __init__(self, event_shape: tuple[int | None, ...], head: Any, layout: str = "grid"):
+    def __init__(self, event_shape: Sequence[int | None], head: Any, layout: str = "grid"):
         shape = tuple(None if size is None else int(size) for size in event_shape)
         if len(shape) not in (1, 3) or any(size is not None and size < 1 for size in shape):
             raise ValueError(f"event_shape must be (height, width, channels) or (length,), got {tuple(event_shape)}")
@@ -47,7 +47,10 @@ class Event:
             raise ValueError(f"event_shape of an image must be known, got {tuple(event_shape)}")
         if layout == "grid" and len(shape) == 1:
             raise ValueError(f"event_shape must be (height, width, channels) for a model of images, got {shape}")
-        self.event_shape, self.layout = shape, layout
+        self.event_shape: tuple[Any, ...] = shape
+        self.layout = layout
+        self.grid: tuple[Any, ...]
+        self.positions: tuple[Any, ...]
         image = len(shape) == 3
         self.head = head.with_channels(shape[-1] if image else 1)
         scalar = self.head.autoregressive_channels
@@ -78,7 +81,8 @@ class Event:
 
     def to_grid(self, x: tf.Tensor) -> tf.Tensor:
         """Values [B, *event_shape] -> [B, *grid, C]."""
-        return tf.reshape(x, [-1, *(-1 if size is None else size for size in self.grid), self.channels])
+        batch = tf.shape(x)[0] if None in self.grid else -1
+        return tf.reshape(x, [batch, *(-1 if size is None else size for size in self.grid), self.channels])
 
     def split(self, outputs: tf.Tensor) -> tf.Tensor:
         """Outputs of the network [B, *grid, G * P] -> the head's parameters [B, *positions, P]."""

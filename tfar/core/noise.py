@@ -5,22 +5,27 @@ not of the batch it is drawn in, of how the loop is cut into chunks, or of wheth
 Philox, named explicitly (`tf.random.stateless_uniform` lets the compiler choose and differs between XLA and plain).
 
     key     = (seed[0] << 32) ^ seed[1]
-    counter = [position * ceil(k / 4), 0]        one count yields four numbers
-    u       = Philox(key, counter) in [0, 1) + 2^-24, so that u is in the open interval (0, 1)
+    counter = [position * ceil(k / 4), 0]                      one count yields four numbers
+    bits    = Philox(key, counter), uint32
+    u       = (bits mod 2^23) 2^-23 + 2^-24, in the open interval (0, 1)
+
+The bits are turned into numbers here, because TensorFlow's own uniforms differ: from the same bits a plain graph takes
+the low 23, XLA the high 23 (measured with TensorFlow 2.21; `StatelessRandomUniformV2` with `alg=1` too).
 """
 
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 _PHILOX = 1
-_HALF_STEP = 2.0**-24  # float32 uniforms are multiples of 2^-23
+_MANTISSA = 2**23 - 1  # a float32 between 1 and 2 has 23 bits, so all of these numbers are exact
 
 
-def seed_rows(seed: int | np.ndarray | tf.Tensor | None, num: int) -> tf.Tensor:
+def seed_rows(seed: Any, num: int) -> tf.Tensor:
     """The seed of every row.
 
     Args:
@@ -66,10 +71,11 @@ def uniform(seeds: tf.Tensor, num_positions: int | tf.Tensor, noise_size: int, s
     counter = tf.stack([tf.cast(start, tf.uint64) * tf.constant(blocks, tf.uint64), tf.constant(0, tf.uint64)])
 
     def row(key: tf.Tensor) -> tf.Tensor:
-        return tf.raw_ops.StatelessRandomUniformV2(
-            shape=tf.stack([num_positions * blocks * 4]), key=key[None], counter=counter, alg=_PHILOX, dtype=tf.float32
+        return tf.raw_ops.StatelessRandomUniformFullIntV2(
+            shape=tf.stack([num_positions * blocks * 4]), key=key[None], counter=counter, alg=_PHILOX, dtype=tf.uint32
         )
 
-    numbers = tf.map_fn(row, keys, fn_output_signature=tf.TensorSpec([None], tf.float32))
-    numbers = tf.reshape(numbers, [tf.shape(seeds)[0], num_positions, blocks * 4])
-    return numbers[:, :, :noise_size] + _HALF_STEP
+    bits = tf.map_fn(row, keys, fn_output_signature=tf.TensorSpec([None], tf.uint32))
+    bits = tf.reshape(bits, [tf.shape(seeds)[0], num_positions, blocks * 4])[:, :, :noise_size]
+    steps = tf.bitwise.bitwise_and(bits, tf.constant(_MANTISSA, tf.uint32))
+    return tf.cast(steps, tf.float32) * 2.0**-23 + 2.0**-24

@@ -21,9 +21,7 @@ from tfar.data import transforms as transforms_lib
 def _check_arrays(arrays: Mapping[str, np.ndarray]) -> int:
     sizes = {key: len(array) for key, array in arrays.items()}
     if "x" not in sizes or len(set(sizes.values())) > 1 or not sizes["x"]:
-        raise ValueError(
-            f"arrays must hold 'x' and arrays of the same length, at least 1, got lengths {sizes}"
-        )
+        raise ValueError(f"arrays must hold 'x' and arrays of the same length, at least 1, got lengths {sizes}")
     return sizes["x"]
 
 
@@ -81,9 +79,7 @@ class Batches:
         self._input_levels = levels
         self._transforms = transforms_lib.resolve(transforms)
         self.levels = transforms_lib.output_levels(self._transforms, levels)
-        self.transforms = transforms_lib.describe(
-            self._transforms, f"redrawn every step, seed={self.seed}"
-        )
+        self.transforms = transforms_lib.describe(self._transforms, f"redrawn every step, seed={self.seed}")
         # A cache, not state: two epochs, since a batch may lie in both.
         self._permutation = functools.lru_cache(maxsize=2)(
             lambda epoch: streams.permutation(self.num_examples, streams.ORDER, self.seed, epoch)
@@ -128,9 +124,7 @@ class Batches:
         batch = {key: array[indices] for key, array in self._arrays.items()}
         if self._transforms:
             generator = streams.generator(streams.STEP_NOISE, self.seed, int(step))
-            batch["x"] = transforms_lib.apply(
-                self._transforms, batch["x"], self._input_levels, generator
-            )
+            batch["x"] = transforms_lib.apply(self._transforms, batch["x"], self._input_levels, generator)
         return batch
 
     def stream(self, start: int = 0) -> Iterator[dict[str, np.ndarray]]:
@@ -141,9 +135,7 @@ class Batches:
             step += 1
 
 
-def sequential(
-    arrays: Mapping[str, np.ndarray], batch_size: int
-) -> Iterator[dict[str, np.ndarray]]:
+def sequential(arrays: Mapping[str, np.ndarray], batch_size: int) -> Iterator[dict[str, np.ndarray]]:
     """All examples once, in order, for evaluation; the last batch may be smaller.
 
     Args:

@@ -45,23 +45,17 @@ def read_file(path: pathlib.Path) -> np.ndarray:
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"idx file {str(path)!r} cannot be read: {error}") from error
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _DTYPES:
-        raise ValueError(
-            f"idx file {str(path)!r} must start with bytes 0 0 TYPE RANK, got {data[:4].hex(' ')}"
-        )
+        raise ValueError(f"idx file {str(path)!r} must start with bytes 0 0 TYPE RANK, got {data[:4].hex(' ')}")
     dtype, start = np.dtype(_DTYPES[data[2]]), 4 + 4 * data[3]
     shape = tuple(int.from_bytes(data[i : i + 4], "big") for i in range(4, start, 4))
     expected = start + math.prod(shape) * dtype.itemsize
     if len(data) != expected:
-        raise ValueError(
-            f"idx file {str(path)!r} must have {expected} bytes for shape {shape}, got {len(data)}"
-        )
+        raise ValueError(f"idx file {str(path)!r} must have {expected} bytes for shape {shape}, got {len(data)}")
     array = np.frombuffer(data, dtype, offset=start).reshape(shape)
     return array.astype(dtype.newbyteorder("="))
 
 
-def open_source(
-    path: pathlib.Path, *, levels: int | None = None, num_labels: int | None = None
-) -> Source:
+def open_source(path: pathlib.Path, *, levels: int | None = None, num_labels: int | None = None) -> Source:
     """Opens a folder of idx files.
 
     Args:

@@ -126,9 +126,7 @@ def open_source(
     empty = [name for name, items in parts.items() if not items]
     if empty:
         folder = path / empty[0] if own else path
-        raise FileNotFoundError(
-            f"images:FOLDER {str(folder)!r} must hold images ({' '.join(EXTENSIONS)}), found none"
-        )
+        raise FileNotFoundError(f"images:FOLDER {str(folder)!r} must hold images ({' '.join(EXTENSIONS)}), found none")
     labelled = {label is not None for items in parts.values() for _, label in items}
     if len(labelled) > 1:
         raise ValueError(f"images:FOLDER {str(path)!r} must have class folders in all splits")

@@ -31,8 +31,7 @@ def _check_options(name: str, options: dict, accepted: tuple[str, ...]) -> dict:
     for key, value in options.items():
         if key not in accepted:
             raise ValueError(
-                f"{key}={value!r} does not apply to {name!r}, which accepts "
-                f"{', '.join(accepted) or 'no options'}"
+                f"{key}={value!r} does not apply to {name!r}, which accepts {', '.join(accepted) or 'no options'}"
             )
     return options
 
@@ -116,8 +115,7 @@ def _read(
     usable = sorted(set(source.keys) - {"x"})
     if condition is not None and condition not in usable:
         raise ValueError(
-            f"condition must name an array of {name!r}: {', '.join(map(repr, usable)) or 'none'}, "
-            f"got {condition!r}"
+            f"condition must name an array of {name!r}: {', '.join(map(repr, usable)) or 'none'}, got {condition!r}"
         )
     own, rows, note = _select(source, split, valid_fraction, test_fraction, split_seed)
     num = source.sizes[own] if rows is None else len(rows)
@@ -153,9 +151,7 @@ def _read(
     return arrays, info
 
 
-def _with_transforms(
-    info: DataInfo, transforms: tuple[transforms_lib.Transform, ...], draw: str
-) -> DataInfo:
+def _with_transforms(info: DataInfo, transforms: tuple[transforms_lib.Transform, ...], draw: str) -> DataInfo:
     if not transforms:
         return info
     levels = transforms_lib.output_levels(transforms, info.levels)
@@ -226,9 +222,7 @@ def load_arrays(
     """
     resolved, seed = transforms_lib.resolve(transforms), streams.check_seed(seed)
     options = {"levels": levels, "num_labels": num_labels, "size": size, "mode": mode}
-    arrays, info = _read(
-        name, split, data_dir, condition, valid_fraction, test_fraction, split_seed, options
-    )
+    arrays, info = _read(name, split, data_dir, condition, valid_fraction, test_fraction, split_seed, options)
     new_info = _with_transforms(info, resolved, f"drawn once, seed={seed}")
     noise = streams.generator(streams.FIXED_NOISE, seed)
     arrays["x"] = transforms_lib.apply(resolved, arrays["x"], info.levels, noise)

@@ -34,8 +34,7 @@ class _Archive(Mapping):
         with self._open() as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise ValueError(
-                    f"npz file {str(path)!r} holds a single array (.npy); save it by "
-                    "numpy.savez(FILE, x=array)"
+                    f"npz file {str(path)!r} holds a single array (.npy); save it by numpy.savez(FILE, x=array)"
                 )
             self._keys = tuple(file.files)
 
@@ -44,9 +43,7 @@ class _Archive(Mapping):
         try:
             file = np.load(self._path, allow_pickle=False)
         except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(
-                f"npz file {str(self._path)!r} is not a NumPy archive: {error}"
-            ) from error
+            raise ValueError(f"npz file {str(self._path)!r} is not a NumPy archive: {error}") from error
         with file if isinstance(file, np.lib.npyio.NpzFile) else contextlib.nullcontext(file):
             yield file
 
@@ -56,9 +53,7 @@ class _Archive(Mapping):
                 with self._open() as file:
                     self._read[key] = file[key]
             except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-                raise ValueError(
-                    f"npz file {str(self._path)!r}: key {key!r} cannot be read: {error}"
-                ) from error
+                raise ValueError(f"npz file {str(self._path)!r}: key {key!r} cannot be read: {error}") from error
         return self._read[key]
 
     def __iter__(self):
@@ -95,9 +90,7 @@ def _names(keys: list[str], x: str, ending: str) -> dict[str, str]:
     return names
 
 
-def open_source(
-    path: pathlib.Path, *, levels: int | None = None, num_labels: int | None = None
-) -> Source:
+def open_source(path: pathlib.Path, *, levels: int | None = None, num_labels: int | None = None) -> Source:
     """Opens an archive.
 
     Args:

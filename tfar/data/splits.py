@@ -22,10 +22,7 @@ def check_fractions(valid_fraction: float, test_fraction: float) -> None:
         if not 0 <= value < 1:
             raise ValueError(f"{name} must be at least 0 and below 1, got {value!r}")
     if valid_fraction + test_fraction >= 1:
-        raise ValueError(
-            "valid_fraction + test_fraction must be below 1, "
-            f"got {valid_fraction!r} + {test_fraction!r}"
-        )
+        raise ValueError(f"valid_fraction + test_fraction must be below 1, got {valid_fraction!r} + {test_fraction!r}")
 
 
 def carve(
@@ -95,7 +92,6 @@ def origin(split: str, sizes: Mapping[str, int]) -> tuple[str, frozenset[str]]:
         return split, frozenset()
     if "train" not in sizes:
         raise ValueError(
-            f"split {split!r} can only be carved from a train split, this source has "
-            f"{', '.join(map(repr, sizes))}"
+            f"split {split!r} can only be carved from a train split, this source has {', '.join(map(repr, sizes))}"
         )
     return "train", carved | {"train"}

@@ -113,8 +113,7 @@ def open_source(name: str, data_dir: str | os.PathLike | None, levels: int | Non
     fixed = {
         key: feature
         for key, feature in features.items()
-        if isinstance(feature, tfds.features.Tensor | tfds.features.Image)
-        and None not in feature.shape
+        if isinstance(feature, tfds.features.Tensor | tfds.features.Image) and None not in feature.shape
     }
     # Supervised keys may be nested; only plain names are of use here.
     supervised = [key if isinstance(key, str) else "" for key in builder.info.supervised_keys or ()]
@@ -124,10 +123,7 @@ def open_source(name: str, data_dir: str | os.PathLike | None, levels: int | Non
     numeric = x_key in fixed and np.dtype(fixed[x_key].np_dtype).kind in "biuf"
     if not numeric or not fixed[x_key].shape:
         shapes = {key: getattr(feature, "shape", "nested") for key, feature in features.items()}
-        raise ValueError(
-            f"TFDS data set {name!r} must have a numeric feature 'image' of one fixed shape, "
-            f"got {shapes}"
-        )
+        raise ValueError(f"TFDS data set {name!r} must have a numeric feature 'image' of one fixed shape, got {shapes}")
     label = fixed.get(label_key)
     label = label if isinstance(label, tfds.features.ClassLabel) else None
     keys = {"x": x_key} | ({"label": label_key} if label else {})
@@ -139,10 +135,7 @@ def open_source(name: str, data_dir: str | os.PathLike | None, levels: int | Non
             own.setdefault(_SPLIT_NAMES[split], split)
     if "train" not in own:
         if len(builder.info.splits) != 1:
-            raise ValueError(
-                f"TFDS data set {name!r} must have a split 'train', "
-                f"got {sorted(builder.info.splits)}"
-            )
+            raise ValueError(f"TFDS data set {name!r} must have a split 'train', got {sorted(builder.info.splits)}")
         own = {"all": next(iter(builder.info.splits))}
 
     @functools.lru_cache(maxsize=2)
@@ -167,9 +160,7 @@ def open_source(name: str, data_dir: str | os.PathLike | None, levels: int | Non
     else:
         levels = values.infer_levels(read(split, "x", None) for split in own)
     return Source(
-        sizes={
-            split: builder.info.splits[split_name].num_examples for split, split_name in own.items()
-        },
+        sizes={split: builder.info.splits[split_name].num_examples for split, split_name in own.items()},
         keys=tuple(keys),
         read=read,
         levels=levels,

@@ -197,9 +197,7 @@ class ReduceBits:
 
 Transform = Binarize | DynamicBinarize | ReduceBits
 
-_ACCEPTED = (
-    "'binarize', 'binarize:THRESHOLD', 'dynamic_binarize', 'bits:BITS' or a transform object"
-)
+_ACCEPTED = "'binarize', 'binarize:THRESHOLD', 'dynamic_binarize', 'bits:BITS' or a transform object"
 
 
 def _discrete(transform: Transform, levels: int | None) -> int:

@@ -71,8 +71,7 @@ def as_events(x: np.ndarray) -> np.ndarray:
     """
     if x.ndim not in (2, 3, 4) or 0 in x.shape[1:]:
         raise ValueError(
-            "x must be [N, D] vectors, [N, H, W] maps or [N, H, W, C] images with no empty axis, "
-            f"got shape {x.shape}"
+            f"x must be [N, D] vectors, [N, H, W] maps or [N, H, W, C] images with no empty axis, got shape {x.shape}"
         )
     return x[..., np.newaxis] if x.ndim == 3 else x
 
@@ -128,13 +127,8 @@ def as_labels(labels: np.ndarray, num_examples: int, num_labels: int | None = No
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.shape != (num_examples,):
-        raise ValueError(
-            f"label must be one integer for each of {num_examples} examples, "
-            f"got shape {labels.shape}"
-        )
-    whole = labels.dtype.kind in "biu" or (
-        labels.dtype.kind == "f" and np.array_equal(labels, np.rint(labels))
-    )
+        raise ValueError(f"label must be one integer for each of {num_examples} examples, got shape {labels.shape}")
+    whole = labels.dtype.kind in "biu" or (labels.dtype.kind == "f" and np.array_equal(labels, np.rint(labels)))
     if not whole:
         raise ValueError(f"label must hold whole numbers, got dtype {labels.dtype}")
     if labels.size and labels.min() < 0:
@@ -162,13 +156,10 @@ def as_condition(condition: np.ndarray, key: str, num_examples: int) -> np.ndarr
     """
     if condition.ndim == 0 or len(condition) != num_examples:
         raise ValueError(
-            f"condition {key!r} must have one entry for each of {num_examples} examples, "
-            f"got shape {condition.shape}"
+            f"condition {key!r} must have one entry for each of {num_examples} examples, got shape {condition.shape}"
         )
     if condition.dtype.kind not in "biuf":
-        raise ValueError(
-            f"condition {key!r} must hold integers, floats or bools, got dtype {condition.dtype}"
-        )
+        raise ValueError(f"condition {key!r} must hold integers, floats or bools, got dtype {condition.dtype}")
     if condition.dtype.kind == "f":
         with np.errstate(over="ignore"):
             values = condition.astype(np.float32)

@@ -217,9 +217,7 @@ class DiscretizedLogisticMixture(Head):
     def channels(self) -> int:
         """C, known after `with_channels`."""
         if self._channels is None:
-            raise ValueError(
-                f"{self!r} is not bound to a number of channels; call with_channels(c) first"
-            )
+            raise ValueError(f"{self!r} is not bound to a number of channels; call with_channels(c) first")
         return self._channels
 
     @property
@@ -271,9 +269,7 @@ class DiscretizedLogisticMixture(Head):
         """
         params = self._params(params)
         logits, components = self._unpack(params)
-        log_weights = tf.nn.log_softmax(
-            logits
-        )  # of the components, given the channels chosen so far
+        log_weights = tf.nn.log_softmax(logits)  # of the components, given the channels chosen so far
         levels: list[tf.Tensor] = []
         context: list[tf.Tensor] = []
         for c in range(self.channels):
@@ -282,16 +278,12 @@ class DiscretizedLogisticMixture(Head):
             else:
                 means = self._round(self._location(c, components, context))
                 edges = tf.zeros_like(means[..., :1])
-                candidates = tf.concat(
-                    [means, edges, edges + (self.levels - 1)], axis=-1
-                )  # [..., V]
+                candidates = tf.concat([means, edges, edges + (self.levels - 1)], axis=-1)  # [..., V]
             # [..., V, K]: every candidate under every component
             spread = _Components(*([t[..., tf.newaxis, :] for t in group] for group in components))
             past = [x[..., tf.newaxis, :] for x in context]
             log_prob = self._channel_log_prob(c, spread, candidates[..., tf.newaxis], past)
-            score = tf.reduce_logsumexp(
-                log_weights[..., tf.newaxis, :] + log_prob, axis=-1
-            )  # [..., V]
+            score = tf.reduce_logsumexp(log_weights[..., tf.newaxis, :] + log_prob, axis=-1)  # [..., V]
             best = tf.one_hot(tf.argmax(score, axis=-1), score.shape[-1], dtype=params.dtype)
             level = tf.reduce_sum(best * candidates, axis=-1, keepdims=True)  # [..., 1]
             log_weights += self._channel_log_prob(c, components, level, context)
@@ -344,9 +336,7 @@ class DiscretizedLogisticMixture(Head):
         if x.shape.rank == 0:
             return [x] * self.channels
         if x.shape[-1] != self.channels:
-            raise ValueError(
-                f"x must have shape [..., {self.channels}], a level per channel, got {x.shape}"
-            )
+            raise ValueError(f"x must have shape [..., {self.channels}], a level per channel, got {x.shape}")
         return tf.unstack(x, axis=-1)
 
     def _unpack(self, params, temperature=None):
@@ -395,15 +385,11 @@ class DiscretizedLogisticMixture(Head):
             levels = self._values(value, params.dtype)
             context = [self._to_unit(level)[..., tf.newaxis] for level in levels]
             for c, known in enumerate(tf.unstack(observed, axis=-1)):
-                log_prob = self._channel_log_prob(
-                    c, components, levels[c][..., tf.newaxis], context
-                )
+                log_prob = self._channel_log_prob(c, components, levels[c][..., tf.newaxis], context)
                 logits += tf.where(known[..., tf.newaxis], log_prob, tf.zeros_like(log_prob))
         index = index_from_uniform(logits, noise[..., 0])
         chosen = tf.equal(index[..., tf.newaxis], tf.range(self.num_mixtures))[..., tf.newaxis, :]
-        blocks = tf.stack(
-            tf.split(params, params.shape[-1] // self.num_mixtures, axis=-1)[1:], axis=-2
-        )
+        blocks = tf.stack(tf.split(params, params.shape[-1] // self.num_mixtures, axis=-1)[1:], axis=-2)
         blocks = tf.reduce_sum(tf.where(chosen, blocks, tf.zeros_like(blocks)), axis=-1)
         return logits, self._components(tf.unstack(blocks, axis=-1), temperature)
 
@@ -417,9 +403,7 @@ class DiscretizedLogisticMixture(Head):
             # Beyond exp(-60) of a bin per scale every draw is an edge; the limit only keeps the
             # product finite.
             scale = tf.exp(tf.minimum(-component.log_widths[c], 60.0))
-            quantile = self._location(c, component, context) + scale * (
-                tf.math.log(u) - tf.math.log(1.0 - u)
-            )
+            quantile = self._location(c, component, context) + scale * (tf.math.log(u) - tf.math.log(1.0 - u))
             level = self._round(quantile)
             if observed is not None:
                 level = tf.where(observed[c], values[c], level)

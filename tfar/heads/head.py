@@ -269,9 +269,7 @@ class Head:
         """`params` in at least float32, refused unless [..., P]."""
         params = tf.convert_to_tensor(params)
         if params.shape.rank == 0 or params.shape[-1] != self.params_size:
-            raise ValueError(
-                f"params must have shape [..., {self.params_size}] for {self!r}, got {params.shape}"
-            )
+            raise ValueError(f"params must have shape [..., {self.params_size}] for {self!r}, got {params.shape}")
         return params if params.dtype == tf.float64 else tf.cast(params, tf.float32)
 
     def _arguments(self, params, noise, temperature):
@@ -279,9 +277,7 @@ class Head:
         params = self._params(params)
         noise = tf.convert_to_tensor(noise)
         if noise.shape.rank == 0 or noise.shape[-1] != self.noise_size:
-            raise ValueError(
-                f"noise must have shape [..., {self.noise_size}] for {self!r}, got {noise.shape}"
-            )
+            raise ValueError(f"noise must have shape [..., {self.noise_size}] for {self!r}, got {noise.shape}")
         if isinstance(temperature, (int, float)) and not temperature >= 0:
             raise ValueError(f"temperature must be at least 0, got {temperature}")
         temperature = tf.maximum(tf.cast(temperature, params.dtype), _MIN_TEMPERATURE)

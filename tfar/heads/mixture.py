@@ -84,9 +84,7 @@ class Mixture(Head):
         if not (isinstance(self._family, type) and issubclass(self._family, tfd.Distribution)) or (
             not isinstance(family, str) and family is not self._family
         ):
-            raise ValueError(
-                f"family must be a distribution of tfp.distributions or its name, got {family!r}"
-            )
+            raise ValueError(f"family must be a distribution of tfp.distributions or its name, got {family!r}")
         self.family = name
         self.num_components = checked_integer("num_components", num_components, low=1)
         self._num_parameters = len(self._constraints(tf.float32))
@@ -181,9 +179,7 @@ class Mixture(Head):
             except (NotImplementedError, TypeError):
                 bijector = None
             if bijector is None:
-                raise ValueError(
-                    f"family {self.family} has no automatic constraint for its parameter {name!r}"
-                )
+                raise ValueError(f"family {self.family} has no automatic constraint for its parameter {name!r}")
             bijectors[name] = bijector
         if not bijectors:
             raise ValueError(f"family {self.family} has no scalar parameters")
@@ -213,10 +209,7 @@ class Mixture(Head):
     def _member(self, blocks, temperature=None):
         """The family's distribution at unconstrained parameters; a `scale` is multiplied by T."""
         bijectors = self._constraints(blocks[0].dtype)
-        arguments = {
-            name: bijector(block)
-            for (name, bijector), block in zip(bijectors.items(), blocks, strict=True)
-        }
+        arguments = {name: bijector(block) for (name, bijector), block in zip(bijectors.items(), blocks, strict=True)}
         if temperature is not None and "scale" in arguments:
             arguments["scale"] *= temperature
         return self._family(**arguments)

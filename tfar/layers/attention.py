@@ -51,7 +51,7 @@ class CausalAttention(keras.layers.Layer):
         exclusive: whether the own position is hidden.
         max_length: slots of the cache; by default the number of positions that the layer is built with.
 
-    Input shapes `[B, *grid, heads * d]` (query, key) and `[B, *grid, heads * e]` (value), output `[B, *grid, heads * e]`.
+    Input shapes `[B, *grid, heads * d]` (query, key) and `[B, *grid, heads * e]` (value), output shape as the value.
 
     References:
         Vaswani et al., Attention Is All You Need, 2017. Chen et al., PixelSNAIL, 2018, section 2.2 (exclusive).
@@ -80,19 +80,19 @@ class CausalAttention(keras.layers.Layer):
         if scope is not None and scope.phase == "row":
             scope.cell(self).keep()
             return tf.zeros(outer, value.dtype)
-        heads = [self._split(x) for x in (query, key, value)]
-        length = tf.shape(heads[0])[1]
+        q, k, v = (self._split(x) for x in (query, key, value))
+        length = tf.shape(q)[1]
         if scope is None:
             index = tf.range(length)
             mask = index[None, :] < index[:, None] + int(not self.exclusive)
         else:
             first = self._position(scope, query)
             cell = scope.cell(self)
-            heads[1:] = [self._append(cell, name, x, first) for name, x in zip(("keys", "values"), heads[1:], strict=True)]
+            k, v = self._append(cell, "keys", k, first), self._append(cell, "values", v, first)
             # The keys of an exclusive layer belong to the position before: slot s holds position s - 1, slot 0 none.
             slot, position = tf.range(self._slots), first + tf.range(length)
             mask = (slot[None, :] <= position[:, None]) & (slot >= int(self.exclusive))[None, :]
-        return tf.reshape(masked_attention(*heads, mask), outer)
+        return tf.reshape(masked_attention(q, k, v, mask), outer)
 
     def _split(self, x: tf.Tensor) -> tf.Tensor:
         """[B, *grid, heads * d] -> [B, N, heads, d]."""

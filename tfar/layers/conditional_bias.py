@@ -28,8 +28,8 @@ class ConditionalBias(keras.layers.Layer):
         """Creates V where there is a condition."""
         if condition_shape is None:
             return
-        shape = (condition_shape[-1], x_shape[-1])
-        shape = (1, 1, *shape) if len(condition_shape) == 4 else shape
+        ones = (1, 1) if len(condition_shape) == 4 else ()
+        shape = (*ones, condition_shape[-1], x_shape[-1])
         self.kernel = self.add_weight(shape=shape, initializer="glorot_uniform", name="kernel")
 
     def call(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import tensorflow as tf
 
@@ -28,11 +26,10 @@ class GatedActivation(keras.layers.Layer):
         """Creates V_f and V_g where there is a condition."""
         if x_shape[-1] % 2:
             raise ValueError(f"a gate splits its input in halves, got {x_shape[-1]} channels")
-        self._has_condition = condition_shape is not None
         if condition_shape is None:
             return
-        shape = (condition_shape[-1], x_shape[-1] // 2)
-        shape = (1, 1, *shape) if len(condition_shape) == 4 else shape
+        ones = (1, 1) if len(condition_shape) == 4 else ()
+        shape = (*ones, condition_shape[-1], x_shape[-1] // 2)
         self.kernel_f = self.add_weight(shape=shape, initializer="glorot_uniform", name="kernel_f")
         self.kernel_g = self.add_weight(shape=shape, initializer="glorot_uniform", name="kernel_g")
 
@@ -68,4 +65,3 @@ class GatedActivation(keras.layers.Layer):
     ) -> tuple[int | None, ...]:
         """[B, ..., p]."""
         return (*x_shape[:-1], x_shape[-1] // 2)
-

@@ -1,9 +1,9 @@
 """Colour groups: which feature maps belong to R, to G and to B, and who may see whom inside of one pixel.
 
-    mask A   R G B -> R G B          mask B   R G B -> R G B
-             R sees -                         R sees R
-             G sees R                         G sees R G
-             B sees R G                       B sees R G B
+mask A   R G B -> R G B          mask B   R G B -> R G B
+         R sees -                         R sees R
+         G sees R                         G sees R G
+         B sees R G                       B sees R G B
 """
 
 from __future__ import annotations

@@ -190,7 +190,7 @@ class MaskedConv2D(keras.layers.Layer):
             window = tf.concat([cell.read("left"), window], 2)
             cell.write("left", window[:, :, -self._kept_columns :])
         if self.exclusive and self.groups > 1:
-            window = tf.concat([window, scope.now], 2)
+            window = tf.concat([window, tf.cast(scope.now, x.dtype)], 2)
         if self.half and not self.exclusive:
             # Columns first, so that a pixel is one row of the tensor.
             cell.write("row", tf.tensor_scatter_nd_update(cell.read("row"), [[scope.column]], x[None, :, 0, 0]))
@@ -200,7 +200,7 @@ class MaskedConv2D(keras.layers.Layer):
 
     def _whole_rows(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tf.Tensor:
         """Pixel phase of a block of known rows; the argument of mask A is shifted right by one pixel already."""
-        inputs = scope.now if self.exclusive and self.groups > 1 else x
+        inputs = tf.cast(scope.now, x.dtype) if self.exclusive and self.groups > 1 else x
         kept = self._kept_columns
         if kept:
             cell.write("left", tf.pad(x[:, -1:], [[0, 0], [0, 0], [kept, 0], [0, 0]])[:, :, -kept:])

@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from tfar.core import scope as scopes
 
-
 # Outputs of up to so many numbers per element are pushed: the sums of all elements still fit into a cache, and a pull
 # would multiply by matrices too narrow to be fast.
 _PUSHED_FEATURES = 8
@@ -39,8 +38,8 @@ class MaskedDense(keras.layers.Layer):
                                               1         x . .        p(x2) p(x3 | x2) p(x1 | x2, x3)
 
     At step t the input elements are those of ranks t - 1, ..., t + n - 2 (for n positions), the output elements those
-    of ranks t, ..., t + n - 1, both [B, n, F]. Units are [B, 1, units] for the whole block: those of degrees up to
-    t + n - 2 are complete, the others hold partial sums that nobody reads. Every weight works once in N steps:
+    of ranks t, ..., t + n - 1, both [B, n, F]. Units stay [B, units]: those of degrees up to t + n - 2 are complete,
+    the others hold partial sums that nobody reads. Every weight works once in N steps:
 
         push     acc += x[:, fresh] (K * M)[fresh, :]     fresh = inputs of degree t - 1; the state is acc
         pull     y_t = b_t + x (K * M)[:, t]              to elements of many features, whose sums would not fit into a
@@ -95,6 +94,11 @@ class MaskedDense(keras.layers.Layer):
         """Number of mask sets M."""
         return len(self.in_degrees)
 
+    @property
+    def exclusive(self) -> bool:
+        """Whether outputs see strictly smaller degrees: elements do, and are given the element before in a step."""
+        return self.features is not None
+
     def build(
         self,
         x_shape: tuple[int | None, ...],
@@ -119,15 +123,14 @@ class MaskedDense(keras.layers.Layer):
             shape = (condition_shape[-1], columns)
             self.condition_kernel = self.add_weight(shape=shape, initializer="glorot_uniform", name="condition_kernel")
         # What is new at every step, and in which cell the element of a rank stands.
-        self._fresh = _fresh_units(np.repeat(self.in_degrees, self._in_features, 1))
+        self._fresh, self._fresh_degrees = _fresh_units(np.repeat(self.in_degrees, self._in_features, 1))
         self._in_cells = np.argsort(self.in_degrees, 1).astype(np.int32)
         self._out_cells = np.argsort(self.out_degrees, 1).astype(np.int32)
 
     def _glorot(self, rows: int, columns: int) -> keras.initializers.Initializer:
-        side = "right" if self.features is None else "left"
         pairs = zip(self.in_degrees, self.out_degrees, strict=True)
-        seen = np.mean([np.searchsorted(np.sort(i), o, side).mean() / len(i) for i, o in pairs])
-        limit = np.sqrt(6.0 / (max(seen, 1.0 / rows) * (rows + columns)))
+        below = [np.searchsorted(np.sort(i), o, "left" if self.exclusive else "right") / len(i) for i, o in pairs]
+        limit = np.sqrt(6.0 / (max(float(np.mean(below)), 1.0 / rows) * (rows + columns)))
         return keras.initializers.RandomUniform(-limit, limit)
 
     def mask(self, member: int | tf.Tensor | None = None) -> tf.Tensor:
@@ -139,7 +142,7 @@ class MaskedDense(keras.layers.Layer):
         return self._sees(self._of(self.in_degrees, member)[:, None], self._of(self.out_degrees, member))
 
     def _sees(self, in_degrees: tf.Tensor, out_degrees: tf.Tensor) -> tf.Tensor:
-        return out_degrees >= in_degrees if self.features is None else out_degrees > in_degrees
+        return out_degrees > in_degrees if self.exclusive else out_degrees >= in_degrees
 
     def _of(self, table: np.ndarray, member: Any) -> tf.Tensor:
         """The entry of a table [M, ...] that belongs to a member, or one per row [B, ...]."""
@@ -165,7 +168,7 @@ class MaskedDense(keras.layers.Layer):
             if scope.phase != "step":
                 raise RuntimeError(f"layer {self.name!r} belongs to flat events and has no phase {scope.phase!r}")
             pull = self.features is not None and self.features > _PUSHED_FEATURES
-            return (self._pull if pull else self._push)(x, condition, member, scope)
+            return tf.cast((self._pull if pull else self._push)(x, condition, member, scope), x.dtype)
         y = self._multiply(tf.reshape(x, [-1, self.kernel.shape[0]]), member)
         y = self._add(y, self.bias, self._project(condition, self.condition_kernel, y.dtype))
         return y if self.features is None else tf.reshape(y, [-1, self.out_degrees.shape[1], self.features])
@@ -184,76 +187,90 @@ class MaskedDense(keras.layers.Layer):
         return tf.map_fn(row, (x, member), fn_output_signature=tf.TensorSpec([self.kernel.shape[1]], x.dtype))
 
     def _push(self, x: tf.Tensor, condition: Any, member: Any, scope: scopes.Incremental) -> tf.Tensor:
-        """[B, n, F] or [B, 1, in] -> [B, 1, out] or [B, n, features]."""
+        """[B, n, F] or [B, in] -> [B, out] or [B, n, features]."""
         cell, dtype = scope.cell(self), _sum_dtype(x.dtype)
-        # Beyond the last row of the table nothing is fresh.
+        # Beyond the last row of the tables nothing is fresh.
         steps = tf.minimum(_positions(scope), self._fresh.shape[1] - 1)
-        table = tf.gather(self._of(self._fresh, member), steps, axis=-3)
-        fresh, degrees = _merge(table[..., 0]), _merge(table[..., 1])
-        mask = self._sees(degrees[..., None], self._of(self.out_degrees, member)[..., None, :])
+        fresh, degrees = (self._of(table, member) for table in (self._fresh, self._fresh_degrees))
+        fresh, degrees = tf.gather(fresh, steps, axis=-2), tf.gather(degrees, steps, axis=-3)
+        if scope.length > 1:
+            fresh, degrees = _merge(fresh), _merge(degrees[..., 0])[..., None]
+        out_degrees = self._of(self.out_degrees, member)
+        mask = self._sees(degrees, out_degrees if out_degrees.shape.rank == 1 else out_degrees[:, None])
         if (self.features or 1) > 1:
             mask = tf.repeat(mask, self.features, -1)
-        kernel = tf.cast(tf.gather(self.kernel, fresh), dtype) * tf.cast(mask, dtype)
+        # Fresh rows are gathered first: masking the whole kernel in every step would cost more than all the rest.
+        kernel = tf.cast(tf.gather(self.kernel, fresh), dtype)
+        kernel = tf.where(mask, kernel, tf.zeros([], dtype))
         if self._from_elements:
-            x_fresh = tf.reshape(x, [-1, scope.length * self._in_features])
+            x = tf.reshape(x, [-1, scope.length * self._in_features])
         else:
-            x_fresh = tf.gather(x[:, 0], fresh, axis=1, batch_dims=fresh.shape.rank - 1)
+            x = tf.gather(x, fresh, axis=1, batch_dims=fresh.shape.rank - 1)
         acc = cell.read("acc", [tf.shape(x)[0], self.kernel.shape[1]], dtype)
-        acc += _product(tf.cast(x_fresh, dtype), kernel)
+        acc += _product(tf.cast(x, dtype), kernel)
         cell.write("acc", acc)
         if self.features is not None:
             cells = self._cells(scope, member)
-            y = tf.gather(self._elements(acc), cells, axis=1, batch_dims=cells.shape.rank - 1)
-            return self._finish(y, cells, condition, x.dtype)
-        y = self._add(acc, self.bias, self._project(condition, self.condition_kernel, dtype))
-        return tf.cast(y, x.dtype)[:, None]
+            y = tf.gather(self._elements(acc), cells, axis=1, batch_dims=self._own_orders(member))
+            return self._finish(y, cells, condition, member, scope)
+        return self._add(acc, self.bias, self._project(condition, self.condition_kernel, dtype))
 
     def _pull(self, x: tf.Tensor, condition: Any, member: Any, scope: scopes.Incremental) -> tf.Tensor:
-        """[B, n, F] or [B, 1, in] -> [B, n, features]."""
-        values = self._remember(x, member, scope) if self._from_elements else x[:, 0]
-        cells = self._cells(scope, member)
-        mask = self._sees(self._of(self.in_degrees, member)[..., None], _positions(scope))
-        if self._in_features > 1:
-            mask = tf.repeat(mask, self._in_features, -2)
-        # [in, n, P], or [in, B, n, P] where every row has its own order.
-        kernel, mask = tf.gather(self._elements(self.kernel), cells, axis=1), tf.cast(mask, x.dtype)
-        if cells.shape.rank == 1:
-            kernel = tf.reshape(tf.cast(kernel, x.dtype) * mask[..., None], [self.kernel.shape[0], -1])
-            y = tf.reshape(tf.matmul(values, kernel), [-1, scope.length, self.features])
+        """[B, n, F] or [B, in] -> [B, n, features]."""
+        if self._from_elements:
+            x = self._remember(x, member, scope)
+        cells, positions = self._cells(scope, member), _positions(scope)
+        mask = self._sees(self._of(self.in_degrees, member)[..., None], tf.reshape(positions, [-1]))
+        mask = tf.cast(tf.repeat(mask, self._in_features, -2) if self._in_features > 1 else mask, x.dtype)
+        # [in, n, P], or [in, B, n, P] where every row has its own order; n is missing where it is 1.
+        kernel = tf.cast(tf.gather(self._elements(self.kernel), cells, axis=1), x.dtype)
+        if not self._own_orders(member):
+            kernel = tf.reshape(kernel, [self.kernel.shape[0], scope.length, self.features]) * mask[..., None]
+            y = tf.matmul(x, tf.reshape(kernel, [self.kernel.shape[0], -1]))
         else:
-            y = tf.einsum("bi,ibnp,bin->bnp", values, tf.cast(kernel, x.dtype), mask)
-        return self._finish(y, cells, condition, x.dtype)
+            kernel = tf.reshape(kernel, [self.kernel.shape[0], -1, scope.length, self.features])
+            y = tf.einsum("bi,ibnp,bin->bnp", x, kernel, mask)
+        return self._finish(y, cells, condition, member, scope)
+
+    def _finish(
+        self, y: tf.Tensor, cells: tf.Tensor, condition: Any, member: Any, scope: scopes.Incremental
+    ) -> tf.Tensor:
+        """Adds what elements get besides their inputs: [B, ...] -> [B, n, features]."""
+        y = tf.reshape(y, [-1, scope.length, self.features])
+        if self.bias is not None:
+            bias = tf.gather(tf.reshape(self.bias, [-1, self.features]), cells)
+            y += tf.cast(tf.reshape(bias, [-1, scope.length, self.features]), y.dtype)
+        if condition is not None:
+            every = self._elements(self._project(condition, self.condition_kernel, y.dtype))
+            own = tf.gather(every, cells, axis=1, batch_dims=self._own_orders(member))
+            y += tf.reshape(own, [-1, scope.length, self.features])
+        return y
+
+    @staticmethod
+    def _own_orders(member: Any) -> int:
+        """1 where every row has its own member, that is its own tables, otherwise 0."""
+        return 0 if member is None else member.shape.rank
 
     def _cells(self, scope: scopes.Incremental, member: Any) -> tf.Tensor:
-        """Where the output elements of the current positions stand, [n] or [B, n]."""
+        """Where the output elements of the current positions stand: [n], or [B, n]; n is missing where it is 1."""
         return tf.gather(self._of(self._out_cells, member), _positions(scope), axis=-1)
 
     def _elements(self, x: tf.Tensor) -> tf.Tensor:
         """[rows, N * features] -> [rows, N, features]."""
         return tf.reshape(x, [-1, self.out_degrees.shape[1], self.features])
 
-    def _finish(self, y: tf.Tensor, cells: tf.Tensor, condition: Any, dtype: tf.DType) -> tf.Tensor:
-        """Adds what elements [B, n, features] get besides their inputs."""
-        if self.bias is not None:
-            y += tf.cast(tf.gather(self._elements(self.bias)[0], cells), y.dtype)
-        if condition is not None:
-            every = self._elements(self._project(condition, self.condition_kernel, y.dtype))
-            y += tf.gather(every, cells, axis=1, batch_dims=cells.shape.rank - 1)
-        return tf.cast(y, dtype)
-
     def _remember(self, x: tf.Tensor, member: Any, scope: scopes.Incremental) -> tf.Tensor:
         """Adds the new elements to those seen so far: [B, n, F] -> [B, N * F]."""
         cell, batch = scope.cell(self), tf.shape(x)[0]
-        size = self.in_degrees.shape[1]
         # Before step 0 there is no element: its zeros are added to the first one's place.
         ranks = tf.maximum(scope.at - 1 + tf.range(scope.length), 0)
         cells = tf.gather(self._of(self._in_cells, member), ranks, axis=-1)
-        seen = cell.read("seen", [size, batch, self._in_features], x.dtype)
-        if cells.shape.rank == 1:
-            seen = tf.tensor_scatter_nd_add(seen, cells[:, None], tf.transpose(x, [1, 0, 2]))
-        else:
+        seen = cell.read("seen", [self.in_degrees.shape[1], batch, self._in_features], x.dtype)
+        if self._own_orders(member):
             rows = tf.repeat(tf.range(batch)[:, None], scope.length, 1)
             seen = tf.tensor_scatter_nd_add(seen, tf.stack([cells, rows], -1), x)
+        else:
+            seen = tf.tensor_scatter_nd_add(seen, cells[:, None], tf.transpose(x, [1, 0, 2]))
         cell.write("seen", seen)
         return tf.reshape(tf.transpose(seen, [1, 0, 2]), [batch, self.kernel.shape[0]])
 
@@ -299,31 +316,32 @@ def _check_ranks(name: str, degrees: np.ndarray) -> None:
         raise ValueError(f"{name} of elements must be a permutation of 0, ..., {degrees.shape[1] - 1}, got {degrees!r}")
 
 
-def _fresh_units(degrees: np.ndarray) -> np.ndarray:
+def _fresh_units(degrees: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Inputs that become known at every step t, those of degree t - 1, padded.
 
     Args:
         degrees: int [M, in].
 
     Returns:
-        int32 [M, T, G, 2]: their indices and their degrees. Padding is input 0 with a degree that no output sees; the
-        last step is all padding and stands for all that follow.
+        Their indices [M, T, G] and their degrees [M, T, G, 1], int32. Padding is input 0 with a degree that no output
+        sees; the last step is all padding and stands for all that follow.
     """
     steps = int(degrees.max()) + 3
     width = max(int(np.bincount(row).max()) for row in degrees)
-    table = np.zeros((len(degrees), steps, width, 2), np.int32)
-    table[..., 1] = np.iinfo(np.int32).max
+    fresh = np.zeros((len(degrees), steps, width), np.int32)
+    known = np.full((*fresh.shape, 1), np.iinfo(np.int32).max, np.int32)
     for member, row in enumerate(degrees):
         order = np.argsort(row, kind="stable")
         sizes = np.bincount(row)
         place = np.arange(len(row)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        table[member, row[order] + 1, place] = np.stack([order, row[order]], -1)
-    return table
+        fresh[member, row[order] + 1, place] = order
+        known[member, row[order] + 1, place, 0] = row[order]
+    return fresh, known
 
 
 def _positions(scope: scopes.Incremental) -> tf.Tensor:
-    """Positions t, ..., t + n - 1 of a scope."""
-    return scope.at + tf.range(scope.length)
+    """Positions t, ..., t + n - 1 of a scope, [n]; the scalar t where n = 1."""
+    return tf.convert_to_tensor(scope.at) if scope.length == 1 else scope.at + tf.range(scope.length)
 
 
 def _merge(x: tf.Tensor) -> tf.Tensor:

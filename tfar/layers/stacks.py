@@ -14,6 +14,7 @@ Decoders, 2016, figure 2 and section 2.2.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -33,7 +34,7 @@ class VerticalConv2D(keras.layers.Layer):
         filters: number of output features.
         kernel_size: (rows kh, columns kw), kw odd. For the n x n kernel of the paper: (n // 2 + 1, n), and
             (n // 2, n) where it is exclusive.
-        exclusive: True for the first layer of the stack: strictly above.
+        exclusive: True for the first layer of the stack, on the input of the network: strictly above.
         use_bias: whether to add a bias.
 
     Input shape `[B, H, W, C]`, output shape `[B, H, W, filters]`.
@@ -45,7 +46,7 @@ class VerticalConv2D(keras.layers.Layer):
     def __init__(
         self,
         filters: int,
-        kernel_size: tuple[int, int],
+        kernel_size: Sequence[int],
         exclusive: bool = False,
         use_bias: bool = True,
         **kwargs: Any,
@@ -190,7 +191,7 @@ class HorizontalConv2D(keras.layers.Layer):
             x = scope.within_row(x)
         if scope is None or scope.whole_rows:
             # A whole row is its own past: in parallel and in a block of rows the row is convolved at once.
-            inputs = x if scope is None or not (self.exclusive and self.has_centre) else scope.now
+            inputs = x if scope is None or not (self.exclusive and self.has_centre) else tf.cast(scope.now, x.dtype)
             shift = int(not self.has_centre and scope is None)
             window = tf.pad(inputs[:, :, : inputs.shape[2] - shift], [[0, 0], [0, 0], [taps - 1 + shift, 0], [0, 0]])
             if scope is not None:
@@ -205,7 +206,7 @@ class HorizontalConv2D(keras.layers.Layer):
         window = tf.concat([cell.read("left"), x], 2) if self._kept else x
         self._remember(cell, window)
         if self.exclusive and self.has_centre:
-            window = tf.concat([window, scope.now], 2)
+            window = tf.concat([window, tf.cast(scope.now, x.dtype)], 2)
         window = tf.reshape(window, [batch, taps * channels])
         kernel = tf.reshape(self.masked_kernel(x.dtype), [taps * channels, self.filters])
         return self._add_bias(tf.matmul(window, kernel))[:, None, None]
@@ -213,7 +214,7 @@ class HorizontalConv2D(keras.layers.Layer):
     @property
     def _kept(self) -> int:
         """Columns of the input that are kept between pixels; the input of an exclusive layer is the previous pixel."""
-        return self.left - 1 if self.exclusive else self.left
+        return max(self.left - 1, 0) if self.exclusive else self.left
 
     def _remember(self, cell: scopes.Cell, window: tf.Tensor) -> None:
         if self._kept:

@@ -10,13 +10,15 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import noise as noises
+from tfar.core.compiled import CompiledFunctions
 from tfar.core.conditions import Condition
 from tfar.core.event import Event, Stage
 from tfar.core.orderings import Ordering, raster
 from tfar.core.units import bits_per_dim
-from tfar.sampling import Draw, incremental, naive
-
-SAMPLERS = {"incremental": incremental, "naive": naive}
+from tfar.models.distribution import ModelDistribution
+from tfar.sampling import Draw, incremental
+from tfar.sampling.batches import SAMPLERS, draw_in_batches
+from tfar.sampling.observed import check_prefix
 
 
 class AutoregressiveModel(keras.Model):
@@ -66,7 +68,7 @@ class AutoregressiveModel(keras.Model):
         self.embedding = None
         if embedding_dim is not None:
             self.embedding = keras.layers.Embedding(self.event.head.levels, embedding_dim, name="embedding")
-        self._compiled: dict[Any, Any] = {}
+        self._compiled = CompiledFunctions()
         self._example()
 
     def _example(self) -> None:
@@ -85,7 +87,7 @@ class AutoregressiveModel(keras.Model):
     # What the model is.
 
     @property
-    def event_shape(self) -> tuple[int | None, ...]:
+    def event_shape(self) -> tuple[Any, ...]:
         """Shape of one example."""
         return self.event.event_shape
 
@@ -170,7 +172,7 @@ class AutoregressiveModel(keras.Model):
             float32 [B, *positions]: a heat map of an image, the negative surprise per character of a text.
         """
         x, condition = self._check(x, condition)
-        return self._run("score", self._score, x, condition)
+        return self._compiled.run("score", self._score, x, condition)
 
     def _score(self, x: tf.Tensor, condition: Any) -> tf.Tensor:
         return self.head.log_prob(self(x, condition, training=False), self.event.to_head(x))
@@ -199,8 +201,6 @@ class AutoregressiveModel(keras.Model):
         Args:
             condition: values of the condition for a batch of distributions [B, ...], or of a single one.
         """
-        from tfar.models.distribution import ModelDistribution
-
         return ModelDistribution(self, condition)
 
     # Training.
@@ -247,12 +247,9 @@ class AutoregressiveModel(keras.Model):
         Raises:
             ValueError: an argument is out of range.
         """
-        num = _positive_int("num", num)
-        shape = [num, *self._known_shape()]
-        values = tf.zeros(shape, self.head.dtype)
-        return self._draw(
-            values, None, condition, seed, temperature, method, batch_size, noise, jit_compile, progress
-        )
+        values = tf.zeros([_positive_int("num", num), *self.event_shape], self.head.dtype)
+        options = {"method": method, "batch_size": batch_size, "jit_compile": jit_compile, "progress": progress}
+        return self._draw(values, None, condition, seed, temperature, noise, **options)
 
     def complete(
         self,
@@ -288,22 +285,19 @@ class AutoregressiveModel(keras.Model):
         Raises:
             ValueError: `observed` is not a prefix of the ordering; the first gap is named.
         """
-        x = np.asarray(x)
-        if x.ndim != len(self.event_shape) + 1 or x.shape[1:] != self._known_shape():
+        x, observed = np.asarray(x), np.asarray(observed)
+        if x.ndim != len(self.event_shape) + 1 or x.shape[1:] != self.event_shape:
             raise ValueError(f"x must have shape [batch, {_csv(self.event_shape)}], got {x.shape}")
-        observed = np.asarray(observed)
         if observed.dtype != bool or observed.shape not in (x.shape, x.shape[1:]):
             raise ValueError(
                 f"observed must be bool of shape {x.shape[1:]} or {x.shape}, got {observed.dtype} {observed.shape}"
             )
         observed = np.broadcast_to(observed, x.shape)
-        self._check_prefix(observed, condition)
         x = np.where(observed, x, 0)
         self.head.check(x, "x")
+        options = {"method": method, "batch_size": batch_size, "jit_compile": jit_compile, "progress": progress}
         values = tf.cast(x, self.head.dtype)
-        return self._draw(
-            values, observed, condition, seed, temperature, method, batch_size, noise, jit_compile, progress
-        )
+        return self._draw(values, observed, condition, seed, temperature, noise, **options)
 
     def sample_from_noise(
         self,
@@ -330,83 +324,41 @@ class AutoregressiveModel(keras.Model):
         stage, batch = self.stage, tf.shape(noise)[0]
         context, noise = self.prepare_draws(condition, noise)
         if values is None:
-            values = tf.zeros([batch, *self._known_shape()], self.head.dtype)
+            values = tf.zeros([batch, *self.event_shape], self.head.dtype)
         known = None if observed is None else self.event.to_grid(observed)
         grid = self.event.to_grid(tf.cast(values, self.head.dtype))
         draw = Draw(noise, tf.ones([batch]) if temperature is None else temperature, grid, known)
         carry = incremental.start(stage, grid, context)
         carry = incremental.advance(stage, carry, draw, context, 0, incremental.num_units(stage, stage.event.num_cells))
         return tf.ensure_shape(
-            tf.reshape(incremental.values(stage, carry), tf.shape(values)), [None, *self._known_shape()]
+            tf.reshape(incremental.values(stage, carry), tf.shape(values)), [None, *self.event_shape]
         )
 
     def _draw(
-        self, values, observed, condition, seed, temperature, method, batch_size, noise, jit_compile, progress
+        self, values: tf.Tensor, observed: Any, condition: Any, seed: Any, temperature: Any, noise: Any, **options: Any
     ) -> tf.Tensor:
-        num = values.shape[0]
-        if method not in SAMPLERS:
-            raise ValueError(f"method must be one of {sorted(SAMPLERS)}, got {method!r}")
-        batch_size = min(num, _positive_int("batch_size", batch_size))
-        temperature = _temperature(temperature, num)
-        condition = self._check_condition(condition, num)
-        positions, size = int(np.prod(values.shape[1:])) // self._values_per_position, self.head.noise_size
+        """Checks the arguments of `sample` and `complete`, makes noise of seeds, draws."""
+        num = int(values.shape[0])
+        if options["method"] not in SAMPLERS:
+            raise ValueError(f"method must be one of {sorted(SAMPLERS)}, got {options['method']!r}")
+        options["batch_size"] = min(num, _positive_int("batch_size", options["batch_size"]))
+        temperature, condition = _temperature(temperature, num), self._check_condition(condition, num)
+        positions, size = self.event.num_positions, self.head.noise_size
         if noise is None:
-            noise = noises.uniform(noises.seed_rows(seed, num), positions, size)
-        else:
-            noise = tf.cast(noise, tf.float32)
-            if noise.shape != (num, positions, size):
-                raise ValueError(f"noise must have shape {(num, positions, size)}, got {tuple(noise.shape)}")
-        parts = []
-        batches = -(-num // batch_size)
-        for index in range(batches):
-            rows = np.minimum(np.arange(index * batch_size, (index + 1) * batch_size), num - 1)
-            arguments = (values, noise, temperature, condition)
-            batch = tf.nest.map_structure(lambda x, rows=rows: None if x is None else tf.gather(x, rows), arguments)
-            known = None if observed is None else tf.constant(observed[rows])
-            report = None
-            if progress is not None:
-                report = lambda done, total, index=index: progress(index * total + done, batches * total)  # noqa: E731
-            parts.append(self._draw_batch(*batch, known, method, jit_compile, report))
-        return tf.concat(parts, 0)[:num]
-
-    def _draw_batch(self, values, noise, temperature, condition, observed, method, jit_compile, progress):
-        """Start, optional prefill and chunks of the loop for one batch."""
-        sampler, stage = SAMPLERS[method], self.stage
+            uniform = lambda seeds: noises.uniform(seeds, positions, size)  # noqa: E731
+            noise = self._compiled.run(("noise", positions), uniform, noises.seed_rows(seed, num))
+        noise = tf.cast(noise, tf.float32)
+        if noise.shape != (num, positions, size):
+            raise ValueError(f"noise must have shape {(num, positions, size)}, got {tuple(noise.shape)}")
         context, noise = self.prepare_draws(condition, noise)
-        known, length = None, 0
-        grid = self.event.to_grid(values)
         if observed is not None:
-            known = self.event.to_grid(observed)
-            length = self._observed_units(known.numpy(), condition) if method == "incremental" else 0
-        carry = self._run(("start", method), lambda v, c: sampler.start(stage, v, c), grid, context)
-        if length:
-            fill = lambda carry, c: sampler.prefill(stage, carry, c, length)  # noqa: E731
-            carry = self._run(("prefill", length), fill, carry, context)
-
-        def advance(carry, noise, temperature, values, observed, context, start, stop):
-            draw = Draw(noise, temperature, values, observed)
-            return sampler.advance(stage, carry, draw, context, start, stop)
-
-        units = sampler.num_units(stage, int(np.prod(grid.shape[1:-1])))
-        chunk = units if progress is None else max(1, units // 16)
-        for begin in range(length, units, chunk):
-            end = min(begin + chunk, units)
-            known_values = None if known is None else grid
-            span = (tf.constant(begin), tf.constant(end))
-            arguments = (carry, noise, temperature, known_values, known, context, *span)
-            carry = self._run(("advance", method), advance, *arguments, jit_compile=jit_compile)
-            if progress is not None:
-                progress(end, units)
-        return tf.reshape(sampler.values(stage, carry), values.shape)
+            observed = self.event.to_grid(tf.constant(observed))
+            check_prefix(self.stage, observed.numpy(), context, self.event_shape)
+        draw = Draw(noise, temperature, self.event.to_grid(values), observed)
+        drawn = draw_in_batches(self.stage, self._compiled, draw, context, **options)
+        return tf.reshape(drawn, values.shape)
 
     # Checks.
-
-    @property
-    def _values_per_position(self) -> int:
-        return self.event.channels if self.head.event_ndims else 1
-
-    def _known_shape(self) -> tuple[int, ...]:
-        return self.event_shape
 
     def _check(self, x: Any, condition: Any) -> tuple[tf.Tensor, Any]:
         """Checks concrete values; returns tensors."""
@@ -436,48 +388,6 @@ class AutoregressiveModel(keras.Model):
             raise ValueError(f"condition must have one value per example ({num}), got {condition.shape[0]}")
         return condition
 
-    def _permutation(self, condition: Any) -> np.ndarray:
-        """The cell of every rank, [N]; [B, N] where the condition of a row decides on its order."""
-        del condition
-        return self.ordering.permutation
-
-    def _in_order(self, observed: np.ndarray, condition: Any) -> np.ndarray:
-        """Flags [B, *event_shape] -> [B, cells, C] in the order of drawing."""
-        cells = observed.reshape(len(observed), -1, self.event.channels)
-        return np.take_along_axis(cells, np.atleast_2d(self._permutation(condition))[..., None], 1)
-
-    def _check_prefix(self, observed: np.ndarray, condition: Any) -> None:
-        flags = self._in_order(observed, condition).reshape(len(observed), -1)
-        late = flags & (np.cumsum(~flags, 1) > 0)
-        if late.any():
-            row, first = (int(index) for index in np.argwhere(late)[0])
-            gap = int(np.argmin(flags[row]))
-            permutation = np.broadcast_to(self._permutation(condition), (len(observed), self.event.num_cells))[row]
-            place = lambda step: np.unravel_index(  # noqa: E731
-                permutation[step // self.event.channels] * self.event.channels + step % self.event.channels,
-                observed.shape[1:],
-            )
-            raise ValueError(
-                f"observed is not a prefix of the ordering: in row {row} position {_ints(place(gap))} is missing "
-                f"although {_ints(place(first))}, which is drawn later, is observed"
-            )
-
-    def _observed_units(self, known: np.ndarray, condition: Any) -> int:
-        """Number of complete units (rows of images, steps) that are observed in every row of the batch."""
-        if len(self.event.grid) == 2:
-            complete = known.all((0, 2, 3))
-        else:
-            complete = self._in_order(known, condition).all((0, 2))
-        return int(len(complete) if complete.all() else np.argmin(complete))
-
-    def _run(self, name: Any, function: Callable[..., Any], *arguments: Any, jit_compile: bool = False) -> Any:
-        """Runs the compiled form of a function; it is traced once per name, shapes and types of the arguments."""
-        key = (name, jit_compile, *(_signature(x) for x in tf.nest.flatten(arguments)))
-        if key not in self._compiled:
-            compiled = tf.function(function, autograph=False, jit_compile=jit_compile or None)
-            self._compiled[key] = compiled.get_concrete_function(*arguments)
-        return self._compiled[key](*arguments)
-
     # Configuration.
 
     def get_config(self) -> dict[str, Any]:
@@ -498,10 +408,6 @@ class AutoregressiveModel(keras.Model):
             for key, value in config.items()
         }
         return cls(**restored)
-
-
-def _signature(x: Any) -> Any:
-    return x if x is None else (tuple(x.shape), x.dtype)
 
 
 def _lead(x: tf.Tensor, drop: int) -> list[Any]:
@@ -525,7 +431,3 @@ def _temperature(value: Any, num: int) -> tf.Tensor:
 
 def _csv(shape: Sequence[Any]) -> str:
     return ", ".join("any" if size is None else str(size) for size in shape)
-
-
-def _ints(values: Sequence[Any]) -> tuple[int, ...]:
-    return tuple(int(value) for value in values)

@@ -178,8 +178,9 @@ class BayesNet(AutoregressiveModel):
             raise ValueError(f"event_shape must be known, one network per position is built; got {event.event_shape}")
         if condition is not None and not isinstance(condition, Label | Vector):
             raise ValueError(f"condition must be Label or Vector, got {condition!r}")
-        if embedding_dim == "auto":
-            embedding_dim = min(event.head.levels, 16) if isinstance(event.head, Categorical) else None
+        size: Any = embedding_dim
+        if size == "auto":
+            size = min(event.head.levels, 16) if isinstance(event.head, Categorical) else None
         if ordering is not None and ordering.shape != event.grid and ordering.ranks.size == event.num_cells:
             ordering = Ordering(ordering.ranks.reshape(-1))  # an ordering of an image's pixels
         rows = None
@@ -190,7 +191,7 @@ class BayesNet(AutoregressiveModel):
             order = topological_order(rows, names)
             ordering = ordering or from_permutation(order)
         network = ConditionalNetworks(event.num_cells, event.num_outputs, rows, hidden, activation, ordering)
-        super().__init__(network, event_shape, head, condition, ordering, embedding_dim, layout="sequence", **kwargs)
+        super().__init__(network, event_shape, head, condition, ordering, size, layout="sequence", **kwargs)
         self.parents = None if rows is None else tuple(map(tuple, rows))
         self.names = None if names is None else tuple(names)
 

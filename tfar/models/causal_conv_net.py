@@ -40,10 +40,10 @@ DILATIONS = ("linear", "exponential")
 
 @keras.saving.register_keras_serializable("tfar")
 class CausalConvBlock(keras.layers.Layer):
-    """One causal convolution with its activation: [B, T, F] -> [B, T, filters].
+    r"""One causal convolution with its activation: [B, T, F] -> [B, T, filters].
 
     x --- k taps, dilated --- gate (or + V h, ReLU) --- 1 x 1 --- add -->        (no residual in the first layer,
-      \\____________________________________________________________/              which sees strictly before t)
+      \____________________________________________________________/              which sees strictly before t)
     """
 
     def __init__(

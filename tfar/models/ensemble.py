@@ -56,11 +56,14 @@ class Ensemble(AutoregressiveModel):
     def __init__(self, network: Any, event_shape: Any, head: Any, orderings: Sequence[Ordering], **kwargs: Any):
         self._orderings = tuple(orderings)
         super().__init__(network, event_shape, head, ordering=orderings[0], **kwargs)
+
+    def _example(self) -> None:
         self.training_steps = None
         if self.num_members > 1:
             self.training_steps = self.add_weight(
                 shape=(), dtype="int64", initializer="zeros", trainable=False, name="training_steps"
             )
+        super()._example()
 
     @property
     def num_members(self) -> int:
@@ -109,11 +112,6 @@ class Ensemble(AutoregressiveModel):
 
     def _example_condition(self) -> Any:
         return self._given(super()._example_condition(), 0)
-
-    def _permutation(self, condition: Any) -> np.ndarray:
-        if not isinstance(condition, dict):
-            return super()._permutation(condition)
-        return np.stack([ordering.permutation for ordering in self._orderings])[condition["member"].numpy()]
 
     def context(self, condition: Any = None) -> Any:
         """See `AutoregressiveModel.context`; {"member": ..., "condition": ...} where there are several members."""
@@ -179,7 +177,7 @@ class Ensemble(AutoregressiveModel):
         x, given = self._check(x, self._given(condition, 0))
         nats = []
         for index in range(self.num_members):
-            factors = self._run("score", self._score, x, {**given, "member": tf.constant(index)})
+            factors = self._compiled.run("score", self._score, x, {**given, "member": tf.constant(index)})
             nats.append(tf.reduce_sum(tf.reshape(factors, [tf.shape(x)[0], -1]), -1))
         return tf.reduce_logsumexp(tf.stack(nats), 0) - math.log(self.num_members)
 

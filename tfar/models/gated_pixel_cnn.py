@@ -26,12 +26,12 @@ from tfar.models.autoregressive import AutoregressiveModel
 
 @keras.saving.register_keras_serializable("tfar")
 class GatedBlock(keras.layers.Layer):
-    """One layer of figure 2: vertical stack v and horizontal stack h, [B, H, W, filters] each.
+    r"""One layer of figure 2: vertical stack v and horizontal stack h, [B, H, W, filters] each.
 
         v --- n x n --+------------- gate --------------------> v
                       | 1 x 1
         h --- 1 x n --+ add -------- gate --- 1 x 1 --- add --> h
-          \\___________________________________________/          (no residual in the first layer)
+          \___________________________________________/          (no residual in the first layer)
 
     The vertical maps enter the horizontal stack before their gate; v at row i knows rows < i only. Behind the last
     block nobody reads v, so it has no vertical gate.
@@ -53,7 +53,7 @@ class GatedBlock(keras.layers.Layer):
         self.vertical = VerticalConv2D(2 * filters, (rows, kernel_size), exclusive=first)
         self.vertical_gate = None if last else GatedActivation()
         self.link = VerticalConv2D(2 * filters, (1, 1))
-        inputs = {"input_groups": "contiguous"} if first else {}
+        inputs: dict[str, Any] = {"input_groups": "contiguous"} if first else {}
         self.horizontal = HorizontalConv2D(2 * filters, kernel_size, first, halves=2, **groups, **inputs)
         self.horizontal_gate = GatedActivation()
         self.dropout = keras.layers.Dropout(dropout)
@@ -140,7 +140,7 @@ class GatedPixelCNN(AutoregressiveModel):
 
     def __init__(
         self,
-        event_shape: tuple[int, int, int],
+        event_shape: tuple[int, ...],
         head: Any,
         filters: int = 64,
         num_blocks: int = 10,

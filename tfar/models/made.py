@@ -1,4 +1,4 @@
-"""MADE: an autoencoder whose masks make it autoregressive, in any order, or in many orders at once.
+r"""MADE: an autoencoder whose masks make it autoregressive, in any order, or in many orders at once.
 
     p(x | h) = prod_d p(x_d | those before x_d in the order, h)            one pass gives all factors
 
@@ -8,9 +8,9 @@ so that degrees never fall, and outputs see strictly smaller degrees. For the or
 
     rank               0        1        2
     input              x2       x3       x1
-                       |\\  \\     \\
+                       |\  \     \
     hidden, degree     0   0    1   1
-                        \\___\\___ |___|
+                        \___\___ |___|
     output             x2       x3       x1            x2: bias only,  x3: units 0,  x1: units 0 and 1
 
 Reference:
@@ -259,8 +259,9 @@ def draw_degrees(
         else:
             layers = [np.asarray(layer) for layer in hidden_degrees[member]] if member < len(hidden_degrees) else []
         every.append(layers)
-    if isinstance(hidden_degrees, str) or [[len(layer) for layer in layers] for layers in every] == [
-        list(hidden)
-    ] * members:
+    if (
+        isinstance(hidden_degrees, str)
+        or [[len(layer) for layer in layers] for layers in every] == [list(hidden)] * members
+    ):
         return ranks.astype(np.int32), [np.stack(layer).astype(np.int32) for layer in zip(*every, strict=True)]
     raise ValueError(f"hidden_degrees must hold {members} members with layers of {hidden} degrees")

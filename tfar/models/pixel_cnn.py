@@ -36,10 +36,10 @@ from tfar.models.autoregressive import AutoregressiveModel
 
 @keras.saving.register_keras_serializable("tfar")
 class PixelCNNBlock(keras.layers.Layer):
-    """Figure 5, left: [B, H, W, 2h] -> [B, H, W, 2h].
+    r"""Figure 5, left: [B, H, W, 2h] -> [B, H, W, 2h].
 
     x --- ReLU --- 1 x 1, h --- ReLU --- k x k, h (+ V h) --- ReLU --- 1 x 1, 2h --- add -->
-      \\____________________________________________________________________________/
+      \____________________________________________________________________________/
     """
 
     def __init__(self, filters: int, kernel_size: int, groups: dict[str, Any], dropout: float, **kwargs: Any):
@@ -149,7 +149,7 @@ class PixelCNN(AutoregressiveModel):
             raise ValueError(f"filters must be at least the number of colours {event.groups}, got {filters}")
         if condition is not None and not num_blocks:
             raise ValueError("num_blocks must be at least 1 with a condition, which enters the blocks, got 0")
-        groups = {"groups": event.groups, "channel_groups": channel_groups}
+        groups: dict[str, Any] = {"groups": event.groups, "channel_groups": channel_groups}
         # Values of a channel stand together in the input (an embedding has several features per channel).
         first = MaskedConv2D(2 * filters, first_kernel_size, "A", **groups, input_groups="contiguous")
         blocks = [PixelCNNBlock(filters, kernel_size, groups, dropout) for _ in range(num_blocks)]

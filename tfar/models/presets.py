@@ -14,8 +14,9 @@ from tfar.models import autoregressive
 def _classes() -> list[type[autoregressive.AutoregressiveModel]]:
     import tfar.models
 
-    members = [getattr(tfar.models, name) for name in tfar.models.__all__]
-    return [member for member in members if inspect.isclass(member) and "PRESETS" in vars(member) and member.PRESETS]
+    members: list[Any] = [getattr(tfar.models, name) for name in tfar.models.__all__]
+    classes: list[Any] = [member for member in members if inspect.isclass(member)]
+    return [member for member in classes if vars(member).get("PRESETS")]
 
 
 def presets() -> dict[str, type[autoregressive.AutoregressiveModel]]:

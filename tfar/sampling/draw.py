@@ -48,7 +48,7 @@ class Draw:
 
     def channel(self, event: Event, params: tf.Tensor, cell: tf.Tensor, channel: int) -> tf.Tensor:
         """The value [B] of one channel of a cell from its parameters [B, P]; `self` is cells first."""
-        value = event.head.sample(params, self.noise[cell, channel], self.temperature)
+        value = event.head.sample(params, tf.gather(self.noise, cell)[channel], self.temperature)
         if self.observed is None:
             return value
         return tf.where(self.observed[cell][:, channel], self.values[cell][:, channel], value)
@@ -58,7 +58,7 @@ class Draw:
         known = {} if self.observed is None else {"value": self.values[cell], "observed": self.observed[cell]}
         if event.head.event_ndims == 0:
             return self.channel(event, params, cell, 0)[:, None]
-        return event.head.sample(params, self.noise[cell, 0], self.temperature, **known)
+        return event.head.sample(params, tf.gather(self.noise, cell)[0], self.temperature, **known)
 
 
 def cells_first(x: tf.Tensor) -> tf.Tensor:
@@ -92,4 +92,4 @@ def reorder(x: tf.Tensor, permutation: Any, batch_axis: int = 1) -> tf.Tensor:
 
 def write(canvas: tf.Tensor, cell: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
     """Writes value [B, C] into cell `cell` of a canvas [N, B, C]."""
-    return tf.tensor_scatter_nd_update(canvas, [[cell]], value[None])
+    return tf.tensor_scatter_nd_update(canvas, tf.reshape(cell, [1, 1]), value[None])

@@ -60,7 +60,8 @@ def blind_of_masked_convolutions(
 def blind_of_pixel_cnn(model: Any) -> Pairs:
     """The blind spot of a `PixelCNN`, from its kernel sizes."""
     kernel_sizes = [model.kernel_size] * model.num_blocks + [1, 1, 1]
-    return blind_of_masked_convolutions(*model.event.grid, model.event.groups, model.first_kernel_size, kernel_sizes)
+    height, width = model.event.grid
+    return blind_of_masked_convolutions(height, width, model.event.groups, model.first_kernel_size, kernel_sizes)
 
 
 def blind_of_causal_conv_net(model: Any, length: int | None = None) -> Pairs:

@@ -16,7 +16,7 @@ from tfar.models.autoregressive import AutoregressiveModel
 from tfar.testing.inputs import full_condition, orders, random_events
 
 MODES = ("eager", "function", "xla")
-TOLERANCES = {"float64": 1e-10, "float32": 1e-4, "bfloat16": 0.1, "float16": 0.02}
+TOLERANCES = {"float64": 1e-10, "float32": 1e-4, "bfloat16": 0.25, "float16": 0.02}
 
 
 def assert_incremental_matches_parallel(
@@ -47,7 +47,7 @@ def assert_incremental_matches_parallel(
         exclusive: for a layer: whether it is given the element before (mask A) or the current one in a step; by
             default its attribute `exclusive`, else False. Models are given the element before.
         tolerance: allowed error, absolute and relative to the output; by default 1e-4 in float32, 1e-10 in float64,
-            0.1 in bfloat16.
+            0.25 in bfloat16.
         seed: of the random event.
 
     Returns:
@@ -177,7 +177,7 @@ class Walk:
     def start(self, outputs: tf.Tensor) -> tuple[State, tf.Tensor]:
         """The state before the first unit, and zeros in the shape of the outputs [N, B, P]."""
         features = self.cells.shape[-1]
-        inputs = {"step": (1, features)}
+        inputs: dict[str, tuple[int, ...]] = {"step": (1, features)}
         if self.is_image:
             inputs = {"row": (1, self.width, features), "pixel": (1, 1, features)}
         state = initial_state(self.network, self.cells.shape[0], inputs, self.context)

@@ -17,7 +17,7 @@ def randomize_weights(model: keras.layers.Layer, seed: int = 0, scale: float = 1
 
     A fast path that forgets a bias agrees with the slow one as long as biases are zero, as they are when a model is
     new; so parity is tested with random weights. Kernels are drawn so that features keep their size from layer to
-    layer: magnitude `scale * sqrt(3 / fan_in) * U(0.5, 1.5)`, sign at random; biases are `scale * U(0.1, 0.4)`,
+    layer: magnitude `scale * sqrt(3 / fan_in) * U(0.5, 1.5)`, sign at random; biases are `scale * U(0.2, 0.8)`,
     positive so that few ReLUs are dead. Weights that are not trained (masks, counters) keep their values.
 
     Args:
@@ -41,7 +41,7 @@ def randomize_weights(model: keras.layers.Layer, seed: int = 0, scale: float = 1
     for weight in model.trainable_weights:
         shape = tuple(weight.shape)
         if len(shape) < 2:
-            value = rng.uniform(0.1, 0.4, shape)
+            value = rng.uniform(0.2, 0.8, shape)
         else:
             # A table of embeddings is looked up, not summed over.
             fan_in = 3 if weight.name.startswith("embedding") else int(np.prod(shape[:-1]))

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from tfar import heads, layers, models
+from tfar.core import orderings
 from tfar.core.conditions import Label, Spatial, Vector
 from tfar.models.autoregressive import AutoregressiveModel
 from tfar.testing.blind import blind_of_causal_conv_net, blind_of_pixel_cnn
@@ -27,8 +28,8 @@ class ModelCase:
         enumerable: the space of events is small enough to sum over (at most 100,000 events).
         blind: flat positions (target, source) that the paper says are not seen although source precedes target;
             a callable of the model, or None where everything that precedes is visible.
-        xla: check the incremental evaluation under XLA in the default suite too (compiling takes seconds; the suite of
-            large tests does it for every case). One case of each class.
+        xla: run the costly comparisons of steps with the parallel pass (XLA, op by op, bfloat16) in the default suite
+            too; the large tests do it for every case. One case of each class.
         exempt: checks that do not apply, by the name of the test, each with the reason.
     """
 
@@ -88,11 +89,18 @@ def _causal(length: int | None, head: Any, **kwargs: Any) -> Callable[[], Autore
     return lambda: models.CausalConvNet((length,), head, **{"filters": 4, "num_layers": 3, **kwargs})
 
 
+def _not_parents(model: AutoregressiveModel) -> list[tuple[int, int]]:
+    """Pairs (node, earlier node that is not among its parents) of a Bayesian network."""
+    ranks = model.ordering.ranks.tolist()
+    nodes = range(len(ranks))
+    return [(i, j) for i in nodes for j in nodes if ranks[j] < ranks[i] and j not in model.parents[i]]
+
+
 MODELS: list[ModelCase] = [
     ModelCase("GatedPixelCNN_binary", _gated((3, 3, 1), heads.Bernoulli()), enumerable=True),
     ModelCase(
         "GatedPixelCNN_rgb",
-        _gated((2, 2, 3), heads.Categorical(2), condition=Label(3)),
+        _gated((2, 2, 3), heads.Categorical(2), filters=6, condition=Label(3)),
         enumerable=True,
         xla=True,
     ),
@@ -133,18 +141,90 @@ MODELS: list[ModelCase] = [
         _causal(12, heads.Categorical(5), activation="relu", dilations=[2, 4, 1], kernel_size=3, condition=Vector(2)),
         blind=blind_of_causal_conv_net,
     ),
+    ModelCase("MADE_binary", lambda: models.MADE((6,), heads.Bernoulli(), hidden=(12,)), enumerable=True),
+    ModelCase(
+        "MADE_deep",
+        lambda: models.MADE(
+            (2, 2, 2),
+            heads.Categorical(2),
+            hidden=(14, 16),
+            direct=True,
+            condition=Label(2),
+            ordering=orderings.snake(2, 2),
+        ),
+        enumerable=True,
+        xla=True,
+    ),
+    ModelCase(
+        "MADE_logistic",
+        lambda: models.MADE(
+            (2, 3, 3),
+            heads.DiscretizedLogisticMixture(2, bits=3),
+            hidden=(12,),
+            direct=True,
+            condition=Vector(2),
+            ordering=orderings.column_major(2, 3),
+        ),
+    ),
+    ModelCase(
+        "MADE_ensemble",
+        lambda: models.MADE(
+            (5,),
+            heads.Categorical(3),
+            hidden=(12, 10),
+            num_masks=3,
+            order_agnostic=True,
+            direct=True,
+            condition=Label(2),
+            embedding_dim=2,
+        ),
+        enumerable=True,
+    ),
+    ModelCase(
+        "ToyHistogram_embedded", lambda: models.ToyHistogram((2,), heads.Categorical(5)), enumerable=True, xla=True
+    ),
+    ModelCase(
+        "PerConditional_linear",
+        lambda: models.PerConditional((5,), heads.Bernoulli(), ordering=orderings.random(5, seed=1)),
+        enumerable=True,
+    ),
+    ModelCase(
+        "PerConditional_hidden",
+        lambda: models.PerConditional((4,), heads.Categorical(3), hidden=(4, 3), condition=Label(2)),
+        enumerable=True,
+        xla=True,
+    ),
+    ModelCase(
+        "BayesNet_binary",
+        lambda: models.BayesNet((5,), heads.Bernoulli(), {0: [2], 1: [4, 0], 3: [2, 1]}, hidden=(4,)),
+        enumerable=True,
+        blind=_not_parents,
+        xla=True,
+    ),
+    ModelCase(
+        "BayesNet_continuous",
+        lambda: models.BayesNet((4,), heads.Mixture("Normal", 2), {0: [3], 1: [0, 3]}, condition=Vector(2)),
+        blind=_not_parents,
+    ),
 ]
 
 LAYERS: list[LayerCase] = [
     LayerCase("CausalConv1D_inclusive", lambda: layers.CausalConv1D(3, 3, dilation_rate=2), (12, 2)),
     LayerCase("CausalConv1D_exclusive", lambda: layers.CausalConv1D(3, 2, exclusive=True), (6, 2)),
+    LayerCase("ConditionalNetworks_linear", lambda: layers.ConditionalNetworks(5, 2), (5, 3)),
+    LayerCase(
+        "ConditionalNetworks_graph",
+        lambda: layers.ConditionalNetworks(4, 2, [[], [0], [], [0, 2]], hidden=(3,)),
+        (4, 2),
+        context_shape=(2,),
+    ),
     LayerCase("GatedActivation_vector", layers.GatedActivation, (3, 4, 6), context_shape=(2,)),
     LayerCase("GatedActivation_map", layers.GatedActivation, (3, 4, 6), context_shape=(3, 4, 2)),
     LayerCase("HorizontalConv2D_inclusive", lambda: layers.HorizontalConv2D(6, 3, groups=3, halves=2), (3, 4, 6)),
     LayerCase("HorizontalConv2D_exclusive", lambda: layers.HorizontalConv2D(3, 5, exclusive=True), (3, 4, 2)),
     LayerCase(
         "HorizontalConv2D_colours",
-        lambda: layers.HorizontalConv2D(6, 3, True, 3, "interleaved", input_groups="contiguous"),
+        lambda: layers.HorizontalConv2D(6, 5, True, 3, "interleaved", input_groups="contiguous"),
         (3, 4, 3),
     ),
     LayerCase("ConditionalBias_vector", layers.ConditionalBias, (3, 4, 6), context_shape=(2,)),
@@ -153,6 +233,8 @@ LAYERS: list[LayerCase] = [
     LayerCase("MaskedConv2D_A_wide", lambda: layers.MaskedConv2D(6, 7, "A", 3, halves=2), (4, 5, 3)),
     LayerCase("MaskedConv2D_B", lambda: layers.MaskedConv2D(3, 3, "B"), (4, 5, 2)),
     LayerCase("MaskedConv2D_B_wide", lambda: layers.MaskedConv2D(6, 5, "B", 3, "contiguous"), (4, 5, 6)),
+    LayerCase("MaskedDense_push", lambda: layers.MaskedDense(range(5), range(5), features=2), (5, 3), (2,)),
+    LayerCase("MaskedDense_pull", lambda: layers.MaskedDense(range(5), range(5), features=9), (5, 3), (2,)),
     LayerCase("MaskedConv2D_pointwise", lambda: layers.MaskedConv2D(3, 1, "B"), (3, 4, 2), incremental=False),
     LayerCase("VerticalConv2D_inclusive", lambda: layers.VerticalConv2D(3, (2, 3)), (4, 3, 2)),
     LayerCase("VerticalConv2D_exclusive", lambda: layers.VerticalConv2D(3, (2, 3), exclusive=True), (4, 3, 2)),

@@ -71,7 +71,7 @@ def write_atomically(path: str | os.PathLike, data: bytes) -> None:
 
 def save(path: str | os.PathLike, checkpoint: Checkpoint) -> None:
     """Writes a checkpoint atomically."""
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for group in ("weights", "averages", "optimizer"):
         arrays |= {f"{group}/{index:05}": array for index, array in enumerate(getattr(checkpoint, group))}
     header = {"names": checkpoint.names, "state": checkpoint.state, "architecture": checkpoint.architecture}

@@ -314,6 +314,9 @@ class TrainingLoop:
         self.state.metrics_bytes = self._metrics.tell()
         self.state.seconds = self._seconds()
         step = self.train_step
+        for weight in step.model.weights:
+            if not np.isfinite(np.asarray(weight)).all():
+                raise NonFiniteLoss(self.state.step, self._last_loss, math.nan)
         self.checkpoints.save(
             Checkpoint(
                 names=[weight.path for weight in step.model.weights],

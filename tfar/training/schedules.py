@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-Schedule = keras.optimizers.schedules.LearningRateSchedule
+Schedule: Any = keras.optimizers.schedules.LearningRateSchedule
 
 
 @keras.saving.register_keras_serializable("tfar")

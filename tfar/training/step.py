@@ -3,7 +3,8 @@
     loss = mean over the global batch of -log p(x | h) / (dimensions ln 2)        bits/dim
     g    = gradient of the loss, summed over the replicas, scaled down to a global norm of at most `clip_norm`
     w    = optimizer(w, g)
-    avg  = w at the first step, then decay avg + (1 - decay) w
+    avg  = d avg + (1 - d) w, d = min(decay, k / (k + 9)) at the k-th step from 0: the first step copies the weights,
+           and the average forgets the start at the pace of the run until `decay` limits it
 
 Everything random in the step (dropout, random masks) is a function of (seed, step, replica).
 """
@@ -40,7 +41,7 @@ class TrainStep:
         strategy: a `tf.distribute.Strategy`.
         batch_size: global batch size, a multiple of the number of replicas.
         clip_norm: largest global norm of the gradient; None or 0 does not clip.
-        ema_decay: decay of the averaged weights per step, 0 <= decay < 1; 0 makes them equal to the weights.
+        ema_decay: largest decay of the averaged weights per step, 0 <= decay < 1; 0 makes them equal to the weights.
         seed: int >= 0, of everything random in the step.
         jit_compile: compile the step with XLA; with one replica only.
 
@@ -149,10 +150,10 @@ class TrainStep:
         return tf.cast(loss, tf.float32), tf.cast(norm, tf.float32)
 
     def _average(self, weights: list[keras.Variable]) -> None:
-        first = tf.equal(tf.cast(self.optimizer.iterations.value, tf.int64), 1)
-        rate = tf.where(first, 1.0, 1.0 - self.ema_decay)
+        before = tf.cast(self.optimizer.iterations.value, tf.float32) - 1.0
+        decay = tf.minimum(self.ema_decay, before / (before + 9.0))
         for average, weight in zip(self.averages, weights, strict=True):
-            average.assign(average + rate * (tf.cast(weight.value, tf.float32) - average))
+            average.assign(average + (1.0 - decay) * (tf.cast(weight.value, tf.float32) - average))
 
     @contextlib.contextmanager
     def averaged_weights(self) -> Iterator[keras.Model]:

@@ -1,0 +1,1 @@
+"""Measurements; every figure is a median of alternating runs on one machine."""

@@ -1,0 +1,287 @@
+"""Every model keeps the laws: one suite over the registry of tiny models."""
+
+import functools
+import inspect
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfar
+from tfar import heads, models, testing
+from tfar.core.conditions import Label
+from tfar.testing.inputs import full_condition, orders
+from tfar.testing.registry import HEADS, LAYERS, MODELS
+
+CASES = {case.name: case for case in MODELS}
+NUM = 3  # one batch size for all: a sampler is traced once per shape
+
+# With `pytest --dist loadgroup` a worker keeps a model, and what was compiled for it, to itself.
+every_model = pytest.mark.parametrize(
+    "case", [pytest.param(case, id=case.name, marks=pytest.mark.xdist_group(case.name)) for case in MODELS]
+)
+
+
+@functools.cache
+def model_of(name):
+    """The model of a case with random weights, biases included; tests share it and leave it as it is."""
+    model = CASES[name].build()
+    testing.randomize_weights(model)
+    return model
+
+
+@pytest.fixture
+def model(case, request):
+    check = request.function.__name__.removeprefix("test_")
+    if check in case.exempt:
+        pytest.skip(case.exempt[check])
+    return model_of(case.name)
+
+
+def equal(a, b):
+    a, b = np.asarray(a), np.asarray(b)
+    return np.allclose(a, b, rtol=1e-3, atol=1e-3) if a.dtype.kind == "f" else np.array_equal(a, b)
+
+
+# === The registry itself ===
+
+
+def public_classes(module, base):
+    members = {name: getattr(module, name) for name in module.__all__}
+    return {name for name, member in members.items() if inspect.isclass(member) and member is not base}
+
+
+@pytest.mark.parametrize(
+    ("module", "base", "cases"),
+    [
+        (tfar.layers, None, LAYERS),
+        (heads, heads.Head, HEADS),
+        (models, models.AutoregressiveModel, MODELS),
+    ],
+    ids=["layers", "heads", "models"],
+)
+def test_everything_public_is_registered(module, base, cases):
+    registered = {case.name.split("_")[0] for case in cases}
+    missing = public_classes(module, base) - registered
+    assert not missing, f"add a case named <class>_<variant> to tfar/testing/registry.py for {sorted(missing)}"
+    assert len({case.name for case in cases}) == len(cases)
+
+
+@every_model
+def test_is_what_its_name_says(case, model):
+    assert type(model).__name__ == case.name.split("_")[0]
+    assert set(case.exempt) <= {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+
+
+# === The laws ===
+
+
+@every_model
+def test_causal(case, model):
+    testing.assert_causal(model, blind=case.blind)
+
+
+@every_model
+def test_incremental_matches_parallel(case, model):
+    # Compiling with XLA and running op by op take seconds each, so one case of a class does it here.
+    modes = testing.incremental.MODES if case.xla else ("function",)
+    testing.assert_incremental_matches_parallel(model, modes=modes)
+
+
+@pytest.mark.large
+@every_model
+def test_incremental_matches_parallel_under_xla(case, model):
+    testing.assert_incremental_matches_parallel(model, modes=("xla", "eager"))
+
+
+@every_model
+def test_bfloat16(case, model):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        half = case.build()
+    finally:
+        keras.config.set_dtype_policy(before)
+    testing.randomize_weights(half)
+    assert half.network.compute_dtype == "bfloat16"
+    x = testing.random_events(half, NUM)
+    condition = full_condition(half, None, NUM)
+    nats = half.log_prob(x, condition)
+    assert nats.dtype == tf.float32
+    assert np.isfinite(nats).all()
+    np.testing.assert_allclose(nats, model.log_prob(x, condition), rtol=0.05, atol=0.05 * model.event.num_dimensions)
+    if case.xla:
+        testing.assert_incremental_matches_parallel(half, modes=("function",))
+
+
+@every_model
+def test_samples_agree(case, model):
+    agreement = testing.assert_samples_agree(model, NUM)
+    assert agreement.draws == NUM * model.event.num_dimensions
+    assert agreement.ties <= 1
+
+
+@pytest.mark.large
+@every_model
+def test_samples_agree_under_xla(case, model):
+    testing.assert_samples_agree(model, NUM, jit_compile=True)
+
+
+@every_model
+def test_sample_independent_of_batch(case, model):
+    testing.assert_sample_independent_of_batch(model, NUM)
+
+
+@every_model
+def test_normalized(case, model):
+    if not case.enumerable:
+        pytest.skip("more than 100,000 events, or continuous")
+    testing.assert_normalized(model)
+
+
+@every_model
+def test_saves(case, model, tmp_path):
+    testing.assert_saves(model, tmp_path)
+
+
+# === Likelihood ===
+
+
+@every_model
+def test_score_sums_to_log_prob(case, model):
+    x, condition = testing.random_events(model, NUM), full_condition(model, None, NUM)
+    score = model.score(x, condition)
+    factors = model.conditionals(x, condition).log_prob(model.event.to_head(tf.cast(x, model.head.dtype)))
+    np.testing.assert_allclose(score, factors, rtol=1e-4, atol=1e-4)
+    nats = model.log_prob(x, condition)
+    np.testing.assert_allclose(nats, np.asarray(score).reshape(NUM, -1).sum(1), rtol=1e-5, atol=1e-4)
+    bits = -np.asarray(nats) / (x[0].size * np.log(2))
+    np.testing.assert_allclose(model.bits_per_dim(x, condition), bits, rtol=1e-5)
+
+
+@every_model
+def test_refuses_wrong_shapes(case, model):
+    x, condition = testing.random_events(model, NUM), full_condition(model, None, NUM)
+    with pytest.raises(ValueError, match="x must have shape"):
+        model.log_prob(x[0], condition)
+
+
+@every_model
+def test_condition_is_used_and_checked(case, model):
+    x = testing.random_events(model, NUM)
+    if model.condition is None:
+        with pytest.raises(ValueError, match="condition was given"):
+            model.log_prob(x, np.zeros(NUM, np.int32))
+        with pytest.raises(ValueError, match="condition was given"):
+            model.sample(NUM, np.zeros(NUM, np.int32), seed=0)
+        return
+    with pytest.raises(ValueError, match="condition is required"):
+        model.log_prob(x)
+    with pytest.raises(ValueError, match="condition is required"):
+        model.sample(NUM, seed=0)
+    condition = testing.random_condition(model, NUM)
+    with pytest.raises(ValueError, match="condition must have one value per example"):
+        model.log_prob(x, tf.repeat(condition, 2, 0))
+    if isinstance(model.condition, Label):
+        other = (condition + 1) % model.condition.num_labels
+    else:
+        other = testing.random_condition(model, NUM, seed=1)
+    first, second = model.log_prob(x, condition).numpy(), model.log_prob(x, other).numpy()
+    assert (np.abs(first - second) > 1e-5).all()
+
+
+# === Sampling ===
+
+
+@every_model
+def test_temperature(case, model):
+    condition = full_condition(model, None, NUM)
+    warm = [model.sample(NUM, condition, seed, jit_compile=False).numpy() for seed in range(4)]
+    assert any((sample != warm[0]).any() for sample in warm[1:])
+    cold = [model.sample(NUM, condition, seed, temperature=1e-6, jit_compile=False) for seed in range(2)]
+    assert equal(*cold), "at temperature 0 nothing is left to the noise"
+    mixed = model.sample(NUM, condition, 0, temperature=[1.0, 1e-6, 1.0], jit_compile=False).numpy()
+    assert equal(mixed[[0, 2]], warm[0][[0, 2]])
+    assert equal(mixed[1], cold[0][1])
+    for wrong in (0, -1, np.nan, [1.0, 1.0]):
+        with pytest.raises(ValueError, match="temperature must be a positive number"):
+            model.sample(NUM, condition, 0, temperature=wrong)
+
+
+def half_observed(model, x, condition):
+    """Flags of the first half of the values in the order of drawing: to the middle of a row and of a cell."""
+    cells = orders(model, x, model.context(condition))
+    channels = model.event.channels
+    values = (cells[..., None] * channels + np.arange(channels)).reshape(NUM, -1)  # value of every rank
+    observed = np.zeros(values.shape, bool)
+    np.put_along_axis(observed, values[:, : values.shape[1] // 2 + 1], True, 1)
+    return observed.reshape(x.shape)
+
+
+@every_model
+def test_complete(case, model):
+    condition = full_condition(model, None, NUM)
+    sample = model.sample(NUM, condition, seed=0, jit_compile=False).numpy()
+    observed = half_observed(model, sample, condition)
+    hidden = np.where(observed, sample, testing.random_events(model, NUM))
+    again = model.complete(hidden, observed, condition, seed=0, jit_compile=False).numpy()
+    assert equal(again[observed], sample[observed])
+    if not model.head.event_ndims:
+        assert equal(again, sample), "a sample's own first half is completed to the sample, by the same noise"
+    x = testing.random_events(model, NUM, seed=1)
+    other = model.complete(x, observed, condition, seed=0, jit_compile=False).numpy()
+    assert equal(other[observed], x[observed])
+    if case.xla:
+        naive = model.complete(x, observed, condition, seed=0, method="naive", jit_compile=False)
+        assert equal(naive, other)
+
+
+@every_model
+def test_complete_refuses_a_gap(case, model):
+    x, condition = testing.random_events(model, NUM), full_condition(model, None, NUM)
+    cells = orders(model, x, model.context(condition))
+    observed = np.zeros((NUM, cells.shape[1], model.event.channels), bool)
+    observed[np.arange(NUM), cells[:, -1]] = True
+    gap = np.unravel_index(cells[0, 0] * model.event.channels, x.shape[1:])
+    named = r"\(" + ", ".join(str(index) for index in gap)
+    with pytest.raises(ValueError, match=f"not a prefix of the ordering: in row 0 position {named}"):
+        model.complete(x, observed.reshape(x.shape), condition, seed=0)
+
+
+# === Training and presets ===
+
+
+@every_model
+def test_fit(case, model):
+    fresh = case.build()
+    fresh.compile(keras.optimizers.Adam(0.01), jit_compile=False)
+    examples = {"x": testing.random_events(fresh, 8)}
+    condition = testing.random_condition(fresh, 8)
+    if condition is not None:
+        examples["condition"] = condition
+    before = [weight.numpy() for weight in fresh.trainable_weights]
+    data = tf.data.Dataset.from_tensor_slices(examples).batch(4)
+    losses = fresh.fit(data, epochs=2, shuffle=False, verbose=0).history["loss"]
+    assert np.isfinite(losses).all()
+    assert losses[1] < losses[0], "two steps on the same eight examples"
+    after = [weight.numpy() for weight in fresh.trainable_weights]
+    moved = [(old != new).any() for old, new in zip(before, after, strict=True)]
+    assert any(moved)
+    assert np.isfinite(fresh.log_prob(examples["x"], condition)).all()
+
+
+@pytest.mark.parametrize("name", [name for name in models.presets() if name.endswith(("_tiny", "_small"))])
+def test_preset_needs_event_shape_and_head_alone(name):
+    expected = models.presets()[name]
+    case = next(case for case in MODELS if case.name.split("_")[0] == expected.__name__)
+    like = model_of(case.name)
+    model = models.from_preset(name, event_shape=like.event_shape, head=like.head)
+    assert type(model) is expected
+    assert np.isfinite(model.log_prob(testing.random_events(model, 2))).all()
+
+
+@pytest.mark.parametrize("name", sorted(public_classes(models, models.AutoregressiveModel)))
+def test_every_model_has_presets(name):
+    endings = {preset.rsplit("_", 1)[-1] for preset, cls in models.presets().items() if cls.__name__ == name}
+    assert {"tiny", "small"} <= endings

@@ -1,0 +1,238 @@
+"""Both samplers invert the same distribution, in chunks, from known beginnings, for a joint known by hand."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfar import heads, layers, models, orderings, testing
+from tfar.core import scope as scopes
+from tfar.core.event import Event, Stage
+from tfar.core.noise import seed_rows, uniform
+from tfar.sampling import Draw, incremental, naive
+
+SAMPLERS = pytest.mark.parametrize("sampler", [naive, incremental], ids=["naive", "incremental"])
+
+
+class Copy(keras.layers.Layer):
+    """p(first = 1) = 3/4; every other value repeats the one before with probability 7/8: a joint known by hand."""
+
+    def __init__(self, ordering):
+        super().__init__()
+        self.ordering = ordering
+        # The older of the two taps is 0; it is there so that a step has a state to carry.
+        self.past = layers.CausalConv1D(2, 2, exclusive=True, use_bias=False)
+
+    def call(self, x, context=None):
+        """Inputs are (value, 1): the second is 0 before the first element, which tells the beginning."""
+        if scopes.current() is not None:
+            return self.logits(x)
+        in_order = tf.gather(x, self.ordering.permutation, axis=1)
+        return tf.gather(self.logits(in_order), self.ordering.ranks, axis=1)
+
+    def logits(self, x):
+        value, started = tf.split(self.past(x), 2, -1)
+        return tf.where(started > 0.5, (2 * value - 1) * np.log(7.0), np.log(3.0))
+
+
+def copy_stage(length=4, ordering=None):
+    event = Event((length,), heads.Bernoulli(), "sequence")
+    network = Copy(ordering or orderings.raster(length))
+    network(tf.zeros([1, length, 2]))
+    network.past.kernel.assign([np.zeros([2, 2]), np.eye(2)])  # oldest tap first
+
+    def encode(x):
+        values = tf.cast(x, tf.float32)
+        return tf.concat([values, tf.ones_like(values)], -1)
+
+    return Stage(network, event, network.ordering, encode)
+
+
+def run(sampler, stage, noise, pieces=None, **known):
+    draw = Draw(noise, tf.ones([noise.shape[0]]), **known)
+    carry = sampler.start(stage, tf.zeros([noise.shape[0], *stage.event.grid, stage.event.channels], tf.int32), None)
+    units = sampler.num_units(stage, stage.event.num_cells)
+    for begin, end in pieces or [(0, units)]:
+        carry = sampler.advance(stage, carry, draw, None, tf.constant(begin), tf.constant(end))
+    return sampler.values(stage, carry).numpy()
+
+
+@SAMPLERS
+def test_joint_known_by_hand(sampler):
+    """Frequencies of all 16 events within five standard deviations."""
+    num = 4000
+    stage = copy_stage()
+    noise = tf.constant(np.random.default_rng(0).uniform(1e-6, 1 - 1e-6, (num, 4, 1)), tf.float32)
+    x = tf.function(lambda noise: run_values(sampler, stage, noise))(noise).numpy()[..., 0]
+    found = np.bincount(x @ [8, 4, 2, 1], minlength=16) / num
+    events = np.array([[int(bit) for bit in f"{index:04b}"] for index in range(16)])
+    same = (events[:, 1:] == events[:, :-1]).sum(1)
+    expected = np.where(events[:, 0] == 1, 0.75, 0.25) * (7 / 8) ** same * (1 / 8) ** (3 - same)
+    assert (np.abs(found - expected) < 5 * np.sqrt(expected * (1 - expected) / num)).all()
+
+
+def run_values(sampler, stage, noise):
+    carry = sampler.start(stage, tf.zeros([noise.shape[0], 4, 1], tf.int32), None)
+    carry = sampler.advance(stage, carry, Draw(noise, tf.ones([noise.shape[0]])), None, 0, 4)
+    return sampler.values(stage, carry)
+
+
+@SAMPLERS
+def test_draws_are_the_inverse_distribution_function(sampler):
+    """u = 0.9 draws 1 where p(1) > 0.1: 1, then copies with 7/8; u = 0.05 draws 0 everywhere but p(0) <= 0.05."""
+    noise = tf.constant([[0.9, 0.9, 0.05, 0.5], [0.2, 0.9, 0.1, 0.1]])[..., None]
+    # p(0) before every draw: 1/4, 1/8 after a 1, 7/8 after a 0; a draw is 1 where u >= p(0).
+    assert run(sampler, copy_stage(), noise)[..., 0].tolist() == [[1, 1, 0, 0], [0, 1, 0, 0]]
+
+
+@SAMPLERS
+def test_order_of_drawing(sampler):
+    """Drawn backwards, the noise of a position still belongs to its place, and the chain runs backwards."""
+    noise = uniform(seed_rows(1, 50), 4, 1)
+    forwards = run(sampler, copy_stage(), noise)
+    backwards = run(sampler, copy_stage(ordering=orderings.reversed_raster(4)), noise[:, ::-1])
+    np.testing.assert_array_equal(forwards, backwards[:, ::-1])
+
+
+@SAMPLERS
+def test_chunks(sampler):
+    noise = uniform(seed_rows(2, 20), 4, 1)
+    whole = run(sampler, copy_stage(), noise)
+    np.testing.assert_array_equal(run(sampler, copy_stage(), noise, [(0, 1), (1, 3), (3, 4)]), whole)
+
+
+@SAMPLERS
+def test_observed_values_are_kept_and_condition_the_rest(sampler):
+    noise = uniform(seed_rows(3, 200), 4, 1)
+    values = tf.tile(tf.constant([[[1], [0], [0], [0]]]), [200, 1, 1])
+    observed = tf.tile(tf.constant([[[True], [True], [False], [False]]]), [200, 1, 1])
+    x = run(sampler, copy_stage(), noise, values=values, observed=observed)[..., 0]
+    assert (x[:, :2] == [1, 0]).all()
+    # After 1, 0 the next is 0 with probability 7/8.
+    assert abs((x[:, 2] == 0).mean() - 7 / 8) < 5 * np.sqrt(7 / 64 / 200)
+
+
+@pytest.fixture(scope="module")
+def image_model():
+    model = models.from_preset("gated_pixel_cnn_tiny", event_shape=(4, 3, 3), head=heads.Categorical(3), num_blocks=1)
+    testing.randomize_weights(model)
+    return model
+
+
+@pytest.mark.parametrize("length", [1, 3, 4])
+def test_prefill_is_that_many_single_units_of_an_image(image_model, length):
+    """Known rows taken as one block leave the carry that drawing the same values row by row leaves."""
+    stage = image_model.stage
+    noise = uniform(seed_rows(4, 2), 36, 1)
+    draw = Draw(noise, tf.ones([2]))
+    carry = incremental.start(stage, tf.zeros([2, 4, 3, 3], tf.int32), None)
+    single = incremental.advance(stage, carry, draw, None, tf.constant(0), tf.constant(length))
+    known = incremental.start(stage, incremental.values(stage, single), None)
+    block = incremental.prefill(stage, known, None, length)
+    assert sorted(block) == sorted(single)
+    for key, value in single["state"].items():
+        np.testing.assert_allclose(value, block["state"][key], atol=1e-5, err_msg=key)
+    np.testing.assert_allclose(single["previous"], block["previous"], atol=1e-6)
+
+
+@pytest.mark.parametrize("ordering", [orderings.raster(6), orderings.from_permutation([3, 0, 5, 1, 2, 4])])
+def test_prefill_is_that_many_single_steps_of_a_sequence(ordering):
+    stage = copy_stage(6, ordering)
+    draw = Draw(uniform(seed_rows(5, 3), 6, 1), tf.ones([3]))
+    carry = incremental.start(stage, tf.zeros([3, 6, 1], tf.int32), None)
+    single = incremental.advance(stage, carry, draw, None, tf.constant(0), tf.constant(4))
+    known = incremental.start(stage, incremental.values(stage, single), None)
+    block = incremental.prefill(stage, known, None, 4)
+    for key, value in single["state"].items():
+        np.testing.assert_allclose(value, block["state"][key], atol=1e-6, err_msg=key)
+    np.testing.assert_array_equal(single["previous"], block["previous"])
+
+
+def test_units(image_model):
+    assert incremental.num_units(image_model.stage, 12) == 4  # rows
+    assert naive.num_units(image_model.stage, 12) == 36  # every colour of every pixel
+    assert incremental.num_units(copy_stage(), 4) == naive.num_units(copy_stage(), 4) == 4
+
+
+def test_padded_batches_of_one_shape(image_model):
+    """num = 5 in batches of 2: the last batch is filled up, its filling is not returned."""
+    together = image_model.sample(5, seed=3, jit_compile=False)
+    np.testing.assert_array_equal(image_model.sample(5, seed=3, batch_size=2, jit_compile=False), together)
+
+
+def test_progress_counts_units_of_all_batches(image_model):
+    reports = []
+    image_model.sample(
+        3, seed=0, batch_size=2, jit_compile=False, progress=lambda done, total: reports.append((done, total))
+    )
+    assert reports == [(done, 8) for done in range(1, 9)]
+
+
+def test_everything_observed_is_returned(image_model):
+    x = testing.random_events(image_model, 2)
+    for method in ("incremental", "naive"):
+        kept = image_model.complete(x, np.ones((4, 3, 3), bool), method=method, jit_compile=False, seed=0)
+        np.testing.assert_array_equal(kept, x)
+
+
+def test_rows_may_know_different_beginnings(image_model):
+    """Every row is completed as if it were alone."""
+    x = testing.random_events(image_model, 2, seed=1)
+    observed = np.zeros((2, 36), bool)
+    observed[0, :5], observed[1, :22] = True, True
+    observed = observed.reshape(x.shape)
+    seeds = np.array([[1, 0], [2, 0]])
+    both = image_model.complete(x, observed, seed=seeds, jit_compile=False).numpy()
+    for row in range(2):
+        part = slice(row, row + 1)
+        alone = image_model.complete(x[part], observed[part], seed=seeds[part], jit_compile=False)
+        np.testing.assert_array_equal(alone[0], both[row])
+    assert (both[observed] == x[observed]).all()
+
+
+def test_given_noise_is_used(image_model):
+    noise = uniform(seed_rows(6, 2), 36, 1)
+    by_seed = image_model.sample(2, seed=6, jit_compile=False)
+    np.testing.assert_array_equal(image_model.sample(2, noise=noise, jit_compile=False), by_seed)
+    low = image_model.sample(2, noise=np.full([2, 36, 1], 1e-6), jit_compile=False)
+    assert not low.numpy().any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num": 0}, "num must be a positive integer, got 0"),
+        ({"num": 1.5}, "num must be a positive integer, got 1.5"),
+        ({"num": True}, "num must be a positive integer, got True"),
+        ({"num": 2, "batch_size": 0}, "batch_size must be a positive integer, got 0"),
+        ({"num": 2, "method": "fast"}, "method must be one of .*, got 'fast'"),
+        ({"num": 2, "temperature": 0}, "temperature must be a positive number"),
+        ({"num": 2, "noise": np.zeros([2, 35, 1])}, r"noise must have shape \(2, 36, 1\), got \(2, 35, 1\)"),
+        ({"num": 2, "seed": np.zeros([3, 2], int)}, r"int64 array of shape \(2, 2\)"),
+    ],
+)
+def test_sample_refuses_by_name(image_model, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        image_model.sample(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("x", "observed", "message"),
+    [
+        (np.zeros([2, 4, 3]), np.ones([4, 3, 3], bool), "x must have shape .batch, 4, 3, 3., got .2, 4, 3."),
+        (np.zeros([2, 4, 3, 3]), np.ones([4, 3], bool), "observed must be bool of shape .4, 3, 3. or .2, 4, 3, 3."),
+        (np.zeros([2, 4, 3, 3]), np.ones([4, 3, 3]), "observed must be bool .*, got float64"),
+        (np.full([2, 4, 3, 3], 3), np.ones([4, 3, 3], bool), "x must hold whole numbers from 0 to 2"),
+    ],
+)
+def test_complete_refuses_by_name(image_model, x, observed, message):
+    with pytest.raises(ValueError, match=message):
+        image_model.complete(x, observed)
+
+
+def test_values_that_are_not_observed_are_not_checked(image_model):
+    x = np.full([1, 4, 3, 3], 99)
+    x[:, 0] = 1
+    observed = np.zeros([4, 3, 3], bool)
+    observed[0] = True
+    assert image_model.complete(x, observed, seed=0, jit_compile=False).numpy().max() < 3

@@ -1,0 +1,48 @@
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+# Logical devices are set before TensorFlow starts, hence a process of its own.
+PROGRAM = """
+import keras, numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import tfar
+from tfar import training
+generator = np.random.default_rng(0)
+x = (generator.random([3, 8, 3, 3, 1]) < 0.3).astype(np.uint8)
+def train(name, dropout):
+    keras.utils.set_random_seed(0)
+    strategy = training.strategy(name)
+    with strategy.scope():
+        model = tfar.models.GatedPixelCNN((3, 3, 1), tfar.heads.Bernoulli(), filters=2, num_blocks=1, dropout=dropout)
+        optimizer = training.optimizer("adamw", 0.05, weight_decay=0.1)
+    step = training.TrainStep(model, optimizer, strategy, 8, clip_norm=0.1, ema_decay=0.5)
+    numbers = [[float(v) for v in step({"x": x[i]}, i)] for i in range(3)]
+    with step.averaged_weights():
+        averaged = float(tf.reduce_mean(model.log_prob(x[0])))
+    weights = [np.asarray(w) for w in model.weights] + [a.numpy() for a in step.averages]
+    return strategy.num_replicas_in_sync, numbers, averaged, weights
+one, two = train("one", 0.0), train("mirrored", 0.0)
+assert (one[0], two[0]) == (1, 2)
+np.testing.assert_allclose(one[1], two[1], rtol=1e-5)
+np.testing.assert_allclose(one[2], two[2], rtol=1e-5)
+for a, b in zip(one[3], two[3], strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-4)
+again, other = train("mirrored", 0.5), train("mirrored", 0.5)
+assert again[1] == other[1] and again[1] != two[1]
+print("equal")
+"""
+
+
+@pytest.mark.large
+def test_two_replicas_train_as_one_device():
+    root = pathlib.Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root), "CUDA_VISIBLE_DEVICES": ""}
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0 and result.stdout.endswith("equal\n"), result.stderr[-3000:]
