@@ -3,10 +3,12 @@
     python -m benchmarks.made_datasets [--data_dir=../shared/data/made] [--json=FILE] [--datasets=dna,mushrooms,nips]
 
 One hidden layer of 500 units and one mask (preset `made_uci`), Adagrad, batches of 100, no regularisation; training
-stops when the validation likelihood has not improved for 30 epochs, and the best weights are scored. All test examples
-are scored, by a single model with raw weights. The limits are those that the project sets itself; the command fails
-where one is missed. Splits: train / valid / test as the paper's authors distribute them, DNA 1400/600/1186,
-Mushrooms 2000/500/5624, NIPS-0-12 400/100/1240.
+stops when the validation likelihood has not improved for 30 epochs, and the best weights are scored, on all test
+examples. What counts on data this small are small initial weights and an initial accumulator: from an empty one,
+Adagrad's first steps move every weight by the learning rate, needed or not (both missing: 97 nats on DNA).
+
+The limits are those that the project sets itself; the command fails where one is missed. The splits are the paper's,
+train / valid / test: DNA 1400 / 600 / 1186, Mushrooms 2000 / 500 / 5624, NIPS-0-12 400 / 100 / 1240.
 
 Reference:
     Germain, Gregor, Murray, Larochelle, MADE: Masked Autoencoder for Distribution Estimation, 2015, table 4.
@@ -49,7 +51,9 @@ def define_flags() -> None:
     """The command's flags."""
     flags.DEFINE_string("data_dir", "../shared/data/made", "Folder of dna.npz, mushrooms.npz and nips.npz.")
     flags.DEFINE_list("datasets", list(TARGETS), "Data sets to train on.")
-    flags.DEFINE_float("learning_rate", 0.05, "Of Adagrad.", lower_bound=0.0)
+    flags.DEFINE_float("learning_rate", 0.1, "Of Adagrad.", lower_bound=0.0)
+    flags.DEFINE_float("accumulator", 3.0, "Initial accumulator of Adagrad.", lower_bound=0.0)
+    flags.DEFINE_float("stddev", 0.005, "Standard deviation of initial weights.", lower_bound=0.0)
     flags.DEFINE_integer("batch_size", 100, "Examples of a step.", lower_bound=1)
     flags.DEFINE_integer("look_ahead", 30, "Epochs without improvement after which training stops.", lower_bound=1)
     flags.DEFINE_integer("max_epochs", 1000, "Most epochs.", lower_bound=1)
@@ -92,11 +96,12 @@ def run(name: str, values: Any) -> dict[str, Any]:
         arrays, info = data.load_arrays(f"npz:{name}.npz", split, values.data_dir)
         splits[split] = arrays["x"].astype(np.int32)
     keras.utils.set_random_seed(values.seed)
-    model = models.from_preset("made_uci", event_shape=info.event_shape)
+    initializer = keras.initializers.RandomNormal(stddev=values.stddev)
+    model = models.from_preset("made_uci", event_shape=info.event_shape, kernel_initializer=initializer)
     begin = time.perf_counter()
     epochs, best = train(
         model,
-        keras.optimizers.Adagrad(values.learning_rate, initial_accumulator_value=0.0, epsilon=1e-6),
+        keras.optimizers.Adagrad(values.learning_rate, values.accumulator, epsilon=1e-6),
         splits["train"],
         splits["valid"],
         batch_size=values.batch_size,
@@ -121,6 +126,8 @@ def run(name: str, values: Any) -> dict[str, Any]:
         "published_nats": target.published,
         "num_cpus": os.cpu_count(),
         "learning_rate": values.learning_rate,
+        "accumulator": values.accumulator,
+        "stddev": values.stddev,
         "seed": values.seed,
         "passed": bool(nats.mean() <= target.limit and seconds <= target.seconds),
     }

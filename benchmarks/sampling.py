@@ -199,6 +199,11 @@ def _fetch(function: Callable[..., Any], *arguments: Any) -> Any:
     return (outputs["canvas"] if isinstance(outputs, dict) else outputs).numpy()
 
 
+def _finish(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls a function and waits for its result."""
+    return function(*arguments).numpy()
+
+
 def _draw(model: Any, batch: int, jit_compile: bool) -> Any:
     return model.sample(batch, seed=0, batch_size=batch, jit_compile=jit_compile).numpy()
 
@@ -221,8 +226,8 @@ def _naive_slices(
     measured = min(positions, units)
     begin = (units - measured) // 2
 
-    def advance(carry: Any, numbers: tf.Tensor, context: Any, start: tf.Tensor, stop: tf.Tensor) -> Any:
-        return naive.advance(stage, carry, Draw(numbers, tf.ones([batch])), context, start, stop)
+    def advance(carry: Any, numbers: tf.Tensor, context: Any, start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+        return naive.advance(stage, carry, Draw(numbers, tf.ones([batch])), context, start, stop)["canvas"]
 
     span = tf.constant(begin), tf.constant(begin + measured)
     slices: dict[str, Callable[[], Any]] = {}

@@ -122,8 +122,8 @@ def check(servable: Servable, model: AutoregressiveModel, seed: int = 0) -> Repo
     if "complete" in servable.signatures:
         draw = {"seed": seeds, "temperature": temperature, **given}
         length = np.full([4], model.event.num_dimensions // 2, np.int32)
-        served = servable.run("complete", x=samples, observed_length=length, **draw)["samples"]
-        ties += _count_ties(model, samples, served, seeds, temperature, condition)
+        completed = servable.run("complete", x=samples, observed_length=length, **draw)["samples"]
+        ties += _count_ties(model, samples, completed, seeds, temperature, condition)
 
     scored = servable.run("log_prob", x=samples, **given)
     expected = model.log_prob(samples, condition).numpy()

@@ -7,6 +7,9 @@ from PIL import Image
 from pipelines import evaluate, sample
 from pipelines import workdir as runs
 
+# One worker of pytest-xdist makes the run once (with --dist=loadgroup).
+pytestmark = pytest.mark.xdist_group("trained")
+
 
 @pytest.fixture(scope="module")
 def workdir(trained):

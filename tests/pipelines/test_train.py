@@ -12,6 +12,9 @@ from pipelines import workdir as runs
 from tfar import training
 from tfar.data import load_arrays
 
+# One worker of pytest-xdist makes the run once (with --dist=loadgroup).
+pytestmark = pytest.mark.xdist_group("trained")
+
 
 @pytest.fixture(scope="module")
 def workdir(trained):

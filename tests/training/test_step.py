@@ -1,7 +1,9 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import tfar
 from tfar import training
 
 
@@ -86,3 +88,12 @@ def test_bad_arguments(make_step, arguments, match):
 def test_unknown_strategy():
     with pytest.raises(ValueError, match="strategy must be one of"):
         training.strategy("tpu")
+
+
+def test_the_members_of_an_ensemble_take_turns():
+    model = tfar.models.MADE((4,), tfar.heads.Bernoulli(), hidden=(6,), num_masks=3)
+    step = training.TrainStep(model, keras.optimizers.Adam(1e-3), tf.distribute.get_strategy(), batch_size=2)
+    values = {"x": np.array([[0, 1, 0, 1], [1, 1, 0, 0]], np.int32)}
+    for index in range(4):
+        step(values, index)
+    assert int(model.training_steps.value) == 4

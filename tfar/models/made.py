@@ -51,16 +51,30 @@ class MADENetwork(keras.layers.Layer):
         outputs: numbers per element.
         activation: of the hidden units.
         direct: whether inputs are also connected to outputs.
+        kernel_initializer: of all kernels, see `MaskedDense`.
     """
 
     def __init__(
-        self, ranks: np.ndarray, hidden_degrees: list[np.ndarray], outputs: int, activation: Any, direct: bool, **kwargs
+        self,
+        ranks: np.ndarray,
+        hidden_degrees: list[np.ndarray],
+        outputs: int,
+        activation: Any,
+        direct: bool,
+        kernel_initializer: keras.initializers.Initializer | None,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         degrees = [ranks, *hidden_degrees]
-        self.hidden = [MaskedDense(*pair) for pair in zip(degrees[:-1], degrees[1:], strict=True)]
-        self.outputs = MaskedDense(degrees[-1], ranks, features=outputs)
-        self.direct = MaskedDense(ranks, ranks, features=outputs, use_bias=False) if direct else None
+
+        def masked(*pair: np.ndarray, **arguments: Any) -> MaskedDense:
+            # One initializer gives layers of one shape the same values; its clones do not.
+            initializer = None if kernel_initializer is None else kernel_initializer.clone()
+            return MaskedDense(*pair, kernel_initializer=initializer, **arguments)
+
+        self.hidden = [masked(*pair) for pair in zip(degrees[:-1], degrees[1:], strict=True)]
+        self.outputs = masked(degrees[-1], ranks, features=outputs)
+        self.direct = masked(ranks, ranks, features=outputs, use_bias=False) if direct else None
         self.activation = keras.activations.get(activation)
 
     def call(self, x: tf.Tensor, context: Any = None) -> tf.Tensor:
@@ -103,6 +117,7 @@ class MADE(Ensemble):
         hidden_degrees: "equal" (spread evenly over 0, ..., N - 2; the default of a single mask), "random" (the default
             of several), or the degrees of every hidden layer of every member.
         seed: of drawn orders and degrees; member m draws from seed + m.
+        kernel_initializer: of all kernels; see `tfar.layers.MaskedDense`.
         embedding_dim: size of a learned embedding of the input values; None feeds scaled values.
         **kwargs: name and dtype.
 
@@ -141,6 +156,7 @@ class MADE(Ensemble):
         order_agnostic: bool = False,
         hidden_degrees: str | Degrees | None = None,
         seed: int = 0,
+        kernel_initializer: Any = None,
         embedding_dim: int | None = None,
         **kwargs: Any,
     ):
@@ -155,7 +171,8 @@ class MADE(Ensemble):
         ranks, degrees = draw_degrees(
             np.stack([each.ranks for each in orderings]), tuple(hidden), order_agnostic, hidden_degrees, seed
         )
-        network = MADENetwork(ranks, degrees, event.num_outputs, activation, direct)
+        initializer = None if kernel_initializer is None else keras.initializers.get(kernel_initializer)
+        network = MADENetwork(ranks, degrees, event.num_outputs, activation, direct, initializer)
         super().__init__(
             network,
             event_shape,
@@ -167,6 +184,7 @@ class MADE(Ensemble):
             **kwargs,
         )
         self.hidden, self.activation, self.direct = tuple(hidden), activation, direct
+        self.kernel_initializer = initializer
         self.hidden_degrees = [[layer[member].tolist() for layer in degrees] for member in range(num_masks)]
 
     def member(self, index: int) -> MADE:
@@ -194,6 +212,7 @@ class MADE(Ensemble):
             "ordering": [ordering.ranks.tolist() for ordering in self.orderings],
             "num_masks": self.num_members,
             "hidden_degrees": self.hidden_degrees,
+            "kernel_initializer": keras.saving.serialize_keras_object(self.kernel_initializer),
         }
 
     @classmethod

@@ -17,7 +17,7 @@ def randomize_weights(model: keras.layers.Layer, seed: int = 0, scale: float = 1
 
     A fast path that forgets a bias agrees with the slow one as long as biases are zero, as they are when a model is
     new; so parity is tested with random weights. Kernels are drawn so that features keep their size from layer to
-    layer: magnitude `scale * sqrt(3 / fan_in) * U(0.5, 1.5)`, sign at random; biases are `scale * U(0.2, 0.8)`,
+    layer: magnitude `scale * U(0.5, 1.5) / sqrt(fan_in)`, sign at random; biases are `scale * U(0.2, 0.8)`,
     positive so that few ReLUs are dead. Weights that are not trained (masks, counters) keep their values.
 
     Args:
@@ -44,8 +44,8 @@ def randomize_weights(model: keras.layers.Layer, seed: int = 0, scale: float = 1
             value = rng.uniform(0.2, 0.8, shape)
         else:
             # A table of embeddings is looked up, not summed over.
-            fan_in = 3 if weight.name.startswith("embedding") else int(np.prod(shape[:-1]))
-            value = rng.uniform(0.5, 1.5, shape) * np.sqrt(3 / fan_in) * rng.choice([-1.0, 1.0], shape)
+            fan_in = 1 if weight.name.startswith("embedding") else int(np.prod(shape[:-1]))
+            value = rng.uniform(0.5, 1.5, shape) / np.sqrt(fan_in) * rng.choice([-1.0, 1.0], shape)
         weight.assign(scale * value)
 
 

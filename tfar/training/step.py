@@ -77,6 +77,8 @@ class TrainStep:
         self._random_states = [
             variable for variable in model.non_trainable_variables if variable.name == "seed_generator_state"
         ]
+        seeds = {id(variable) for variable in self._random_states}
+        self._counters = [variable for variable in model.non_trainable_variables if id(variable) not in seeds]
         with strategy.scope():
             optimizer.build(model.trainable_variables)
             self.averages = [
@@ -88,7 +90,7 @@ class TrainStep:
                 )
                 for index, weight in enumerate(model.trainable_variables)
             ]
-        self._function = tf.function(self._distributed_step, jit_compile=jit_compile or None)
+        self._function = tf.function(self._distributed_step, autograph=False, jit_compile=jit_compile or None)
 
     def __call__(self, batch: Mapping[str, np.ndarray], step: int) -> tuple[tf.Tensor, tf.Tensor]:
         """Runs step `step`.
@@ -131,9 +133,14 @@ class TrainStep:
         with tf.GradientTape() as tape:
             # Seed generators are variables that count; here they read a function of (seed, step, replica) instead.
             mapping = list(zip(self._random_states, states, strict=False))
-            with keras.StatelessScope(state_mapping=mapping):
+            with keras.StatelessScope(state_mapping=mapping) as scope:
                 loss = self.model.compute_loss(x=batch, y_pred=self.model(batch, training=True))
             loss = loss * (tf.cast(tf.shape(batch["x"])[0], loss.dtype) / self.batch_size)
+        # What the model counts itself, like the turns of an ensemble's members, is written back.
+        for counter in self._counters:
+            counted = scope.get_current_value(counter)
+            if counted is not None:
+                counter.assign(counted)
         gradients = tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
         if replicas > 1:
