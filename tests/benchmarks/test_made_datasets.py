@@ -1,4 +1,4 @@
-"""The training of the MADE benchmark: early stopping keeps the best weights; the limits are reached on the real data."""
+"""The MADE benchmark: early stopping keeps the best weights; the limits are reached on the real data."""
 
 import json
 import os

@@ -346,7 +346,8 @@ class AutoregressiveModel(keras.Model):
         positions, size = self.event.num_positions, self.head.noise_size
         if noise is None:
             uniform = lambda seeds: noises.uniform(seeds, positions, size)  # noqa: E731
-            noise = self._compiled.run(("noise", positions), uniform, noises.seed_rows(seed, num))
+            seeds, jit_compile = noises.seed_rows(seed, num), options["jit_compile"]
+            noise = self._compiled.run(("noise", positions), uniform, seeds, jit_compile=jit_compile)
         noise = tf.cast(noise, tf.float32)
         if noise.shape != (num, positions, size):
             raise ValueError(f"noise must have shape {(num, positions, size)}, got {tuple(noise.shape)}")

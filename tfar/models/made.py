@@ -67,12 +67,12 @@ class MADENetwork(keras.layers.Layer):
         super().__init__(**kwargs)
         degrees = [ranks, *hidden_degrees]
 
-        def masked(*pair: np.ndarray, **arguments: Any) -> MaskedDense:
+        def masked(below: np.ndarray, own: np.ndarray, **arguments: Any) -> MaskedDense:
             # One initializer gives layers of one shape the same values; its clones do not.
             initializer = None if kernel_initializer is None else kernel_initializer.clone()
-            return MaskedDense(*pair, kernel_initializer=initializer, **arguments)
+            return MaskedDense(below, own, kernel_initializer=initializer, **arguments)
 
-        self.hidden = [masked(*pair) for pair in zip(degrees[:-1], degrees[1:], strict=True)]
+        self.hidden = [masked(below, own) for below, own in zip(degrees[:-1], degrees[1:], strict=True)]
         self.outputs = masked(degrees[-1], ranks, features=outputs)
         self.direct = masked(ranks, ranks, features=outputs, use_bias=False) if direct else None
         self.activation = keras.activations.get(activation)

@@ -47,13 +47,14 @@ def draw_in_batches(
         Values [num, *grid, C].
     """
     num = int(draw.noise.shape[0])
+    chunks = 1 if progress is None else _CHUNKS
     starts = range(0, num, batch_size)
     parts = []
     for index, start in enumerate(starts):
         rows = np.minimum(np.arange(start, start + batch_size), num - 1)
 
         def take(x: Any, rows: np.ndarray = rows) -> Any:
-            return None if x is None else tf.gather(x, rows)
+            return x if x is None or len(rows) == num else tf.gather(x, rows)
 
         def report(done: int, total: int, index: int = index) -> None:
             if progress is not None:
@@ -61,9 +62,8 @@ def draw_in_batches(
 
         batch = Draw(take(draw.noise), take(draw.temperature), take(draw.values), take(draw.observed))
         batch_context = tf.nest.map_structure(take, context)
-        chunks = 1 if progress is None else _CHUNKS
         parts.append(_draw_batch(stage, compiled, batch, batch_context, method, jit_compile, chunks, report))
-    return tf.concat(parts, 0)[:num]
+    return parts[0] if len(parts) == 1 else tf.concat(parts, 0)[:num]
 
 
 def _draw_batch(
@@ -78,25 +78,37 @@ def _draw_batch(
 ) -> tf.Tensor:
     """Start, block of known units, and the chunks of the loop."""
     sampler = SAMPLERS[method]
-    carry = compiled.run(("start", method), lambda v, c: sampler.start(stage, v, c), draw.values, context)
-    known, length = draw.values, 0
-    if draw.observed is None:
-        known = None
-    elif method == "incremental":
-        length = observed_units(stage, draw.observed, context)
-    if length:
-        prefill = lambda carry, c: sampler.prefill(stage, carry, c, length)  # noqa: E731
-        carry = compiled.run(("prefill", length), prefill, carry, context)
-
-    def advance(carry, noise, temperature, values, observed, context, begin, end):
-        return sampler.advance(stage, carry, Draw(noise, temperature, values, observed), context, begin, end)
-
     units = sampler.num_units(stage, int(np.prod(draw.values.shape[1:-1])))
+    length = 0
+    if draw.observed is not None and method == "incremental":
+        length = observed_units(stage, draw.observed, context)
+
+    def start(values, context):
+        return sampler.start(stage, values, context)
+
+    def prefill(carry, context):
+        return sampler.prefill(stage, carry, context, length)
+
+    def advance(carry, draw, context, begin, end):
+        return sampler.advance(stage, carry, Draw(*draw), context, begin, end)
+
+    def finish(carry):
+        return sampler.values(stage, carry)
+
+    def whole(draw, context):
+        return finish(advance(start(draw[2], context), draw, context, 0, units))
+
+    given = (draw.noise, draw.temperature, draw.values, draw.observed)
+    if chunks == 1 and not length:
+        # One call: for small networks calls cost as much as the loop.
+        return compiled.run(("whole", method), whole, given, context, jit_compile=jit_compile)
+    carry = compiled.run(("start", method), start, draw.values, context)
+    if length:
+        carry = compiled.run(("prefill", length), prefill, carry, context)
     step = -(-units // chunks)
     for begin in range(length, units, step):
         end = min(begin + step, units)
-        arguments = (carry, draw.noise, draw.temperature, known, draw.observed, context)
         span = (tf.constant(begin), tf.constant(end))
-        carry = compiled.run(("advance", method), advance, *arguments, *span, jit_compile=jit_compile)
+        carry = compiled.run(("advance", method), advance, carry, given, context, *span, jit_compile=jit_compile)
         report(end, units)
-    return sampler.values(stage, carry)
+    return compiled.run("values", finish, carry)

@@ -172,7 +172,7 @@ MODELS: list[ModelCase] = [
             (5,),
             heads.Categorical(3),
             hidden=(12, 10),
-            num_masks=3,
+            num_masks=2,
             order_agnostic=True,
             direct=True,
             condition=Label(2),
