@@ -57,8 +57,8 @@ $(STAMP): requirements.lock pyproject.toml
 	echo "tfar: $(VENV) is ready ($$(( $$(date +%s) - start )) s)" || { \
 	  echo "tfar: the installation failed (see above); the same command takes it up again" >&2; exit 1; }
 
-train: $(STAMP)  ## train on the digits, evaluate and sample into runs/digits (about 5 minutes on 2 cores)
-	@echo "tfar: python -m pipelines.train $(if $(strip $(ARGS)),$(ARGS),(digits into runs/digits; about 5 minutes on 2 cores))"
+train: $(STAMP)  ## train on the digits, evaluate and sample into runs/digits (about 6 minutes on 2 cores, installation included)
+	@echo "tfar: python -m pipelines.train $(if $(strip $(ARGS)),$(ARGS),(digits into runs/digits; about 6 minutes on 2 cores, installation included))"
 	@start=$$(date +%s); "$(PY)" -m pipelines.train $(ARGS) && \
 	echo "tfar: done ($$(( $$(date +%s) - start )) s)"
 

@@ -11,7 +11,7 @@ The limits are those that the project sets itself; the command fails where one i
 train / valid / test: DNA 1400 / 600 / 1186, Mushrooms 2000 / 500 / 5624, NIPS-0-12 400 / 100 / 1240.
 
 Reference:
-    Germain, Gregor, Murray, Larochelle, MADE: Masked Autoencoder for Distribution Estimation, 2015, table 4.
+    Germain, Gregor, Murray, Larochelle, MADE: Masked Autoencoder for Distribution Estimation, 2015.
 """
 
 from __future__ import annotations

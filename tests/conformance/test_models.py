@@ -109,7 +109,6 @@ def test_bfloat16(case, model):
     condition = full_condition(half, None, NUM)
     nats = half.log_prob(x, condition)
     assert nats.dtype == tf.float32
-    assert np.isfinite(nats).all()
     np.testing.assert_allclose(nats, model.log_prob(x, condition), rtol=0.05, atol=0.05 * model.event.num_dimensions)
     if case.xla:
         testing.assert_incremental_matches_parallel(half, modes=("function",))
@@ -130,7 +129,7 @@ def test_samples_agree_under_xla(case, model):
 
 @every_model
 def test_sample_independent_of_batch(case, model):
-    testing.assert_sample_independent_of_batch(model, NUM)
+    testing.assert_sample_independent_of_batch(model, NUM, alone=case.xla)
 
 
 @every_model
@@ -254,21 +253,19 @@ def test_complete_refuses_a_gap(case, model):
 
 @every_model
 def test_fit(case, model):
+    """Four steps on the same eight examples raise their likelihood."""
     fresh = case.build()
-    fresh.compile(keras.optimizers.Adam(0.01), jit_compile=False)
+    # Tracing a training step takes longer than running four of them op by op.
+    fresh.compile(keras.optimizers.Adam(0.01), jit_compile=False, run_eagerly=not case.xla)
     examples = {"x": testing.random_events(fresh, 8)}
     condition = testing.random_condition(fresh, 8)
     if condition is not None:
         examples["condition"] = condition
-    before = [weight.numpy() for weight in fresh.trainable_weights]
+    before = fresh.log_prob(examples["x"], condition).numpy()
     data = tf.data.Dataset.from_tensor_slices(examples).batch(4)
     losses = fresh.fit(data, epochs=2, shuffle=False, verbose=0).history["loss"]
     assert np.isfinite(losses).all()
-    assert losses[1] < losses[0], "two steps on the same eight examples"
-    after = [weight.numpy() for weight in fresh.trainable_weights]
-    moved = [(old != new).any() for old, new in zip(before, after, strict=True)]
-    assert any(moved)
-    assert np.isfinite(fresh.log_prob(examples["x"], condition)).all()
+    assert fresh.log_prob(examples["x"], condition).numpy().mean() > before.mean()
 
 
 @pytest.mark.parametrize("name", [name for name in models.presets() if name.endswith(("_tiny", "_small"))])

@@ -64,17 +64,22 @@ class CausalAttention(keras.layers.Layer):
         self.num_heads, self.exclusive, self.max_length = num_heads, exclusive, max_length
 
     def build(
-        self, query_shape: tuple[int | None, ...], key_shape: tuple[int, ...], value_shape: tuple[int, ...]
+        self,
+        query_shape: tuple[int | None, ...],
+        key_shape: tuple[int | None, ...] | None = None,
+        value_shape: tuple[int | None, ...] | None = None,
     ) -> None:
         """Notes the number of positions, which is the length of the cache."""
         for name, shape in (("query", query_shape), ("key", key_shape), ("value", value_shape)):
-            if shape[-1] % self.num_heads:
+            if shape is not None and shape[-1] % self.num_heads:
                 raise ValueError(f"channels of {name} must be a multiple of {self.num_heads} heads, got {shape[-1]}")
         self._slots = self.max_length or int(np.prod(query_shape[1:-1]))
         self._width = query_shape[2] if len(query_shape) == 4 else 1
 
-    def call(self, query: tf.Tensor, key: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
-        """[B, *grid, heads * e]."""
+    def call(self, query: tf.Tensor, key: tf.Tensor | None = None, value: tf.Tensor | None = None) -> tf.Tensor:
+        """[B, *grid, heads * e]; without a key it is the query, without a value it is the key."""
+        key = query if key is None else key
+        value = key if value is None else value
         scope = scopes.current()
         outer = tf.concat([tf.shape(query)[:-1], [value.shape[-1]]], 0)
         if scope is not None and scope.phase == "row":
@@ -115,10 +120,13 @@ class CausalAttention(keras.layers.Layer):
         return tf.transpose(slots, [1, 0, 2, 3])
 
     def compute_output_shape(
-        self, query_shape: tuple[int | None, ...], key_shape: tuple[int, ...], value_shape: tuple[int, ...]
+        self,
+        query_shape: tuple[int | None, ...],
+        key_shape: tuple[int | None, ...] | None = None,
+        value_shape: tuple[int | None, ...] | None = None,
     ) -> tuple[int | None, ...]:
         """[B, *grid, heads * e]."""
-        return (*query_shape[:-1], value_shape[-1])
+        return (*query_shape[:-1], (value_shape or key_shape or query_shape)[-1])
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""

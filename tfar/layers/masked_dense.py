@@ -62,7 +62,7 @@ class MaskedDense(keras.layers.Layer):
         [[0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 0, 1]]
 
     References:
-        Germain, Gregor, Murray, Larochelle, MADE: Masked Autoencoder for Distribution Estimation, 2015, section 3.
+        Germain, Gregor, Murray, Larochelle, MADE: Masked Autoencoder for Distribution Estimation, 2015.
     """
 
     def __init__(

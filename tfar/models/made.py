@@ -136,9 +136,9 @@ class MADE(Ensemble):
     PRESETS = {
         "made_tiny": {"hidden": (16,)},
         "made_small": {"hidden": (500,)},
-        # Table 4 and the text before it: one hidden layer of 500 units, one mask.
+        # One hidden layer of 500 units, one mask.
         "made_uci": {"head": ("Bernoulli",), "hidden": (500,)},
-        # Table 6: the best of the paper, and the single mask that is best.
+        # The best of the paper (86.64 nats), and the best with a single mask (88.40).
         "made_binarized_mnist": {**_MNIST, "hidden": (8000, 8000), "num_masks": 32, "order_agnostic": True},
         "made_binarized_mnist_1": {**_MNIST, "hidden": (8000,), "hidden_degrees": "random"},
     }

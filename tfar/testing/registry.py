@@ -209,6 +209,8 @@ MODELS: list[ModelCase] = [
 ]
 
 LAYERS: list[LayerCase] = [
+    LayerCase("CausalAttention_sequence", lambda: layers.CausalAttention(num_heads=2), (6, 4)),
+    LayerCase("CausalAttention_image", lambda: layers.CausalAttention(num_heads=2), (3, 4, 4)),
     LayerCase("CausalConv1D_inclusive", lambda: layers.CausalConv1D(3, 3, dilation_rate=2), (12, 2)),
     LayerCase("CausalConv1D_exclusive", lambda: layers.CausalConv1D(3, 2, exclusive=True), (6, 2)),
     LayerCase("ConditionalNetworks_linear", lambda: layers.ConditionalNetworks(5, 2), (5, 3)),
@@ -236,6 +238,8 @@ LAYERS: list[LayerCase] = [
     LayerCase("MaskedDense_push", lambda: layers.MaskedDense(range(5), range(5), features=2), (5, 3), (2,)),
     LayerCase("MaskedDense_pull", lambda: layers.MaskedDense(range(5), range(5), features=9), (5, 3), (2,)),
     LayerCase("MaskedConv2D_pointwise", lambda: layers.MaskedConv2D(3, 1, "B"), (3, 4, 2), incremental=False),
+    # In a step it hands out another position than in parallel; tests/layers/test_attention.py sees it at work.
+    LayerCase("Previous_identity", layers.Previous, (3, 4, 2), incremental=False),
     LayerCase("VerticalConv2D_inclusive", lambda: layers.VerticalConv2D(3, (2, 3)), (4, 3, 2)),
     LayerCase("VerticalConv2D_exclusive", lambda: layers.VerticalConv2D(3, (2, 3), exclusive=True), (4, 3, 2)),
     LayerCase("VerticalConv2D_pointwise", lambda: layers.VerticalConv2D(3, (1, 1)), (4, 3, 2)),

@@ -91,19 +91,26 @@ def assert_samples_agree(
 
 
 def assert_sample_independent_of_batch(
-    model: AutoregressiveModel, num: int = 3, condition: Any = None, seed: int = 0, *, jit_compile: bool = False
+    model: AutoregressiveModel,
+    num: int = 3,
+    condition: Any = None,
+    seed: int = 0,
+    *,
+    jit_compile: bool = False,
+    alone: bool = True,
 ) -> None:
     """Asserts that an event depends on its own seed alone.
 
-    An event drawn alone equals the same row of a batch, and a job that is cut into chunks (`progress=`) equals one
-    that is not.
+    An event equals the same row of a batch whose other rows have other seeds and stand elsewhere, and the event drawn
+    alone; and a job that is cut into chunks (`progress=`) equals one that is not.
 
     Args:
         model: the model.
-        num: number of events.
+        num: number of events, at least 2.
         condition: values of the condition, one or [num, ...]; random by default.
         seed: row r has the seed [seed + r, 7 r].
         jit_compile: whether the sampler is compiled with XLA.
+        alone: whether to draw events alone, too; it costs a compilation for another batch size.
 
     Raises:
         AssertionError: naming the row.
@@ -111,25 +118,33 @@ def assert_sample_independent_of_batch(
     condition = full_condition(model, condition, num)
     rows = np.arange(num, dtype=np.int64)
     seeds = np.stack([seed + rows, 7 * rows], 1)
-    batch = model.sample(num, condition, seeds, jit_compile=jit_compile).numpy()
+
+    def draw(rows: np.ndarray, seeds: np.ndarray, **kwargs: Any) -> np.ndarray:
+        own = tf.nest.map_structure(lambda part: None if part is None else tf.gather(part, rows), condition)
+        return model.sample(len(rows), own, seeds, jit_compile=jit_compile, **kwargs).numpy()
+
+    batch = draw(rows, seeds)
     reports: list[tuple[int, int]] = []
-    chunked = model.sample(
-        num, condition, seeds, jit_compile=jit_compile, progress=lambda done, total: reports.append((done, total))
-    ).numpy()
+    chunked = draw(rows, seeds, progress=lambda done, total: reports.append((done, total)))
     if not reports or reports[-1][0] != reports[-1][1]:
         raise AssertionError(f"progress must end with all units done, it was called with {reports}")
     for row in np.flatnonzero(_differ(batch, chunked).reshape(num, -1).any(1)):
         raise AssertionError(f"event {row} changes when the job is cut into {len(reports)} chunks")
-    for row in rows:
-        own = tf.nest.map_structure(lambda part, row=row: None if part is None else part[row : row + 1], condition)
-        alone = model.sample(1, own, seeds[row : row + 1], jit_compile=jit_compile).numpy()[0]
-        wrong = _differ(batch[row], alone)
+
+    def compare(row: int, other: np.ndarray, how: str) -> None:
+        wrong = _differ(batch[row], other)
         if wrong.any():
             place = tuple(int(i) for i in np.argwhere(wrong)[0])
             raise AssertionError(
-                f"event {row} drawn alone differs from row {row} of a batch of {num}: at {place} it is {alone[place]}, "
+                f"event {row} {how} differs from row {row} of a batch of {num}: at {place} it is {other[place]}, "
                 f"in the batch {batch[row][place]}"
             )
+
+    # Row 0 moves to the end, and the rows before it get seeds of their own.
+    others = np.concatenate([seeds[1:] + 1000, seeds[:1]])
+    compare(0, draw(np.roll(rows, -1), others)[-1], "in other company")
+    for row in rows if alone else ():
+        compare(int(row), draw(rows[row : row + 1], seeds[row : row + 1])[0], "drawn alone")
 
 
 def _differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
