@@ -112,6 +112,9 @@ def test_bfloat16(case, model):
     np.testing.assert_allclose(nats, model.log_prob(x, condition), rtol=0.05, atol=0.05 * model.event.num_dimensions)
     if case.xla:
         testing.assert_incremental_matches_parallel(half, modes=("function",))
+    if case.xla and half.embedding_dim is not None:
+        # An embedding's values, which the sampler carries from step to step, are of lower precision too.
+        half.head.check(half.sample(NUM, condition, seed=0, jit_compile=False))
 
 
 @every_model

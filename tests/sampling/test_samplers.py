@@ -236,3 +236,21 @@ def test_values_that_are_not_observed_are_not_checked(image_model):
     observed = np.zeros([4, 3, 3], bool)
     observed[0] = True
     assert image_model.complete(x, observed, seed=0, jit_compile=False).numpy().max() < 3
+
+
+@pytest.mark.parametrize("policy", ["float64", "mixed_bfloat16"])
+def test_embedded_values_keep_their_precision(policy):
+    """The element before has the type of the embedding from the first step on; in float64 samplers agree exactly."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = models.GatedPixelCNN((2, 2, 1), heads.Categorical(3), filters=2, num_blocks=1, embedding_dim=2)
+    finally:
+        keras.config.set_dtype_policy(before)
+    testing.randomize_weights(model)
+    assert model.encode(np.zeros([1, 2, 2, 1], int)).dtype.name == model.compute_dtype
+    if policy == "float64":
+        assert testing.assert_incremental_matches_parallel(model, modes=("function",)) < 1e-10
+        assert testing.assert_samples_agree(model, 4) == (16, 0)
+    else:
+        model.head.check(model.sample(4, seed=0, jit_compile=False))

@@ -38,6 +38,11 @@ State = dict[str, tf.Tensor]
 
 PHASES = ("step", "row", "pixel")
 
+_NO_STATE = (
+    "the network kept no state: no causal layer was called inside of the scope "
+    "(a tf.function that was traced outside of it ignores the scope)"
+)
+
 _thread = threading.local()
 
 
@@ -121,11 +126,9 @@ class Incremental:
                 f"the network did not consume its state: {unused[0]!r} ({len(unused)} of {len(self._old)} entries) "
                 "was not read; was a traced tf.function called inside of the scope, or is this another network's state?"
             )
-        if not self._new:
-            raise RuntimeError(
-                "the network kept no state: no causal layer was called inside of the scope "
-                "(a tf.function that was traced outside of it ignores the scope)"
-            )
+        # While the state is created, a phase in which a network has nothing to keep may leave none.
+        if not self._new and not self._creating:
+            raise RuntimeError(_NO_STATE)
 
     def cell(self, layer: keras.layers.Layer) -> Cell:
         """The part of the state that belongs to this call of `layer`."""
@@ -279,11 +282,16 @@ def state_spec(
             with scope:
                 call_network(network, x, context)
             state = scope.state
-        return state or {}
+        if not state:
+            raise RuntimeError(_NO_STATE)
+        return state
 
     shapes = {phase: tf.TensorSpec([None, *shape], tf.float32) for phase, shape in inputs.items()}
     context = tf.nest.map_structure(_without_batch, context)
     outputs = tf.function(create, autograph=False).get_concrete_function(shapes, context).structured_outputs
+    for key, value in outputs.items():
+        if value.shape.rank is None or list(value.shape).count(None) > 1:
+            raise ValueError(f"state entry {key!r} must have a static shape but for the batch, got {value.shape}")
     return {key: tf.TensorSpec(value.shape, value.dtype) for key, value in outputs.items()}
 
 

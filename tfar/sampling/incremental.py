@@ -36,11 +36,12 @@ def start(stage: Stage, values: tf.Tensor, context: Any) -> Carry:
     """The carry before the first unit; `values` [B, *grid, C] is the canvas to begin with."""
     canvas = cells_first(values)
     batch = tf.shape(canvas)[1]
-    features = stage.encode(canvas[:1]).shape[-1]
+    encoded = stage.encode(canvas[:1])
+    features = encoded.shape[-1]
     inputs: dict[str, tuple[int, ...]] = {"step": (1, features)}
     if len(stage.event.grid) == 2:
         inputs = {"row": (1, stage.event.grid[1], features), "pixel": (1, 1, features)}
-    previous = tf.zeros([batch, *list(inputs.values())[-1]])
+    previous = tf.zeros([batch, *list(inputs.values())[-1]], encoded.dtype)
     return {"canvas": canvas, "state": initial_state(stage.network, batch, inputs, context), "previous": previous}
 
 
