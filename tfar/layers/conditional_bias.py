@@ -7,8 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfar.core import scope as scopes
-from tfar.core.slicing import take
+from tfar.layers.condition_projection import project_condition
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -34,23 +33,7 @@ class ConditionalBias(keras.layers.Layer):
 
     def call(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:
         """[B, ..., p] -> [B, ..., p]."""
-        if condition is None:
-            return x
-        kernel, condition = tf.cast(self.kernel, x.dtype), tf.cast(condition, x.dtype)
-        scope = scopes.current()
-
-        def project() -> tf.Tensor:
-            if condition.shape.rank == 4:
-                rows = condition if scope is None else take(condition, 1, scope.at, scope.length)
-                return tf.nn.conv2d(rows, kernel, 1, "VALID")
-            projected = tf.matmul(condition, kernel)
-            for _ in range(x.shape.rank - 2):
-                projected = projected[:, None]
-            return projected
-
-        if scope is None or scope.phase == "step":
-            return x + project()
-        return x + scope.per_row(scope.cell(self), "condition", project)
+        return x if condition is None else x + project_condition(self, self.kernel, condition, x)
 
     def compute_output_shape(
         self, x_shape: tuple[int | None, ...], condition_shape: tuple[int | None, ...] | None = None

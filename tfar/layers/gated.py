@@ -5,8 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfar.core import scope as scopes
-from tfar.core.slicing import take
+from tfar.layers.condition_projection import project_condition
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -36,29 +35,10 @@ class GatedActivation(keras.layers.Layer):
     def call(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:
         """[B, ..., 2p] -> [B, ..., p]."""
         if condition is not None:
-            x = x + self._project(condition, x)
+            kernel = tf.concat([self.kernel_f, self.kernel_g], -1)
+            x = x + project_condition(self, kernel, condition, x)
         f, g = tf.split(x, 2, -1)
         return tf.tanh(f) * tf.sigmoid(g)
-
-    def _project(self, condition: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-        """V h, in the shape of `x` or broadcast over its positions; computed once a row while sampling images."""
-        kernel = tf.cast(tf.concat([self.kernel_f, self.kernel_g], -1), x.dtype)
-        condition = tf.cast(condition, x.dtype)
-        is_map = condition.shape.rank == 4
-        scope = scopes.current()
-
-        def compute() -> tf.Tensor:
-            if is_map:
-                rows = condition if scope is None else take(condition, 1, scope.at, scope.length)
-                return tf.nn.conv2d(rows, kernel, 1, "VALID")
-            projected = tf.matmul(condition, kernel)
-            for _ in range(x.shape.rank - 2):
-                projected = projected[:, None]
-            return projected
-
-        if scope is None or scope.phase == "step":
-            return compute()
-        return scope.per_row(scope.cell(self), "condition", compute)
 
     def compute_output_shape(
         self, x_shape: tuple[int | None, ...], condition_shape: tuple[int | None, ...] | None = None
