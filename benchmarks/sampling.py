@@ -1,6 +1,6 @@
 """Measures what sampling costs, in parallel forward passes of the same batch.
 
-    python -m benchmarks.sampling --model=gated_pixel_cnn --batch=16 [--json=FILE] [--repeats=7] [--tiny]
+    python -m benchmarks.sampling --model=gated_pixel_cnn [--batch=16] [--json=FILE] [--repeats=7] [--tiny]
 
     forward    one parallel pass: the faster one of the plain graph's and XLA's is "a forward". Its share of the speed
                of a [1024, 1024] matrix product, measured beside it, shows that no slow forward flatters the ratio
@@ -10,6 +10,11 @@
     naive      the network run anew for every position, measured on a few positions and scaled to all of them
     speedup    naive / sample, both under XLA or both in the plain graph
 
+    bytes/s    of sequences: what a step must read (every weight, keys and values of attention) times the steps, per
+               second of sampling, beside the speed at which the machine copies memory (bytes read)
+    undilated  of WaveNet: the same network with all dilations 1, whose steps should take as long
+    real time  of audio: seconds of sound per second of sampling
+
 Figures are medians of `repeats` rounds. A round times each of them once, one after the other, so that what else the
 machine does hits all alike; what takes less than 20 ms is repeated within a round. The floating point operations of a
 forward are those that TensorFlow's profiler counts in its graph (products and additions separately).
@@ -17,6 +22,7 @@ forward are those that TensorFlow's profiler counts in its graph (products and a
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import math
@@ -27,6 +33,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from absl import flags
 
 from pipelines import command
@@ -35,12 +42,14 @@ MODES = ("xla", "plain")
 _MATMUL_SIZE = 1024
 _LEAST_SECONDS = 0.02
 _MOST_CALLS = 100
+_COPIED_BYTES = 2**28
+_SAMPLE_RATE = 8000
 
 
 def define_flags() -> None:
     """The command's flags."""
     flags.DEFINE_string("model", "gated_pixel_cnn", "A model of this benchmark, or a preset.")
-    flags.DEFINE_integer("batch", 16, "Events drawn together.", lower_bound=1)
+    flags.DEFINE_integer("batch", None, "Events drawn together; 16, for audio 1.", lower_bound=1)
     flags.DEFINE_integer("repeats", 7, "Rounds of which the medians are taken.", lower_bound=1)
     flags.DEFINE_integer("naive_positions", 4, "Positions on which the naive sampler is measured.", lower_bound=1)
     flags.DEFINE_bool("tiny", False, "The model at a size that says nothing about speed, for tests.")
@@ -52,7 +61,14 @@ def main() -> int:
     values = flags.FLAGS
     command.import_quietly()
     model = build(values.model, values.tiny)
-    result = {"model": values.model, **measure(model, values.batch, values.repeats, values.naive_positions)}
+    known = benchmarked().get(values.model, Benchmarked("", {}, {}))
+    batch = values.batch or (1 if known.audio else 16)
+    other = build(values.model, values.tiny, undilated=True) if known.audio else None
+    figures = measure(model, batch, values.repeats, values.naive_positions, undilated=other)
+    if known.audio:
+        for mode in MODES:
+            figures[mode]["real_time"] = figures["num_positions"] / _SAMPLE_RATE / figures[mode]["sample_s"]
+    result = {"model": values.model, **figures}
     print(table(result))
     if values.json:
         with open(values.json, "w", encoding="utf-8") as file:
@@ -64,8 +80,25 @@ def main() -> int:
 # Models.
 
 
-def benchmarked() -> dict[str, tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Models with a name of their own: class, arguments, and what `--tiny` changes of them."""
+@dataclasses.dataclass(frozen=True)
+class Benchmarked:
+    """A model with a name of its own.
+
+    Attributes:
+        kind: class.
+        arguments: of the class.
+        tiny: what `--tiny` changes of them.
+        audio: whether it is a WaveNet that draws sound at 8 kHz, one event at a time.
+    """
+
+    kind: str
+    arguments: dict[str, Any]
+    tiny: dict[str, Any]
+    audio: bool = False
+
+
+def benchmarked() -> dict[str, Benchmarked]:
+    """Models with a name of their own."""
     from tfar import heads
 
     tiny_convolutions = {"filters": 4, "num_blocks": 1, "first_kernel_size": 3}
@@ -73,30 +106,40 @@ def benchmarked() -> dict[str, tuple[str, dict[str, Any], dict[str, Any]]]:
     tiny_grey = {"event_shape": (5, 5, 1), **tiny_convolutions}
     colour = {"event_shape": (32, 32, 3), "head": heads.Categorical(256), "filters": 64, "num_blocks": 10}
     tiny_colour = {"event_shape": (4, 4, 3), "head": heads.Categorical(4), **tiny_convolutions}
+    made = {"event_shape": (784,), "head": heads.Bernoulli(), "hidden": (500,)}
+    temporal = {"event_shape": (784,), "head": heads.Categorical(256), "filters": 64, "num_layers": 9}
+    tiny_temporal = {"event_shape": (16,), "head": heads.Categorical(4), "filters": 4, "num_layers": 3}
+    text = {"event_shape": (256,), "head": heads.Categorical(65)}
+    decoder = {**text, "width": 128, "num_layers": 4, "num_heads": 4, "positions": "rotary"}
+    tiny_text = {"event_shape": (12,), "head": heads.Categorical(5)}
+    second = {"event_shape": (_SAMPLE_RATE,), "head": heads.Categorical(256), "num_stacks": 3, "layers_per_stack": 10}
+    narrow = {"residual_channels": 32, "dilation_channels": 32, "skip_channels": 64}
+    wide = {"residual_channels": 64, "dilation_channels": 64, "skip_channels": 128}
+    tiny_second = {"event_shape": (24,), "head": heads.Categorical(4), "num_stacks": 1, "layers_per_stack": 3}
     return {
-        "gated_pixel_cnn": ("GatedPixelCNN", grey, tiny_grey),
-        "gated_pixel_cnn_rgb": ("GatedPixelCNN", colour, tiny_colour),
-        "pixel_cnn": ("PixelCNN", grey, tiny_grey),
-        "pixel_cnn_rgb": ("PixelCNN", colour, tiny_colour),
-        "made": (
-            "MADE",
-            {"event_shape": (784,), "head": heads.Bernoulli(), "hidden": (500,)},
-            {"event_shape": (12,), "hidden": (8,)},
-        ),
-        "causal_conv_net": (
-            "CausalConvNet",
-            {"event_shape": (784,), "head": heads.Categorical(256), "filters": 64, "num_layers": 9},
-            {"event_shape": (16,), "head": heads.Categorical(4), "filters": 4, "num_layers": 3},
+        "gated_pixel_cnn": Benchmarked("GatedPixelCNN", grey, tiny_grey),
+        "gated_pixel_cnn_rgb": Benchmarked("GatedPixelCNN", colour, tiny_colour),
+        "pixel_cnn": Benchmarked("PixelCNN", grey, tiny_grey),
+        "pixel_cnn_rgb": Benchmarked("PixelCNN", colour, tiny_colour),
+        "made": Benchmarked("MADE", made, {"event_shape": (12,), "hidden": (8,)}),
+        "causal_conv_net": Benchmarked("CausalConvNet", temporal, tiny_temporal),
+        "char_rnn": Benchmarked("CharRNN", {**text, "units": 128, "num_layers": 2}, {**tiny_text, "units": 4}),
+        "causal_transformer": Benchmarked("CausalTransformer", decoder, {**tiny_text, "width": 8, "num_layers": 1}),
+        "wavenet": Benchmarked("WaveNet", {**second, **narrow}, tiny_second, audio=True),
+        "wavenet_wide": Benchmarked("WaveNet", {**second, **wide}, tiny_second, audio=True),
+        "wavenet_small": Benchmarked(
+            "WaveNet", {**second, **narrow, "num_stacks": 2, "layers_per_stack": 9}, tiny_second, audio=True
         ),
     }
 
 
-def build(name: str, tiny: bool = False) -> Any:
+def build(name: str, tiny: bool = False, undilated: bool = False) -> Any:
     """A model by name.
 
     Args:
         name: of `benchmarked()`, or a preset; where a preset leaves them open, the event is a binary 28x28 image.
         tiny: shrink it.
+        undilated: of a WaveNet, make all dilations 1.
 
     Raises:
         ValueError: unknown name, or the preset needs more than an event shape and a head.
@@ -105,8 +148,10 @@ def build(name: str, tiny: bool = False) -> Any:
 
     named = benchmarked()
     if name in named:
-        kind, arguments, smaller = named[name]
-        return getattr(tfar.models, kind)(**arguments | (smaller if tiny else {}))
+        arguments = named[name].arguments | (named[name].tiny if tiny else {})
+        if undilated:
+            arguments["dilations"] = [1] * (arguments["num_stacks"] * arguments["layers_per_stack"])
+        return getattr(tfar.models, named[name].kind)(**arguments)
     presets = tfar.models.presets()
     if name not in presets:
         raise ValueError(f"--model must be one of {', '.join([*named, *presets])}; got {name!r}")
@@ -118,7 +163,9 @@ def build(name: str, tiny: bool = False) -> Any:
 # Measurement.
 
 
-def measure(model: Any, batch: int, repeats: int = 7, naive_positions: int = 4) -> dict[str, Any]:
+def measure(
+    model: Any, batch: int, repeats: int = 7, naive_positions: int = 4, undilated: Any = None
+) -> dict[str, Any]:
     """Times a model.
 
     Args:
@@ -126,6 +173,7 @@ def measure(model: Any, batch: int, repeats: int = 7, naive_positions: int = 4) 
         batch: events drawn together.
         repeats: rounds.
         naive_positions: positions on which the naive sampler is measured, in the middle of the event.
+        undilated: another model, whose sampling is timed in the same rounds.
 
     Returns:
         The figures, as JSON values; times in seconds.
@@ -152,11 +200,21 @@ def measure(model: Any, batch: int, repeats: int = 7, naive_positions: int = 4) 
         calls[f"forward {mode}"] = functools.partial(_fetch, forward[mode], encoded)
         calls[f"sample {mode}"] = draw[mode]
         calls[f"naive {mode}"] = naive[mode]
+        if undilated is not None:
+            calls[f"undilated {mode}"] = functools.partial(_draw, undilated, batch, jit[mode])
+    read_bytes = _bytes_of_a_step(model, batch)
+    if read_bytes:
+        source, target = np.ones(_COPIED_BYTES, np.uint8), np.ones(_COPIED_BYTES, np.uint8)
+        calls["copy"] = functools.partial(np.copyto, target, source)
     rounds = _alternate(calls, repeats)
     median = {name: statistics.median(seconds) for name, seconds in rounds.items()}
 
     forward_s = min(median[f"forward {mode}"] for mode in MODES)
     flops = _count_flops(forward["plain"].get_concrete_function(encoded).graph)
+    if type(model).__name__ == "CharRNN":
+        # The profiler counts the body of a loop once; every weight of the matrices is used once per position.
+        matrices = sum(math.prod(weight.shape) for weight in model.network.weights if len(weight.shape) > 1)
+        flops = 2 * matrices * batch * num_positions
     matmul = 2 * _MATMUL_SIZE**3 / median["matmul"]
     result = {
         "class": type(model).__name__,
@@ -190,6 +248,12 @@ def measure(model: Any, batch: int, repeats: int = 7, naive_positions: int = 4) 
             "naive_s": naive_s,
             "speedup": naive_s / sample_s,
         }
+        if undilated is not None:
+            result[mode]["sample_to_undilated"] = sample_s / median[f"undilated {mode}"]
+        if read_bytes:
+            result[mode]["read_gb_per_s"] = read_bytes * num_positions / sample_s / 1e9
+    if read_bytes:
+        result["copy_gb_per_s"] = _COPIED_BYTES / median["copy"] / 1e9
     return {**result, "rounds_s": rounds}
 
 
@@ -257,6 +321,22 @@ def _seconds(call: Callable[[], Any], count: int = 1) -> float:
     return (time.perf_counter() - began) / count
 
 
+def _bytes_of_a_step(model: Any, batch: int) -> int:
+    """Bytes that a step of a sequence cannot but read: every weight, all keys and values of attention; 0 of others."""
+    if type(model).__name__ not in ("CharRNN", "CausalTransformer", "WaveNet"):
+        return 0
+    from tfar.core.scope import state_spec
+
+    features = model.encode(np.zeros([1, *model.event_shape], model.head.dtype.as_numpy_dtype)).shape[-1]
+    state = state_spec(model.network, {"step": (1, features)})
+    cached = sum(
+        math.prod(size or batch for size in spec.shape) * spec.dtype.size
+        for name, spec in state.items()
+        if name.endswith(("/keys", "/values"))
+    )
+    return cached + 4 * sum(math.prod(weight.shape) for weight in model.network.weights)
+
+
 def _count_flops(graph: Any) -> int:
     import tensorflow as tf
 
@@ -266,6 +346,13 @@ def _count_flops(graph: Any) -> int:
     options = profiler.ProfileOptionBuilder(profiler.ProfileOptionBuilder.float_operation())
     with quiet():
         return profiler.profile(graph, options=options.with_empty_output().build()).total_float_ops
+
+
+_NOTES = {
+    "read_gb_per_s": "reads {0:.1f} GB/s (weights, keys, values); a memory copy {copy_gb_per_s:.1f} GB/s",
+    "sample_to_undilated": "{0:.2f} times the time of the same network without dilation",
+    "real_time": "{0:.2f} seconds of sound per second",
+}
 
 
 def table(result: dict[str, Any]) -> str:
@@ -286,6 +373,9 @@ def table(result: dict[str, Any]) -> str:
             f"{'XLA' if mode == 'xla' else mode:11}{_time(row['first_call_s']):>12}{_time(row['sample_s']):>12}"
             f"{cost:>16}{_time(row['naive_s']):>12}{row['speedup']:>9.0f}x"
         )
+        for name, text in _NOTES.items():
+            if name in row:
+                lines.append(f"{'':13}" + text.format(row[name], **result))
     lines.append(result["naive_note"].replace("naive_s", "naive"))
     return "\n".join(lines)
 

@@ -20,7 +20,7 @@ def define_flags() -> None:
     flags.DEFINE_string("workdir", "runs/digits", "Work directory of the run.")
     flags.DEFINE_enum("split", "test", ["train", "valid", "test"], "Split to score.")
     flags.DEFINE_enum("weights", "ema", ["ema", "raw"], "Averaged or raw weights, of the best checkpoint.")
-    flags.DEFINE_integer("batch_size", 256, "Examples scored together.", lower_bound=1)
+    flags.DEFINE_integer("batch_size", None, "Examples scored together; as in the run by default.", lower_bound=1)
     flags.DEFINE_string("json", None, "File to write the score to.")
 
 
@@ -39,28 +39,26 @@ def main() -> int:
     return 0
 
 
-def evaluate(workdir: str, split: str, weights: str = "ema", batch_size: int = 256) -> tuple[dict[str, Any], str]:
-    """Scores all examples of a split.
+def evaluate(
+    workdir: str, split: str, weights: str = "ema", batch_size: int | None = None
+) -> tuple[dict[str, Any], str]:
+    """Scores all examples of a split; of a text all characters, in one pass that carries its state.
 
     Args:
         workdir: of the run.
         split: "train", "valid" or "test".
         weights: "ema" or "raw".
-        batch_size: examples scored together.
+        batch_size: examples scored together; as in the run by default.
 
     Returns:
         The score with all that it needs to be read, as JSON values, and as a line.
     """
+    from pipelines import scoring
     from pipelines import workdir as runs
-    from tfar import training
 
     run = runs.load_run(workdir, weights)
-    arrays, info = runs.load_split(run.config, split)
     began = time.monotonic()
-    bar = training.ProgressBar(info.num_examples, "score")
-    nats = training.log_probs(run.model, arrays, batch_size, lambda done, total: bar.update(done))
-    bar.close()
-    score = training.score(nats, info, run.weights)
+    score, _, _ = scoring.score_run(run, split, batch_size)
     record = {
         **score.to_json(),
         "model": run.resolved["model"].get("name") or run.resolved["model"]["preset"],

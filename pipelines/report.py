@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from pipelines import pictures
+from pipelines import audio, pictures, scoring, text
 from pipelines import workdir as runs
 from tfar import training
-from tfar.core.units import bits_per_dim
+from tfar.core.units import Unit, bits_per_dim
 from tfar.data import DataInfo
 from tfar.training.checkpoint import write_atomically
 
@@ -29,7 +29,7 @@ def sample_picture(model: Any, info: DataInfo, config: dict[str, Any]) -> np.nda
 
 
 def finish(workdir: pathlib.Path, outcome: training.Outcome, command: str, model: Any = None) -> training.Score:
-    """Scores the best checkpoint on the test split and writes model.keras, test.json, samples.png and report.html.
+    """Scores the best checkpoint on the test split and writes model.keras, test.json, samples and report.html.
 
     Args:
         workdir: of the run.
@@ -44,14 +44,8 @@ def finish(workdir: pathlib.Path, outcome: training.Outcome, command: str, model
     temporary = workdir / ".model.tmp.keras"
     run.model.save(temporary)
     temporary.replace(workdir / "model.keras")
-    arrays, info = runs.load_split(run.config, "test")
     began = time.monotonic()
-    bar = training.ProgressBar(info.num_examples, "score")
-    nats = training.log_probs(
-        run.model, arrays, run.config["train"]["eval_batch_size"], lambda done, total: bar.update(done)
-    )
-    bar.close()
-    score = training.score(nats, info, run.weights)
+    score, arrays, info = scoring.score_run(run, "test")
     record = {
         **score.to_json(),
         "step": run.step,
@@ -61,10 +55,8 @@ def finish(workdir: pathlib.Path, outcome: training.Outcome, command: str, model
         "command": command,
     }
     write_atomically(workdir / "test.json", (json.dumps(record, indent=2) + "\n").encode())
-    num = run.config["report"]["num_samples"]
-    samples = pictures.grid(_samples(run.model, info, run.config, num), _columns(info, num), side=48)
-    pictures.save_png(samples, workdir / "samples.png")
-    page = _page(workdir, run, info, arrays, score, outcome, command, samples)
+    sections = _of_sequences(workdir, run, info, arrays) if info.is_sequence else _of_images(workdir, run, info, arrays)
+    page = _page(workdir, run, info, score, outcome, command, sections)
     write_atomically(workdir / "report.html", page.encode())
     return score
 
@@ -192,19 +184,16 @@ def _page(
     workdir: pathlib.Path,
     run: runs.Run,
     info: DataInfo,
-    arrays: dict[str, np.ndarray],
     score: training.Score,
     outcome: training.Outcome,
     command: str,
-    samples: Any,
+    sections: str,
 ) -> str:
-    rows = _examples(arrays, info, run.config["report"]["num_images"])
-    x, condition = arrays["x"][rows], arrays["condition"][rows] if "condition" in arrays else None
-    heat_maps, high = _heat_maps(run, info, x, condition)
     records = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     title = f"{run.config['name']}: {type(run.model).__name__}"
     low, top = score.bits_per_dim_interval
-    drawn = "a column for each label" if _columns(info, 1) else "in the order of drawing"
+    unit = Unit(info.unit)
+    nats = f"{score.nats:.3f} {unit.nats}" if info.is_sequence else f"{score.nats:.2f} nats per {score.unit}"
     return f"""<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -212,10 +201,31 @@ def _page(
 <body>
 <h1>{html.escape(title)}</h1>
 <p class="quiet">{html.escape(str(info))}</p>
-<p class="score"><b>{score.bits_per_dim:.3f} bits/dim</b> on the test split
-(95% confidence interval {low:.3f} to {top:.3f}), {score.nats:.2f} nats per {score.unit}</p>
+<p class="score"><b>{score.bits_per_dim:.3f} {unit.bits}</b> on the test split
+(95% confidence interval {low:.3f} to {top:.3f}), {nats}</p>
 
-<h2>Samples</h2>
+{sections}
+<h2>Learning curves</h2>
+{_curves(records, unit)}
+
+<h2>Numbers</h2>
+{_table(run, info, score, outcome, command)}
+<h2>Configuration</h2>
+<pre>{html.escape(json.dumps(run.config, indent=2))}</pre>
+</body></html>
+"""
+
+
+def _of_images(workdir: pathlib.Path, run: runs.Run, info: DataInfo, arrays: dict[str, np.ndarray]) -> str:
+    """Samples, also written to samples.png, what pixels cost, and completions."""
+    num = run.config["report"]["num_samples"]
+    samples = pictures.grid(_samples(run.model, info, run.config, num), _columns(info, num), side=48)
+    pictures.save_png(samples, workdir / "samples.png")
+    rows = _examples(arrays, info, run.config["report"]["num_images"])
+    x, condition = arrays["x"][rows], arrays["condition"][rows] if "condition" in arrays else None
+    heat_maps, high = _heat_maps(run, info, x, condition)
+    drawn = "a column for each label" if _columns(info, 1) else "in the order of drawing"
+    return f"""<h2>Samples</h2>
 <figure>{_image(samples, "samples")}
 <figcaption>Drawn from the averaged weights at temperature 1, seed {_SEED}; {drawn}.
 None was selected.</figcaption></figure>
@@ -229,48 +239,50 @@ None was selected.</figcaption></figure>
 <figure>{_completions(run, info, x, condition)}
 <figcaption>First row: test examples. Second: the half that the model was shown (the first half of its order).
 Below: three draws of the rest from p(rest | shown half).</figcaption></figure>
-
-<h2>Learning curves</h2>
-{_curves(records)}
-
-<h2>Numbers</h2>
-{_table(run, info, score, outcome, command)}
-<h2>Configuration</h2>
-<pre>{html.escape(json.dumps(run.config, indent=2))}</pre>
-</body></html>
 """
 
 
-def _curves(records: list[dict[str, Any]]) -> str:
+def _of_sequences(workdir: pathlib.Path, run: runs.Run, info: DataInfo, arrays: dict[str, np.ndarray]) -> str:
+    """Samples of text or audio, and what their elements cost."""
+    num = run.config["report"]["num_samples"]
+    if getattr(run.model, "text_vocabulary", None) is not None:
+        return text.report_section(workdir, run.model, arrays, num)
+    return audio.report_section(workdir, run.model, info, arrays, num)
+
+
+def _curves(records: list[dict[str, Any]], unit: Unit) -> str:
     def column(key: str) -> tuple[list[float], list[float]]:
         rows = [record for record in records if key in record]
         return [row["step"] for row in rows], [row[key] for row in rows]
 
     losses = [
-        ("train, as it went (raw weights)", *column("train_bits_per_dim")),
-        ("validation (averaged weights)", *column("valid_bits_per_dim")),
+        ("train, as it went (raw weights)", *column(unit.key("train"))),
+        ("validation (averaged weights)", *column(unit.key("valid"))),
     ]
     others = [("gradient norm", *column("gradient_norm")), ("learning rate", *column("learning_rate"))]
-    return pictures.curves(losses, "bits/dim") + "".join(
+    return pictures.curves(losses, unit.bits) + "".join(
         pictures.curves([series], series[0], log=series[0] == "gradient norm") for series in others
     )
 
 
 def _table(run: runs.Run, info: DataInfo, score: training.Score, outcome: training.Outcome, command: str) -> str:
+    unit = Unit(info.unit)
     rows = {
         "data": f"{info.name} ({', '.join(info.transforms) or 'no transforms'}), fingerprint {info.fingerprint}",
         "split": info.split_note,
-        "bits/dim": f"{score.bits_per_dim:.4f}, 95% interval {_interval(score.bits_per_dim_interval)}",
+        unit.bits: f"{score.bits_per_dim:.4f}, 95% interval {_interval(score.bits_per_dim_interval)}",
         f"nats per {score.unit}": f"{score.nats:.3f}, 95% interval {_interval(score.nats_interval)}",
-        "examples scored": f"{score.examples}, all of the split",
+        f"{unit.plural if info.is_sequence else 'examples'} scored": f"{score.examples}, all of the split",
         "weights": f"{score.weights}, {score.ensemble}, step {run.step} (best on the validation split)",
-        "best validation score": f"{outcome.best_bits_per_dim:.4f} bits/dim",
+        "best validation score": f"{outcome.best_bits_per_dim:.4f} {unit.bits}",
         "steps": f"{outcome.step}{' (stopped early)' if outcome.stopped_early else ''}",
         "training time": training.duration(outcome.seconds),
         "parameters": f"{run.model.count_params():,}",
         "head": repr(run.model.head),
         "condition": repr(run.model.condition),
     }
+    if score.how:
+        rows["scored"] = score.how
     lines = [f"<tr><th>{name}</th><td>{html.escape(str(value))}</td></tr>" for name, value in rows.items()]
     lines.append(f"<tr><th>command</th><td><code>{html.escape(command)}</code></td></tr>")
     return f"<table>{''.join(lines)}</table>"

@@ -60,11 +60,13 @@ def train(config: dict[str, Any], workdir: pathlib.Path) -> int:
     from pipelines import report
     from pipelines import workdir as runs
     from tfar import training
+    from tfar.core.units import Unit
 
     batches, info = runs.load_batches(config)
     valid, valid_info = runs.load_split(config, "valid")
     resolved = runs.resolve_model(config, info)
     settings = config["train"]
+    keras.config.set_dtype_policy(settings["precision"])
     keras.utils.set_random_seed(settings["seed"])
     strategy = training.strategy(settings["strategy"])
     with strategy.scope():
@@ -81,6 +83,8 @@ def train(config: dict[str, Any], workdir: pathlib.Path) -> int:
         settings["ema_decay"],
         settings["seed"],
         settings["jit_compile"],
+        settings["clip_value"],
+        settings["carry_state"],
     )
     loop = training.TrainingLoop(
         train_step,
@@ -93,10 +97,12 @@ def train(config: dict[str, Any], workdir: pathlib.Path) -> int:
             checkpoint_every=settings["checkpoint_every"],
             patience=settings["patience"],
             eval_batch_size=settings["eval_batch_size"],
+            eval_rows=settings["eval_rows"],
         ),
         workdir,
         architecture=runs.fingerprint(resolved),
-        on_evaluation=lambda step, model: report.sample_picture(model, info, config),
+        on_evaluation=None if info.is_sequence else lambda step, model: report.sample_picture(model, info, config),
+        unit=Unit(info.unit),
     )
     if loop.finished:
         print(f"the run is complete at step {loop.state.step}; raise --config.train.steps to train on")
@@ -105,9 +111,15 @@ def train(config: dict[str, Any], workdir: pathlib.Path) -> int:
     outcome = loop.run()
     if outcome.stopped_early:
         print(f"stopped early at step {outcome.step}: no better validation score since step {outcome.best_step}")
+    if settings["precision"] != "float32":
+        # Scores are those of the weights in float32, and so is the model that is saved.
+        keras.config.set_dtype_policy("float32")
+        model = None
     score = report.finish(workdir, outcome, _again(), model)
     print(score)
-    print(f"report:  {workdir / 'report.html'}\nsamples: {workdir / 'samples.png'}\nmodel:   {workdir / 'model.keras'}")
+    for what, pattern in (("report", "report.html"), ("samples", "samples.*"), ("model", "model.keras")):
+        for path in sorted(workdir.glob(pattern)):
+            print(f"{what + ':':<8} {path}")
     return 0
 
 

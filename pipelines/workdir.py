@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 import json
 import pathlib
 from collections.abc import Mapping
@@ -39,11 +40,21 @@ def load_split(config: Mapping[str, Any], split: str) -> tuple[Arrays, data_lib.
     return _load(config, split, resolve(config["data"].get("transforms") or ()))
 
 
-def load_batches(config: Mapping[str, Any]) -> tuple[data_lib.Batches, data_lib.DataInfo]:
-    """The training batches, random transforms drawn anew at every step, and the data's description."""
+def load_batches(config: Mapping[str, Any]) -> tuple[data_lib.Batches | data_lib.WindowBatches, data_lib.DataInfo]:
+    """The training batches, random transforms drawn anew at every step, and the data's description.
+
+    Batches of sequences are windows of `config.data.window` elements.
+    """
     transforms, train = resolve(config["data"].get("transforms") or ()), config["train"]
     random = any(transform.random for transform in transforms)
     arrays, info = _load(config, "train", () if random else transforms)
+    if info.is_sequence:
+        window = config["data"].get("window")
+        if not window:
+            raise ValueError(
+                f"config.data.window must be the length of training windows in {info.unit}s, got {window!r}"
+            )
+        return _windows(arrays, info, train, window), info
     batches = data_lib.Batches(
         arrays,
         train["batch_size"],
@@ -54,8 +65,17 @@ def load_batches(config: Mapping[str, Any]) -> tuple[data_lib.Batches, data_lib.
     return batches, dataclasses.replace(info, levels=batches.levels)
 
 
+def _windows(arrays: Arrays, info: data_lib.DataInfo, train: Mapping[str, Any], window: int) -> data_lib.WindowBatches:
+    try:
+        return data_lib.WindowBatches(
+            arrays, train["batch_size"], window, seed=train["seed"], contiguous=train["carry_state"], hop=info.hop or 1
+        )
+    except ValueError as error:
+        raise ValueError(f"{info.name}, split {info.split!r} of {info.num_values} {info.unit}s: {error}") from None
+
+
 def _load(config: Mapping[str, Any], split: str, transforms: Any) -> tuple[Arrays, data_lib.DataInfo]:
-    options = {key: value for key, value in config["data"].items() if key not in ("name", "transforms")}
+    options = {key: value for key, value in config["data"].items() if key not in ("name", "transforms", "window")}
     options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
     return data_lib.load_arrays(
         config["data"]["name"], split, condition=config.get("condition"), transforms=transforms, **options
@@ -87,16 +107,27 @@ def resolve_model(config: Mapping[str, Any], info: data_lib.DataInfo) -> dict[st
             condition = {"name": "Label", "num_labels": info.num_labels}
         elif len(shape) == 1:
             condition = {"name": "Vector", "size": shape[0]}
+        elif info.hop is not None:
+            condition = {"name": "Local", "channels": shape[1], "hop": info.hop}
         elif len(shape) == 3:
             condition = {"name": "Spatial", "channels": shape[2]}
         else:
             raise ValueError(f"config.condition must name labels, vectors or maps, got {info.condition!r} of {shape}")
+    model = {key: value for key, value in config["model"].items() if value is not None}
+    if info.vocabulary is not None and "vocabulary" in _parameters(model):
+        model["vocabulary"] = info.vocabulary
     return {
-        "model": {key: value for key, value in config["model"].items() if value is not None},
+        "model": model,
         "event_shape": list(info.event_shape),
         "head": head,
         "condition": condition,
     }
+
+
+def _parameters(model: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Constructor arguments of the class that `config.model` names; none where the name is wrong."""
+    cls = getattr(tfar.models, str(model.get("name")), None) or tfar.models.presets().get(model.get("preset", ""))
+    return inspect.signature(cls).parameters if isinstance(cls, type) else {}
 
 
 def build_model(resolved: Mapping[str, Any]) -> tfar.models.AutoregressiveModel:
@@ -168,7 +199,7 @@ def write_config(workdir: pathlib.Path, config: Mapping[str, Any], resolved: Map
 
 
 # Settings that decide which batches a step sees.
-_STREAM = ("train.seed", "train.batch_size")
+_STREAM = ("train.seed", "train.batch_size", "train.carry_state")
 
 
 def read_config(workdir: pathlib.Path) -> dict[str, Any]:

@@ -25,18 +25,27 @@ def get_config() -> config_dict.ConfigDict:
             "steps": 1000,
             "batch_size": 64,  # over all replicas
             "seed": 0,  # of initial weights, order of the data, dropout
-            # "adam", "adamw" or "adagrad", with further arguments of the Keras class
+            # "adam", "adamw", "adagrad" or "rmsprop", with further arguments of the Keras class
             "optimizer": {"name": "adam"},
             "learning_rate": 1e-3,
             # "constant", "cosine", "exponential" or "step", with the arguments of `tfar.training.schedule`
             "schedule": {"name": "constant", "warmup_steps": 0},
             "clip_norm": 1.0,  # of the global norm; 0: no clipping
+            "clip_value": 0.0,  # of every element of the gradient; 0: no clipping
             "ema_decay": 0.999,  # of the averaged weights
             "log_every": 20,
             "eval_every": 200,
             "checkpoint_every": 100,
             "patience": 0,  # evaluations without a better score until an early stop; 0: never
             "eval_batch_size": 180,
+            # Stretches that a validation text is cut into during training, to be scored together; each begins without
+            # context. The score at the end is exact.
+            "eval_rows": 1,
+            # Sequences: a batch goes on where the last one ended, with the state that was left there.
+            "carry_state": False,
+            # "mixed_bfloat16" computes the training in half precision, scores and model.keras stay in float32; faster
+            # where the processor has instructions for it (on two cores with AMX: LSTM 2x), else slower.
+            "precision": "float32",
             "strategy": "auto",  # "auto", "one" or "mirrored", see `tfar.training.strategy`
             # XLA compiles the step; for convolutions on two CPU cores it is slower (digits: 365 ms against 97 ms).
             "jit_compile": False,

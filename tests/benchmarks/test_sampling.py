@@ -58,11 +58,29 @@ def test_rounds_alternate():
     assert "".join(order) == "aabbcc" + ("a" * many + "b" * many + "c" * many) * 2
 
 
-@pytest.mark.parametrize("name", ["pixel_cnn_rgb", "made", "causal_conv_net", "gated_pixel_cnn_tiny"])
+@pytest.mark.parametrize("name", [*sampling.benchmarked(), "gated_pixel_cnn_tiny"])
 def test_build(name):
     model = sampling.build(name, tiny=True)
     assert model.condition is None
     assert model.event.num_dimensions <= 48
+
+
+def test_a_wavenet_is_compared_with_itself_without_dilation():
+    models = [sampling.build("wavenet", tiny=True, undilated=undilated) for undilated in (False, True)]
+    assert [model.dilation_rates for model in models] == [[1, 2, 4], [1, 1, 1]]
+    result = sampling.measure(models[0], batch=1, repeats=1, undilated=models[1])
+    read = 4 * models[0].network.count_params() * 24
+    for mode in sampling.MODES:
+        seconds = result["rounds_s"]
+        assert result[mode]["sample_to_undilated"] == seconds[f"sample {mode}"][0] / seconds[f"undilated {mode}"][0]
+        assert result[mode]["read_gb_per_s"] == pytest.approx(read / 1e9 / result[mode]["sample_s"])
+    assert "times the time of the same network without dilation" in sampling.table({"model": "tiny", **result})
+
+
+def test_a_step_of_attention_reads_keys_and_values():
+    model = sampling.build("causal_transformer", tiny=True)
+    cache = 2 * 12 * 3 * 8  # keys and values of one layer: positions, batch, width
+    assert sampling._bytes_of_a_step(model, 3) == 4 * (cache + model.network.count_params())
 
 
 def test_build_refuses_unknown_names():

@@ -55,7 +55,7 @@ def advance(network, state, x, at, length=1):
 
 def test_state_keys_are_attribute_paths(stack):
     keys = set(state_spec(stack, STEP))
-    assert keys == {"first/ring", "rest.0/ring", "rest.0#1/ring", "rest.1.last/ring"}
+    assert keys == {"first/taps", "rest.0/ring", "rest.0/taps", "rest.0#1/ring", "rest.0#1/taps", "rest.1.last/taps"}
 
 
 def test_attribute_paths_name_layers_once(stack):
@@ -127,13 +127,13 @@ def test_function_traced_outside_is_refused(stack, x):
     compiled = tf.function(stack)
     compiled(x[:, :1])
     state = initial_state(stack, 2, STEP)
-    with pytest.raises(RuntimeError, match="did not consume its state: 'first/ring'"), Incremental(state, at=0):
+    with pytest.raises(RuntimeError, match="did not consume its state: 'first/taps'"), Incremental(state, at=0):
         compiled(x[:, :1])
 
 
 def test_unconsumed_state_is_refused(stack, x):
     state = {**initial_state(stack, 2, STEP), "second/ring": tf.zeros([1])}
-    with pytest.raises(RuntimeError, match="'second/ring' .1 of 5 entries. was not read"), Incremental(state, at=0):
+    with pytest.raises(RuntimeError, match="'second/ring' .1 of 7 entries. was not read"), Incremental(state, at=0):
         stack(x[:, :1])
 
 
@@ -293,6 +293,7 @@ def test_row_and_pixel_entries_of_two_stacks():
     assert {key: tuple(item.shape) for key, item in spec.items()} == {
         "vertical/rows": (None, 1, 3, 2),
         "vertical/out": (None, 1, 3, 2),
-        "horizontal/left": (None, 1, 1, 2),
+        "vertical/out_ahead": (None, 1, 1, 2),
+        "horizontal/pending": (None, 2),
     }
     testing.assert_incremental_matches_parallel(network, x, exclusive=True, modes=("function",))

@@ -58,19 +58,29 @@ def snail():
 
 
 def test_a_query_without_visible_keys_is_zero():
-    q, k, v = (tf.random.stateless_normal([2, 3, 1, 4], [i, 0]) for i in range(3))
+    q, k, v = (tf.random.stateless_normal([2, 1, 3, 4], [i, 0]) for i in range(3))
     mask = tf.constant(np.tril(np.ones((3, 3), bool), -1))
     out = masked_attention(q, k, v, mask).numpy()
-    assert (out[:, 0] == 0).all()
-    np.testing.assert_allclose(out[:, 1], v[:, 0], rtol=1e-6)
-    weights = tf.nn.softmax(tf.einsum("bhd,bkhd->bhk", q[:, 2], k[:, :2]) / 2.0)
-    np.testing.assert_allclose(out[:, 2], tf.einsum("bhk,bkhe->bhe", weights, v[:, :2]), rtol=1e-5)
+    assert (out[:, :, 0] == 0).all()
+    np.testing.assert_allclose(out[:, :, 1], v[:, :, 0], rtol=1e-6)
+    weights = tf.nn.softmax(tf.einsum("bhd,bhkd->bhk", q[:, :, 2], k[:, :, :2]) / 2.0)
+    np.testing.assert_allclose(out[:, :, 2], tf.einsum("bhk,bhke->bhe", weights, v[:, :, :2]), rtol=1e-5)
 
 
 def test_extreme_scores_stay_finite():
-    q = tf.constant([[[[3e18]], [[3e18]]]])
+    q = tf.constant([[[[3e18], [3e18]]]])
     out = masked_attention(q, q, tf.ones_like(q), tf.constant([[False, False], [True, False]]))
     np.testing.assert_array_equal(out.numpy().ravel(), [0.0, 1.0])
+
+
+def test_a_gradient_through_an_invisible_row_is_zero():
+    q = tf.random.stateless_normal([1, 2, 3, 4], [0, 0])
+    mask = tf.constant(np.tril(np.ones((3, 3), bool), -1))
+    with tf.GradientTape() as tape:
+        tape.watch(q)
+        loss = tf.reduce_sum(masked_attention(q, q, q, mask) ** 2)
+    gradient = tape.gradient(loss, q).numpy()
+    assert np.isfinite(gradient).all() and (gradient[:, :, 2] != 0).any()
 
 
 @pytest.mark.parametrize("exclusive", [True, False])

@@ -1,5 +1,6 @@
 """The two stacks of Gated PixelCNN: what they see, colour by colour, and that rows and pixels give the same."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -134,3 +135,34 @@ def test_refuses_no_filters(cls):
 def test_refuses_an_unknown_layout_of_colours():
     with pytest.raises(ValueError, match="channel_groups must be one of .*, got 'mixed'"):
         HorizontalConv2D(3, 3, groups=3, channel_groups="mixed")(tf.zeros([1, 2, 2, 3]))
+
+
+class TwoStacks(keras.layers.Layer):
+    """An exclusive vertical stack that enters a horizontal one."""
+
+    def __init__(self, kernel_size, exclusive):
+        super().__init__()
+        self.vertical = VerticalConv2D(4, (2, 3), exclusive=True)
+        self.first = None if exclusive else HorizontalConv2D(4, 3, exclusive=True)
+        self.horizontal = HorizontalConv2D(3, kernel_size, exclusive)
+
+    def call(self, x):
+        return self.horizontal(x if self.first is None else self.first(x), self.vertical(x))
+
+
+@pytest.mark.parametrize(("kernel_size", "exclusive"), [(1, False), (3, False), (7, False), (3, True), (5, True)])
+def test_link_steps_match_parallel(kernel_size, exclusive):
+    layer, x = built(TwoStacks(kernel_size, exclusive), (5, 4, 2))
+    blocks = [(0, 5), (1, 2), (3, 2), (2, 1)]
+    testing.assert_incremental_matches_parallel(
+        layer, x, blocks=blocks, exclusive=True, modes=("eager", "function"), tolerance=1e-5
+    )
+
+
+def test_link_is_a_one_by_one_convolution_of_the_vertical_stack():
+    x, v = (tf.constant(np.random.default_rng(i).normal(size=(2, 3, 4, 2)), tf.float32) for i in (1, 2))
+    layer = HorizontalConv2D(3, 3)
+    layer(x, v)
+    testing.randomize_weights(layer)
+    link = tf.einsum("bijv,vf->bijf", v, layer.link_kernel[0, 0])
+    np.testing.assert_allclose(layer(x, v), layer(x, tf.zeros_like(v)) + link, atol=1e-5)

@@ -218,14 +218,14 @@ class Forgetful(layers.CausalConv1D):
         if scope is not None and scope.length > 1:
             cell = scope.cell(self)
             cell.path = "."  # the cell of the first call
-            cell.write("ring", cell.read("ring") * 2)
+            cell.write("taps", cell.read("taps") * 2)
         return y
 
 
 def test_a_wrong_state_of_a_block_is_named():
     layer, x = Forgetful(2, 3), tf.random.stateless_normal([1, 6, 2], [0, 0])
     layer(x)
-    with pytest.raises(AssertionError, match="block of 3 from 0: state entry './ring' differs from that of 3 single"):
+    with pytest.raises(AssertionError, match="block of 3 from 0: state entry './taps' differs from that of 3 single"):
         testing.assert_incremental_matches_parallel(layer, x, modes=("eager",))
 
 

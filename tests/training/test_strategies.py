@@ -6,13 +6,16 @@ import sys
 import pytest
 
 # Logical devices are set before TensorFlow starts, hence a process of its own.
-PROGRAM = """
+START = """
 import keras, numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import tfar
 from tfar import training
+from tfar.data import WindowBatches
 generator = np.random.default_rng(0)
+"""
+IMAGES = """
 x = (generator.random([3, 8, 3, 3, 1]) < 0.3).astype(np.uint8)
 def train(name, dropout):
     keras.utils.set_random_seed(0)
@@ -36,13 +39,39 @@ again, other = train("mirrored", 0.5), train("mirrored", 0.5)
 assert again[1] == other[1] and again[1] != two[1]
 print("equal")
 """
+# TensorFlow mixes up the reductions of two strategies in one process where their shapes differ.
+CARRIED_STATE = """
+text = WindowBatches({"x": generator.integers(0, 4, [1, 200]).astype(np.int32)}, 4, 6, contiguous=True)
+def carry(name):
+    keras.utils.set_random_seed(0)
+    strategy = training.strategy(name)
+    with strategy.scope():
+        model = tfar.models.CharRNN((None,), tfar.heads.Categorical(4), units=3, num_layers=1)
+        optimizer = training.optimizer("adam", 0.05)
+    def make():
+        return training.TrainStep(model, optimizer, strategy, 4, carry_state=True)
+    step, losses = make(), []
+    for i in range(4):
+        if i == 2:  # another process goes on
+            arrays, step = step.carried_arrays(), make()
+            step.restore_carried(arrays)
+        losses.append(float(step(text.batch(i), i)[0]))
+    return losses, step.carried_arrays()
+one, two = carry("one"), carry("mirrored")
+np.testing.assert_allclose(one[0], two[0], rtol=1e-5)
+assert one[1].keys() == two[1].keys() and one[1]["last"].shape == (4,)
+for key in one[1]:
+    np.testing.assert_allclose(one[1][key], two[1][key], atol=1e-5)
+print("equal")
+"""
 
 
 @pytest.mark.large
-def test_two_replicas_train_as_one_device():
+@pytest.mark.parametrize("program", [IMAGES, CARRIED_STATE], ids=["images", "carried_state"])
+def test_two_replicas_train_as_one_device(program):
     root = pathlib.Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root), "CUDA_VISIBLE_DEVICES": ""}
     result = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", START + program], env=environment, capture_output=True, text=True, timeout=300
     )
     assert result.returncode == 0 and result.stdout.endswith("equal\n"), result.stderr[-3000:]

@@ -1,21 +1,25 @@
 """The core: the incremental scope, orderings, noise, conditions and the description of an event."""
 
-from tfar.core.conditions import Condition, Label, Spatial, Vector
+from tfar.core.conditions import Condition, Joint, Label, Local, Spatial, Vector
 from tfar.core.event import Event, Stage
 from tfar.core.noise import seed_rows, uniform
 from tfar.core.orderings import Ordering
 from tfar.core.scope import Incremental, State, initial_state, state_spec
+from tfar.core.vocabulary import Vocabulary
 
 __all__ = [
     "Condition",
     "Event",
     "Incremental",
+    "Joint",
     "Label",
+    "Local",
     "Ordering",
     "Spatial",
     "Stage",
     "State",
     "Vector",
+    "Vocabulary",
     "initial_state",
     "seed_rows",
     "state_spec",

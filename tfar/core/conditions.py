@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -31,6 +32,37 @@ class Condition:
                 f"condition must have shape [batch{''.join(f', {n or chr(63)}' for n in self.shape)}] for {self!r}, "
                 f"got {tuple(value.shape)}"
             )
+
+    @property
+    def parts(self) -> tuple[Condition, ...]:
+        """The conditions of one kind each that this one consists of: itself."""
+        return (self,)
+
+    def prepare(self, value: Any, num: Any, event_shape: Any = None) -> Any:
+        """Checks the condition of `num` events and returns it as tensors.
+
+        Args:
+            value: one value for each, or one for all.
+            num: number of events; what is not an int is not checked.
+            event_shape: shape of the events, where it is known.
+
+        Raises:
+            ValueError: it is not acceptable, or not one value per event.
+        """
+        del event_shape
+        value = tf.convert_to_tensor(value)
+        if value.shape.rank == len(self.shape):
+            value = tf.repeat(value[None], num, 0)
+        self.check(value)
+        if isinstance(num, int) and value.shape[0] not in (None, num):
+            raise ValueError(f"condition must have one value per example ({num}), got {value.shape[0]}")
+        return value
+
+    def example(self, event_shape: tuple[int | None, ...]) -> Any:
+        """Zeros for one event, whose length is 2 where it is open."""
+        sizes = iter(event_shape)
+        shape = [size if size is not None else next(sizes) or 2 for size in self.shape]
+        return tf.zeros([1, *shape], self.dtype)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
@@ -138,6 +170,117 @@ class Spatial(Condition):
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
         return {"channels": self.channels}
+
+
+@keras.saving.register_keras_serializable("tfar")
+class Local(Condition):
+    """A slower sequence [n, channels] beside a sequence: frame i belongs to elements i hop, ..., (i + 1) hop - 1.
+
+    Features are the frames, [B, n, channels]; a model brings them to the rate of its elements, once. An event of
+    length T needs n >= T / hop frames; frames beyond its end are not read.
+
+    Args:
+        channels: features of a frame (for symbols, as letters or phonemes: one-hot).
+        hop: elements per frame.
+        delay: elements by which all frames are late; 1 where x_t is to see the frame of t - 1, as in models that take
+            an element and its features in and predict the next element.
+
+    Raises:
+        ValueError: channels or hop are not positive, or the delay is negative.
+
+    Example:
+        >>> Local(2, hop=4).num_frames(9)
+        3
+    """
+
+    def __init__(self, channels: int, hop: int, delay: int = 0):
+        for name, value, least in (("channels", channels, 1), ("hop", hop, 1), ("delay", delay, 0)):
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+        self.channels, self.hop, self.delay = channels, hop, delay
+        self.shape = (None, channels)
+
+    def num_frames(self, length: int) -> int:
+        """Frames that an event of `length` elements needs."""
+        return max(1, -(-(length - self.delay) // self.hop))
+
+    def encode(self, value: Any) -> tf.Tensor:
+        """The frames themselves as float32 [B, n, channels]."""
+        return tf.cast(value, tf.float32)
+
+    def check(self, value: Any) -> None:
+        """Raises ValueError for a wrong shape or values that are not finite."""
+        super().check(value)
+        _check_finite(value)
+
+    def prepare(self, value: Any, num: Any, event_shape: Any = None) -> tf.Tensor:
+        """As for every condition; further there must be frames up to the end of the event."""
+        value = super().prepare(value, num)
+        length, frames = None if event_shape is None else event_shape[0], value.shape[1]
+        if length is not None and frames is not None and frames < self.num_frames(length):
+            raise ValueError(
+                f"condition must have {self.num_frames(length)} frames or more for {length} elements and hop "
+                f"{self.hop}, got {frames}"
+            )
+        return value
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {"channels": self.channels, "hop": self.hop, "delay": self.delay}
+
+
+@keras.saving.register_keras_serializable("tfar")
+class Joint(Condition):
+    """Several conditions at once, for instance a speaker and the letters of the text; the value is a tuple.
+
+    Args:
+        conditions: the conditions, at least two.
+
+    Raises:
+        ValueError: there are fewer than two, or one is no condition.
+
+    Example:
+        >>> joint = Joint([Label(3), Local(2, hop=4)])
+        >>> joint
+        Joint(Label(3), Local(2, 4, 0))
+    """
+
+    def __init__(self, conditions: Sequence[Condition]):
+        if len(conditions) < 2 or not all(isinstance(part, Condition) for part in conditions):
+            raise ValueError(f"conditions must be two or more of tfar.conditions, got {conditions!r}")
+        self.conditions = tuple(conditions)
+
+    @property
+    def parts(self) -> tuple[Condition, ...]:
+        """The conditions."""
+        return self.conditions
+
+    def encode(self, value: Any) -> tuple[tf.Tensor, ...]:
+        """The features of each."""
+        return tuple(part.encode(item) for part, item in zip(self.conditions, value, strict=True))
+
+    def prepare(self, value: Any, num: Any, event_shape: Any = None) -> tuple[tf.Tensor, ...]:
+        """Checks each; see `Condition.prepare`."""
+        if not isinstance(value, tuple | list) or len(value) != len(self.conditions):
+            raise ValueError(f"condition must be a tuple of {len(self.conditions)} values for {self!r}, got {value!r}")
+        pairs = zip(self.conditions, value, strict=True)
+        return tuple(part.prepare(item, num, event_shape) for part, item in pairs)
+
+    def example(self, event_shape: tuple[int | None, ...]) -> tuple[tf.Tensor, ...]:
+        """Zeros for one event."""
+        return tuple(part.example(event_shape) for part in self.conditions)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments, serialized."""
+        return {"conditions": [keras.saving.serialize_keras_object(part) for part in self.conditions]}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Joint:
+        """The condition with these constructor arguments."""
+        return cls([keras.saving.deserialize_keras_object(part) for part in config["conditions"]])
+
+    def __repr__(self) -> str:
+        return f"Joint({', '.join(map(repr, self.conditions))})"
 
 
 def _concrete(value: Any) -> np.ndarray | None:

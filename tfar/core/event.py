@@ -71,8 +71,12 @@ class Event:
 
     @property
     def num_positions(self) -> int:
-        """Factors per example."""
-        return int(np.prod(self.positions))
+        """Factors per example; the length must be known."""
+        return self.count_positions(self.event_shape)
+
+    def count_positions(self, shape: Sequence[int]) -> int:
+        """Factors of an example of `shape`, which fills in a length of None."""
+        return int(np.prod(shape if len(shape) == 1 else self.positions))
 
     @property
     def num_cells(self) -> int:

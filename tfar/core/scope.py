@@ -164,19 +164,29 @@ class Incremental:
             name: the entry.
             compute: returns [B, n, W, C] (or [B, n, 1, C]: the same for all columns) in the row phase.
         """
+        ahead = f"{name}_ahead"
         if self.phase == "row":
             value = compute()
             cell.write(name, value, transient=self.length > 1)
+            if value.shape[2] != 1:
+                cell.write(ahead, value[:, -1:, :1])
             return value
         if self.phase != "pixel":
             raise RuntimeError(f"layer {cell.path!r} belongs to the vertical stack of an image and has no step phase")
         rows = cell.read(name)
+        if rows.shape[2] == 1 and not self.whole_rows:
+            return rows
         if self.whole_rows:
+            if rows.shape[2] != 1:
+                cell.read(ahead)
+                cell.write(ahead, rows[:, -1:, -1:])
             cell.write(name, rows[:, -1:], transient=True)
             return rows
-        if rows.shape[2] == 1:
-            return rows
-        return take(rows, 2, self.column)
+        # A pixel finds its column taken out by the pixel before: XLA would fuse a slice that starts at the current
+        # column with the gate that reads it, and the compiler for CPUs does not vectorize such a gate.
+        value = cell.read(ahead)
+        cell.write(ahead, take(rows, 2, tf.minimum(self.column + 1, rows.shape[2] - 1)))
+        return value
 
 
 class Cell:

@@ -4,6 +4,7 @@ from tfar.data.batching import Batches, sequential
 from tfar.data.data_info import DataInfo
 from tfar.data.loading import load, load_arrays
 from tfar.data.transforms import Binarize, DynamicBinarize, ReduceBits
+from tfar.data.windows import WindowBatches
 
 __all__ = [
     "Batches",
@@ -11,6 +12,7 @@ __all__ = [
     "DataInfo",
     "DynamicBinarize",
     "ReduceBits",
+    "WindowBatches",
     "load",
     "load_arrays",
     "sequential",

@@ -23,6 +23,13 @@ class DataInfo:
             transforms: equal fingerprints mean equal data.
         condition: The array behind the key `"condition"`, e.g. `"label"`; `None` without one.
         condition_shape: Shape of one condition: `()` for a label; `None` without one.
+        unit: What a score is divided by: `"dim"`; for sequences `"char"` or `"byte"` (text) or
+            `"sample"` (audio), and then the event shape is `(None,)`.
+        num_values: Elements of all sequences of the split together; `None` for other data.
+        vocabulary: The characters of a text in the order of their numbers; `None` for bytes and
+            for other data.
+        sample_rate: Samples per second of audio; `None` for other data.
+        hop: Elements per frame of a condition that is a slower sequence; `None` for other conditions.
 
     Example:
         >>> from tfar.data import load_arrays
@@ -33,7 +40,7 @@ class DataInfo:
 
     name: str
     split: str
-    event_shape: tuple[int, ...]
+    event_shape: tuple[int | None, ...]
     levels: int | None
     num_examples: int
     num_labels: int | None
@@ -44,11 +51,26 @@ class DataInfo:
     fingerprint: str
     condition: str | None = None
     condition_shape: tuple[int, ...] | None = None
+    unit: str = "dim"
+    num_values: int | None = None
+    vocabulary: str | None = None
+    sample_rate: int | None = None
+    hop: int | None = None
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether the examples are sequences: text or audio."""
+        return self.unit != "dim"
 
     def __str__(self) -> str:
         """One line for reports."""
         values = "continuous" if self.levels is None else f"{self.levels} levels"
-        shape = "x".join(str(size) for size in self.event_shape)
-        parts = [f"{self.name}/{self.split}", f"{self.num_examples} examples", shape, values]
+        if self.is_sequence:
+            sizes = [
+                f"{self.num_examples} sequence{'s' * (self.num_examples != 1)} of {self.num_values:,} {self.unit}s"
+            ]
+        else:
+            sizes = [f"{self.num_examples} examples", "x".join(str(size) for size in self.event_shape)]
+        parts = [f"{self.name}/{self.split}", *sizes, values]
         parts += [*self.transforms, f"fingerprint={self.fingerprint}"]
         return ", ".join(parts)

@@ -21,7 +21,16 @@ _FILES = {
     "idx": ("tfar.data.idx", ("levels", "num_labels")),
     "images": ("tfar.data.images", ("levels", "size", "mode")),
 }
-_ACCEPTED = "'digits', 'npz:FILE', 'idx:FOLDER', 'images:FOLDER' or the name of a TFDS data set"
+# Sequences: kind -> (module, options it accepts). The kind alone names a data set that needs no file.
+_SEQUENCES = {
+    "text": ("tfar.data.text", ("unit", "window")),
+    "wav": ("tfar.data.wav", ("pattern", "sample_rate", "encoding", "hop")),
+    "plucked_strings": ("tfar.data.plucked_strings", ("encoding",)),
+}
+_ACCEPTED = (
+    "'digits', 'npz:FILE', 'idx:FOLDER', 'images:FOLDER', 'text', 'text:FILE', "
+    "'wav:FOLDER', 'plucked_strings' or the name of a TFDS data set"
+)
 # Rows that `load` transforms at a time where a transform is random.
 _CHUNK = 1024
 
@@ -151,6 +160,33 @@ def _read(
     return arrays, info
 
 
+def _read_sequences(
+    name: str,
+    split: str,
+    data_dir: str | os.PathLike | None,
+    condition: str | None,
+    valid_fraction: float,
+    test_fraction: float | None,
+    options: dict,
+) -> tuple[dict[str, np.ndarray], DataInfo]:
+    """Arrays of a split of sequences, whole."""
+    splits_lib.check_split(split)
+    splits_lib.check_fractions(valid_fraction, test_fraction or 0.0)
+    kind, colon, location = name.partition(":")
+    if colon and not location:
+        raise ValueError(f"name must be {_ACCEPTED}, got {name!r}")
+    module, accepted = _SEQUENCES[kind]
+    options = _check_options(name, options, accepted)
+    path = pathlib.Path(data_dir or "").expanduser() / pathlib.Path(location).expanduser() if location else None
+    if condition is not None:
+        if kind == "text":
+            raise ValueError(f"condition must name an array of {name!r}: none, got {condition!r}")
+        options["condition"] = condition
+    load_split = importlib.import_module(module).load_split
+    arrays, info = load_split(name, path, split, valid_fraction, test_fraction, **options)
+    return arrays, dataclasses.replace(info, fingerprint=_fingerprint(arrays))
+
+
 def _with_transforms(info: DataInfo, transforms: tuple[transforms_lib.Transform, ...], draw: str) -> DataInfo:
     if not transforms:
         return info
@@ -173,12 +209,18 @@ def load_arrays(
     transforms: str | transforms_lib.Transform | Iterable[str | transforms_lib.Transform] = (),
     seed: int = 0,
     valid_fraction: float = 0.1,
-    test_fraction: float = 0.1,
+    test_fraction: float | None = None,
     split_seed: int = 0,
     levels: int | None = None,
     num_labels: int | None = None,
     size: int | tuple[int, int] | None = None,
     mode: str | None = None,
+    unit: str | None = None,
+    window: int | None = None,
+    pattern: str | None = None,
+    sample_rate: int | None = None,
+    encoding: str | None = None,
+    hop: int | None = None,
 ) -> tuple[dict[str, np.ndarray], DataInfo]:
     """Reads a split of a data set into memory.
 
@@ -186,9 +228,10 @@ def load_arrays(
     give them to `Batches` instead, which draws anew every step.
 
     Args:
-        name: `"digits"`, `"npz:FILE"`, `"idx:FOLDER"`, `"images:FOLDER"`, or the name of a TFDS
-            data set that is prepared on this machine: `"mnist"`, `"cifar10"`,
-            `"name/config:1.0.0"`.
+        name: `"digits"`, `"npz:FILE"`, `"idx:FOLDER"`, `"images:FOLDER"`, `"text:FILE"`, `"text"` (see
+            `tfar.data.text`), `"wav:FOLDER"` (see `tfar.data.wav`), `"plucked_strings"` (see
+            `tfar.data.plucked_strings`), or the name of a TFDS data set that is prepared on this machine: `"mnist"`,
+            `"cifar10"`, `"name/config:1.0.0"`.
         split: `"train"`, `"valid"` or `"test"`. Own splits of the source are used; a missing one
             is carved from `train` by a fixed rule that `info.split_note` states.
         data_dir: Where TFDS data are prepared (default: `TFDS_DATA_DIR`, else
@@ -197,12 +240,18 @@ def load_arrays(
         transforms: Objects or strings, see `tfar.data.transforms`.
         seed: Int >= 0, of random transforms.
         valid_fraction: Share of a carved `valid`, 0.1 by default.
-        test_fraction: Share of a carved `test`, 0.1 by default.
+        test_fraction: Share of a carved `test`, 0.1 by default; of a text none, and `test` is `valid`.
         split_seed: Int >= 0, of the carved splits.
         levels: Number of levels, for `npz`, `idx`, `images` and TFDS; default: inferred.
         num_labels: Number of classes, for `npz` and `idx`; default: the largest label + 1.
         size: Resize to (height, width), for `images`.
         mode: `"grey"` or `"rgb"`, for `images`.
+        unit: `"char"` or `"byte"`, for `text`.
+        window: Length of the windows that a `text` is cut into; default: one sequence.
+        pattern: Names of the files with {fields}, for `wav`.
+        sample_rate: Rate that files are resampled to, for `wav`; default: that of the files.
+        encoding: `"mu_law"` (256 codes) or `"pcm16"` (65,536 values), for `wav` and `plucked_strings`.
+        hop: Samples per frame of the condition `"letters"`, for `wav`.
 
     Returns:
         The arrays and their `DataInfo`. `"x"`: [N, *event_shape], uint8 (up to 256 levels), int32
@@ -221,7 +270,13 @@ def load_arrays(
         ((1437, 8, 8, 1), (1437,), ('binarization=threshold(0.5)',))
     """
     resolved, seed = transforms_lib.resolve(transforms), streams.check_seed(seed)
-    options = {"levels": levels, "num_labels": num_labels, "size": size, "mode": mode}
+    options = {"levels": levels, "num_labels": num_labels, "size": size, "mode": mode, "unit": unit, "window": window}
+    options |= {"pattern": pattern, "sample_rate": sample_rate, "encoding": encoding, "hop": hop}
+    if isinstance(name, str) and name.partition(":")[0] in _SEQUENCES:
+        if resolved:
+            raise ValueError(f"transforms do not apply to sequences, got {transforms!r} for {name!r}")
+        return _read_sequences(name, split, data_dir, condition, valid_fraction, test_fraction, options)
+    test_fraction = 0.1 if test_fraction is None else test_fraction
     arrays, info = _read(name, split, data_dir, condition, valid_fraction, test_fraction, split_seed, options)
     new_info = _with_transforms(info, resolved, f"drawn once, seed={seed}")
     noise = streams.generator(streams.FIXED_NOISE, seed)

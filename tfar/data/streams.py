@@ -7,7 +7,7 @@ change between NumPy versions, `Generator.permutation` is not. Hence permutation
 import numpy as np
 
 # The first word of every seed: two purposes never share a stream, even where seed and index agree.
-SPLIT, ORDER, STEP_NOISE, EPOCH_NOISE, FIXED_NOISE = range(5)
+SPLIT, ORDER, STEP_NOISE, EPOCH_NOISE, FIXED_NOISE, WINDOWS = range(6)
 
 
 def check_seed(seed: int) -> int:

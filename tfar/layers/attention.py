@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -11,28 +12,37 @@ import tensorflow as tf
 from tfar.core import scope as scopes
 
 
-def masked_attention(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+def masked_attention(
+    query: tf.Tensor,
+    key: tf.Tensor,
+    value: tf.Tensor,
+    mask: tf.Tensor,
+    dropout: Callable[[tf.Tensor], tf.Tensor] | None = None,
+) -> tf.Tensor:
     """softmax(q k / sqrt(d)) v over the visible keys only; 0 where no key is visible.
 
     The additive -10^10 of the literature gives a query without visible keys the mean of all values, which leaks the
-    future into the first position. Here invisible weights are 0 after the exponential.
+    future into the first position. Here the lowest number of the type is added, so that invisible weights are exactly
+    0 beside any visible one, and queries without one are set to 0.
 
     Args:
-        query: [B, Q, heads, d].
-        key: [B, K, heads, d].
-        value: [B, K, heads, e].
+        query: [B, heads, Q, d].
+        key: [B, heads, K, d].
+        value: [B, heads, K, e].
         mask: bool [Q, K], True where the key is visible.
+        dropout: applied to the weights [B, heads, Q, K].
 
     Returns:
-        [B, Q, heads, e].
+        [B, heads, Q, e].
     """
-    scores = tf.einsum("bqhd,bkhd->bhqk", query, key) * (query.shape[-1] ** -0.5)
+    # The smaller factor is scaled: there are fewer queries than weights.
+    scores = tf.matmul(query * (query.shape[-1] ** -0.5), key, transpose_b=True)
     scores = tf.cast(scores, tf.float32) if scores.dtype != tf.float64 else scores
-    lowest = tf.constant(scores.dtype.min, scores.dtype)
-    peak = tf.reduce_max(tf.where(mask, scores, lowest), -1, keepdims=True)
-    weights = tf.where(mask, tf.exp(tf.where(mask, scores, peak) - peak), 0)
-    weights /= tf.maximum(tf.reduce_sum(weights, -1, keepdims=True), 1e-30)
-    return tf.einsum("bhqk,bkhe->bqhe", tf.cast(weights, value.dtype), value)
+    weights = tf.nn.softmax(scores + tf.where(mask, tf.zeros([], scores.dtype), scores.dtype.min))
+    weights = tf.cast(weights, value.dtype)
+    if dropout is not None:
+        weights = dropout(weights)
+    return tf.matmul(weights, value) * tf.cast(tf.reduce_any(mask, 1, keepdims=True), value.dtype)
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -43,13 +53,14 @@ class CausalAttention(keras.layers.Layer):
     positions; its keys and values are aligned with their own position in parallel, and belong to the previous
     position in a step (pass what they are made of through `Previous`). An inclusive layer sees its own position too.
 
-    The cache holds one slot per position: a step writes one slot and reads all, under a mask that follows from the
-    position.
+    The cache holds `max_length` slots, used in turn: a step writes one and reads those that are filled. Where an event
+    is longer, in parallel too, a position sees the last `max_length` positions only.
 
     Args:
         num_heads: number of heads; the channels are split between them.
         exclusive: whether the own position is hidden.
         max_length: slots of the cache; by default the number of positions that the layer is built with.
+        dropout: rate on the attention weights while training.
 
     Input shapes `[B, *grid, heads * d]` (query, key) and `[B, *grid, heads * e]` (value), output shape as the value.
 
@@ -57,11 +68,21 @@ class CausalAttention(keras.layers.Layer):
         Vaswani et al., Attention Is All You Need, 2017. Chen et al., PixelSNAIL, 2018, section 2.2 (exclusive).
     """
 
-    def __init__(self, num_heads: int = 1, exclusive: bool = False, max_length: int | None = None, **kwargs: Any):
+    def __init__(
+        self,
+        num_heads: int = 1,
+        exclusive: bool = False,
+        max_length: int | None = None,
+        dropout: float = 0.0,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         if num_heads < 1:
             raise ValueError(f"num_heads must be at least 1, got {num_heads}")
+        if max_length is not None and max_length < 1:
+            raise ValueError(f"max_length must be at least 1, got {max_length}")
         self.num_heads, self.exclusive, self.max_length = num_heads, exclusive, max_length
+        self.dropout = keras.layers.Dropout(dropout) if dropout else None
 
     def build(
         self,
@@ -73,6 +94,8 @@ class CausalAttention(keras.layers.Layer):
         for name, shape in (("query", query_shape), ("key", key_shape), ("value", value_shape)):
             if shape is not None and shape[-1] % self.num_heads:
                 raise ValueError(f"channels of {name} must be a multiple of {self.num_heads} heads, got {shape[-1]}")
+        if self.max_length is None and None in query_shape[1:-1]:
+            raise ValueError(f"max_length is needed where the number of positions is not known, got {query_shape}")
         self._slots = self.max_length or int(np.prod(query_shape[1:-1]))
         self._width = query_shape[2] if len(query_shape) == 4 else 1
 
@@ -81,27 +104,74 @@ class CausalAttention(keras.layers.Layer):
         key = query if key is None else key
         value = key if value is None else value
         scope = scopes.current()
-        outer = tf.concat([tf.shape(query)[:-1], [value.shape[-1]]], 0)
         if scope is not None and scope.phase == "row":
             scope.cell(self).keep()
-            return tf.zeros(outer, value.dtype)
+            return tf.zeros(tf.concat([tf.shape(query)[:-1], [value.shape[-1]]], 0), value.dtype)
         q, k, v = (self._split(x) for x in (query, key, value))
-        length = tf.shape(q)[1]
         if scope is None:
-            index = tf.range(length)
-            mask = index[None, :] < index[:, None] + int(not self.exclusive)
-        else:
-            first = self._position(scope, query)
-            cell = scope.cell(self)
-            k, v = self._append(cell, "keys", k, first), self._append(cell, "values", v, first)
-            # The keys of an exclusive layer belong to the position before: slot s holds position s - 1, slot 0 none.
-            slot, position = tf.range(self._slots), first + tf.range(length)
-            mask = (slot[None, :] <= position[:, None]) & (slot >= int(self.exclusive))[None, :]
-        return tf.reshape(masked_attention(q, k, v, mask), outer)
+            position = tf.range(tf.shape(q)[2])
+            # Key s is entry s + 1 of an exclusive layer: as in the cache, position t sees entries up to t.
+            mask = self._visible(position + int(self.exclusive), position)
+            return self._merge(masked_attention(q, k, v, mask, self.dropout), query)
+        first, cell = self._position(scope, query), scope.cell(self)
+        length = q.shape[2] if q.shape[2] is not None else scope.length
+        attend = self._step if length == 1 else self._block
+        return self._merge(attend(cell, q, k, v, first), query)
+
+    def _visible(self, entry: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+        """Which entries [K] of the cache a position [Q] sees, bool [Q, K]: the newest `max_length` up to its own."""
+        age = position[:, None] - entry[None, :]
+        return (age >= 0) & (age < self._slots) & (entry >= int(self.exclusive))[None, :]
+
+    def _step(self, cell: scopes.Cell, q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, position: Any) -> tf.Tensor:
+        """One position, [B, heads, 1, d]: writes its slot, then reads all."""
+        batch = tf.shape(q)[0]
+        # One index per row and head: XLA then writes in place, and a head's keys lie side by side.
+        index = tf.stack(
+            tf.meshgrid(tf.range(batch), tf.range(self.num_heads), position % self._slots, indexing="ij"), -1
+        )
+        index = index[:, :, 0]
+        cached = []
+        for name, x in (("keys", k), ("values", v)):
+            cached.append(tf.tensor_scatter_nd_update(self._cache(cell, name, x), index, x[:, :, 0]))
+            cell.write(name, cached[-1])
+        # Slots are filled in order; only the first entry of an exclusive layer belongs to no position.
+        slot = tf.range(self._slots)
+        visible = (slot <= position) & ((slot >= int(self.exclusive)) | (position >= self._slots))
+        return masked_attention(q, *cached, visible[None])
+
+    def _block(self, cell: scopes.Cell, q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, first: Any) -> tf.Tensor:
+        """Several positions, [B, heads, n, d]: read what is cached and one another, then fill the slots."""
+        length, slots = tf.shape(q)[2], tf.range(self._slots)
+        position = first + tf.range(length)
+        # Slot s holds the newest entry before `first` that is s modulo the number of slots; a negative one is none.
+        held = first - 1 - (first - 1 - slots) % self._slots
+        entry = tf.concat([tf.where(held < 0, first + length, held), position], 0)
+        keys = tf.concat([self._cache(cell, "keys", k), k], 2)
+        values = tf.concat([self._cache(cell, "values", v), v], 2)
+        last = first + length - 1
+        newest = last - (last - slots) % self._slots
+        source = tf.where(newest < first, slots, newest - first + self._slots)
+        cell.write("keys", tf.gather(keys, source, axis=2))
+        cell.write("values", tf.gather(values, source, axis=2))
+        if isinstance(first, int) and first == 0:  # nothing is cached yet
+            entry, keys, values = position, k, v
+        return masked_attention(q, keys, values, self._visible(entry, position), self.dropout)
+
+    def _cache(self, cell: scopes.Cell, name: str, x: tf.Tensor) -> tf.Tensor:
+        """All slots [B, heads, slots, d]."""
+        return cell.read(name, [tf.shape(x)[0], self.num_heads, self._slots, x.shape[-1]], x.dtype)
 
     def _split(self, x: tf.Tensor) -> tf.Tensor:
-        """[B, *grid, heads * d] -> [B, N, heads, d]."""
-        return tf.reshape(x, [tf.shape(x)[0], -1, self.num_heads, x.shape[-1] // self.num_heads])
+        """[B, *grid, heads * d] -> [B, heads, N, d]."""
+        positions = x.shape[1] if x.shape.rank == 3 and x.shape[1] is not None else -1
+        x = tf.reshape(x, [tf.shape(x)[0], positions, self.num_heads, x.shape[-1] // self.num_heads])
+        return tf.transpose(x, [0, 2, 1, 3])
+
+    def _merge(self, y: tf.Tensor, query: tf.Tensor) -> tf.Tensor:
+        """[B, heads, N, e] -> [B, *grid, heads * e], the grid of the query."""
+        features = self.num_heads * y.shape[-1]
+        return tf.reshape(tf.transpose(y, [0, 2, 1, 3]), tf.concat([tf.shape(query)[:-1], [features]], 0))
 
     def _position(self, scope: scopes.Incremental, query: tf.Tensor) -> Any:
         """Number of the first position of the step in the order of drawing."""
@@ -110,14 +180,6 @@ class CausalAttention(keras.layers.Layer):
         if scope.whole_rows:
             return scope.at * query.shape[2]
         return scope.at * self._width + scope.column
-
-    def _append(self, cell: scopes.Cell, name: str, x: tf.Tensor, first: Any) -> tf.Tensor:
-        """Writes [B, n, heads, d] into the slots from `first` on; returns all slots."""
-        slots = cell.read(name, [self._slots, tf.shape(x)[0], *x.shape[2:]], x.dtype)
-        index = first + tf.range(tf.shape(x)[1])
-        slots = tf.tensor_scatter_nd_update(slots, index[:, None], tf.transpose(x, [1, 0, 2, 3]))
-        cell.write(name, slots)
-        return tf.transpose(slots, [1, 0, 2, 3])
 
     def compute_output_shape(
         self,
@@ -135,4 +197,5 @@ class CausalAttention(keras.layers.Layer):
             "num_heads": self.num_heads,
             "exclusive": self.exclusive,
             "max_length": self.max_length,
+            "dropout": self.dropout.rate if self.dropout else 0.0,
         }

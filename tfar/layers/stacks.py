@@ -21,6 +21,7 @@ import keras
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.slicing import take
 from tfar.layers.groups import centre_mask, channel_groups
 
 
@@ -126,7 +127,8 @@ class HorizontalConv2D(keras.layers.Layer):
         halves: equal parts of the output with the same groups each, 2 in front of a gate.
         use_bias: whether to add a bias.
 
-    Input shape `[B, H, W, C]`, output shape `[B, H, W, filters]`.
+    Input shape `[B, H, W, C]`, output shape `[B, H, W, filters]`. A second input `[B, H, W, V]`, features of the
+    vertical stack, is added through a 1 x 1 convolution: the link of figure 2.
 
     Raises:
         ValueError: a size is not positive or even, or an exclusive kernel of one tap would see nothing.
@@ -163,11 +165,15 @@ class HorizontalConv2D(keras.layers.Layer):
         """Whether a tap lies on the current pixel."""
         return not self.exclusive or self.groups > 1
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Creates kernel and bias."""
-        channels = input_shape[-1]
+    def build(self, x_shape: tuple[int | None, ...], vertical_shape: tuple[int | None, ...] | None = None) -> None:
+        """Creates kernel, bias, and the kernel of the link where there is a vertical stack."""
+        channels = x_shape[-1]
         shape = (1, self.left + int(self.has_centre), channels, self.filters)
         self.kernel = self.add_weight(shape=shape, initializer="glorot_uniform", name="kernel")
+        self.link_kernel = None
+        if vertical_shape is not None:
+            shape = (1, 1, vertical_shape[-1], self.filters)
+            self.link_kernel = self.add_weight(shape=shape, initializer="glorot_uniform", name="link_kernel")
         self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias") if self.use_bias else None
         self._centre_mask = centre_mask(
             channel_groups(channels, self.groups, self.input_groups),
@@ -183,49 +189,109 @@ class HorizontalConv2D(keras.layers.Layer):
         centre = kernel[:, self.left :] * tf.constant(self._centre_mask, dtype)
         return tf.concat([kernel[:, : self.left], centre], 1)
 
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        """[B, H, W, C] -> [B, H, W, filters]."""
+    def call(self, x: tf.Tensor, vertical: tf.Tensor | None = None) -> tf.Tensor:
+        """[B, H, W, C] and features of the vertical stack [B, H, W, V] or None -> [B, H, W, filters]."""
         scope = scopes.current()
-        taps = self.left + int(self.has_centre)
-        if scope is not None and scope.phase == "pixel" and self.exclusive:
-            x = scope.within_row(x)
-        if scope is None or scope.whole_rows:
-            # A whole row is its own past: in parallel and in a block of rows the row is convolved at once.
-            inputs = x if scope is None or not (self.exclusive and self.has_centre) else tf.cast(scope.now, x.dtype)
-            shift = int(not self.has_centre and scope is None)
-            window = tf.pad(inputs[:, :, : inputs.shape[2] - shift], [[0, 0], [0, 0], [taps - 1 + shift, 0], [0, 0]])
-            if scope is not None:
-                self._remember(scope.cell(self), tf.pad(x[:, -1:], [[0, 0], [0, 0], [self._kept, 0], [0, 0]]))
-            return self._add_bias(tf.nn.conv2d(window, self.masked_kernel(x.dtype), 1, "VALID"))
+        if scope is None:
+            y = self._convolve(x, shift=not self.has_centre)
+            return self._add_bias(y if vertical is None else y + self._link(vertical))
         cell = scope.cell(self)
-        batch, channels = tf.shape(x)[0], x.shape[-1]
         if scope.phase == "row":
-            if self._kept:
-                cell.write("left", tf.zeros([batch, 1, self._kept, channels], x.dtype))  # a new row begins
-            return tf.zeros([batch, scope.length, x.shape[2], self.filters], x.dtype)
-        window = tf.concat([cell.read("left"), x], 2) if self._kept else x
-        self._remember(cell, window)
-        if self.exclusive and self.has_centre:
-            window = tf.concat([window, tf.cast(scope.now, x.dtype)], 2)
-        window = tf.reshape(window, [batch, taps * channels])
-        kernel = tf.reshape(self.masked_kernel(x.dtype), [taps * channels, self.filters])
-        return self._add_bias(tf.matmul(window, kernel))[:, None, None]
+            return self._begin_row(scope, cell, x, vertical)
+        return self._add_bias(self._rows(scope, cell, x) if scope.whole_rows else self._pixel(scope, cell, x))
+
+    def _link(self, vertical: tf.Tensor) -> tf.Tensor:
+        return tf.nn.conv2d(vertical, tf.cast(self.link_kernel, vertical.dtype), 1, "VALID")
+
+    def _convolve(self, x: tf.Tensor, shift: bool) -> tf.Tensor:
+        """Whole rows at once; `shift` moves them by one pixel first."""
+        taps = self.kernel.shape[1]
+        window = tf.pad(x[:, :, : x.shape[2] - int(shift)], [[0, 0], [0, 0], [taps - 1 + int(shift), 0], [0, 0]])
+        return tf.nn.conv2d(window, self.masked_kernel(x.dtype), 1, "VALID")
 
     @property
-    def _kept(self) -> int:
-        """Columns of the input that are kept between pixels; the input of an exclusive layer is the previous pixel."""
-        return max(self.left - 1, 0) if self.exclusive else self.left
+    def _taps(self) -> int:
+        """Taps on the input of a pixel phase; the centre of an exclusive layer reads `now` instead."""
+        return self.left + int(not self.exclusive)
 
-    def _remember(self, cell: scopes.Cell, window: tf.Tensor) -> None:
-        if self._kept:
-            cell.write("left", window[:, :, -self._kept :])
+    # In the pixel phase every input is multiplied once, by all taps: one part of the product belongs to the current
+    # pixel, the others wait in "pending" for the pixels to the right, where the link to the vertical stack is added in
+    # advance. The obvious form, a window of inputs and a link that is read where it is used, costs half as much again
+    # under XLA: a slice that starts at the current column is fused with the gate that reads it, and the compiler for
+    # CPUs does not vectorize such a gate.
+
+    def _begin_row(
+        self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor, vertical: tf.Tensor | None
+    ) -> tf.Tensor:
+        """Row phase: computes the link of the row, resets what pixels leave to each other."""
+        batch = tf.shape(x)[0]
+        slots = max(self._taps - 1, int(vertical is not None))
+        pending = tf.zeros([batch, slots * self.filters], x.dtype)
+        if vertical is not None:
+            link = self._link(vertical)
+            cell.write("link", link, transient=scope.length > 1)
+            pending = tf.concat([link[:, -1, 0], pending[:, self.filters :]], 1)
+        if slots:
+            cell.write("pending", pending)
+        return tf.zeros([batch, scope.length, x.shape[2], self.filters], x.dtype)
+
+    def _rows(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tf.Tensor:
+        """Pixel phase of whole rows, which are their own past."""
+        if self.exclusive:
+            x = scope.within_row(x)
+        now = tf.cast(scope.now, x.dtype) if self.exclusive and self.has_centre else x
+        y = self._convolve(now, shift=False)
+        pending = []
+        if self._taps > 1:
+            # What the last pixels leave behind the end of the row.
+            slots = self._taps - 1
+            tail = tf.pad(x[:, -1:], [[0, 0], [0, 0], [slots, slots], [0, 0]])[:, :, -2 * slots :]
+            left = tf.nn.conv2d(tail, self.masked_kernel(x.dtype)[:, : self._taps], 1, "VALID")
+            pending = tf.unstack(left[:, 0], axis=1)
+        if self.link_kernel is not None:
+            link = cell.read("link")
+            cell.write("link", link[:, -1:], transient=True)
+            y += link
+            pending = [link[:, -1, -1] + (pending[0] if pending else 0), *pending[1:]]
+        if pending:
+            cell.read("pending")
+            cell.write("pending", tf.concat(pending, 1))
+        return y
+
+    def _pixel(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tf.Tensor:
+        """Pixel phase of one pixel."""
+        kernel, filters, taps = self.masked_kernel(x.dtype)[0], self.filters, self._taps
+        parts = []
+        if taps:
+            if self.exclusive:
+                x = scope.within_row(x)
+            # A concatenation, unlike a transposition, is worth moving out of a loop to XLA.
+            wide = tf.concat([kernel[tap] for tap in reversed(range(taps))], 1)
+            products = tf.matmul(x[:, 0, 0], wide)
+            parts.append(products[:, :filters])
+        if self.exclusive and self.has_centre:
+            parts.append(tf.matmul(tf.cast(scope.now, x.dtype)[:, 0, 0], kernel[-1]))
+        if taps > 1 or self.link_kernel is not None:
+            pending = cell.read("pending")
+            parts.append(pending[:, :filters])
+            later = products[:, filters:] if taps > 1 else tf.zeros_like(pending)
+            if taps > 2:
+                later += tf.pad(pending[:, filters:], [[0, 0], [0, filters]])
+            if self.link_kernel is not None:
+                link = cell.read("link")
+                ahead = take(link, 2, tf.minimum(scope.column + 1, link.shape[2] - 1))[:, 0, 0]
+                later = tf.concat([later[:, :filters] + ahead, later[:, filters:]], 1) if taps > 2 else later + ahead
+            cell.write("pending", later)
+        return tf.add_n(parts)[:, None, None]
 
     def _add_bias(self, y: tf.Tensor) -> tf.Tensor:
         return y if self.bias is None else y + tf.cast(self.bias, y.dtype)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(
+        self, x_shape: tuple[int | None, ...], vertical_shape: tuple[int | None, ...] | None = None
+    ) -> tuple[int | None, ...]:
         """[B, H, W, filters]."""
-        return (*input_shape[:-1], self.filters)
+        return (*x_shape[:-1], self.filters)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""

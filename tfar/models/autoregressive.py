@@ -78,11 +78,7 @@ class AutoregressiveModel(keras.Model):
         self.built = True
 
     def _example_condition(self) -> Any:
-        if self.condition is None:
-            return None
-        sizes = iter(self.event_shape)
-        shape = [size if size is not None else next(sizes) for size in self.condition.shape]
-        return tf.zeros([1, *shape], self.condition.dtype)
+        return None if self.condition is None else self.condition.example(self.event_shape)
 
     # What the model is.
 
@@ -223,6 +219,8 @@ class AutoregressiveModel(keras.Model):
         temperature: Any = 1.0,
         method: str = "incremental",
         *,
+        length: int | None = None,
+        prompt: Any = None,
         batch_size: int = 16,
         noise: Any = None,
         jit_compile: bool = True,
@@ -236,6 +234,8 @@ class AutoregressiveModel(keras.Model):
             seed: an int s (row r uses the seed [s, r]), int64 [num, 2], or None for entropy of the operating system.
             temperature: positive; a number, or one per row [num].
             method: "incremental", or "naive", which runs the network once per position.
+            length: length of the events of a model of any length, its prompt included.
+            prompt: first values of a sequence, [n] or [num, n]; taken in one parallel pass and kept.
             batch_size: rows that are drawn together; a larger `num` is drawn in batches of this one shape.
             noise: uniform numbers in (0, 1) to use instead of a seed, [num, num_positions, `head.noise_size`].
             jit_compile: compile the loop with XLA (slower to start, then several times faster).
@@ -247,9 +247,10 @@ class AutoregressiveModel(keras.Model):
         Raises:
             ValueError: an argument is out of range.
         """
-        values = tf.zeros([_positive_int("num", num), *self.event_shape], self.head.dtype)
+        shape = self._sample_shape(_positive_int("num", num), length)
+        values, observed = self._place_prompt(prompt, shape)
         options = {"method": method, "batch_size": batch_size, "jit_compile": jit_compile, "progress": progress}
-        return self._draw(values, None, condition, seed, temperature, noise, **options)
+        return self._draw(values, observed, condition, seed, temperature, noise, **options)
 
     def complete(
         self,
@@ -286,7 +287,7 @@ class AutoregressiveModel(keras.Model):
             ValueError: `observed` is not a prefix of the ordering; the first gap is named.
         """
         x, observed = np.asarray(x), np.asarray(observed)
-        if x.ndim != len(self.event_shape) + 1 or x.shape[1:] != self.event_shape:
+        if not tf.TensorShape(x.shape).is_compatible_with([None, *self.event_shape]):
             raise ValueError(f"x must have shape [batch, {_csv(self.event_shape)}], got {x.shape}")
         if observed.dtype != bool or observed.shape not in (x.shape, x.shape[1:]):
             raise ValueError(
@@ -322,17 +323,17 @@ class AutoregressiveModel(keras.Model):
             [B, *event_shape] of type `head.dtype`.
         """
         stage, batch = self.stage, tf.shape(noise)[0]
+        shape = [noise.shape[1]] if None in self.event_shape else self.event_shape
         context, noise = self.prepare_draws(condition, noise)
         if values is None:
-            values = tf.zeros([batch, *self.event_shape], self.head.dtype)
+            values = tf.zeros([batch, *shape], self.head.dtype)
         known = None if observed is None else self.event.to_grid(observed)
         grid = self.event.to_grid(tf.cast(values, self.head.dtype))
         draw = Draw(noise, tf.ones([batch]) if temperature is None else temperature, grid, known)
         carry = incremental.start(stage, grid, context)
-        carry = incremental.advance(stage, carry, draw, context, 0, incremental.num_units(stage, stage.event.num_cells))
-        return tf.ensure_shape(
-            tf.reshape(incremental.values(stage, carry), tf.shape(values)), [None, *self.event_shape]
-        )
+        units = incremental.num_units(stage, int(np.prod(grid.shape[1:-1])))
+        carry = incremental.advance(stage, carry, draw, context, 0, units)
+        return tf.ensure_shape(tf.reshape(incremental.values(stage, carry), tf.shape(values)), [None, *shape])
 
     def _draw(
         self, values: tf.Tensor, observed: Any, condition: Any, seed: Any, temperature: Any, noise: Any, **options: Any
@@ -342,8 +343,8 @@ class AutoregressiveModel(keras.Model):
         if options["method"] not in SAMPLERS:
             raise ValueError(f"method must be one of {sorted(SAMPLERS)}, got {options['method']!r}")
         options["batch_size"] = min(num, _positive_int("batch_size", options["batch_size"]))
-        temperature, condition = _temperature(temperature, num), self._check_condition(condition, num)
-        positions, size = self.event.num_positions, self.head.noise_size
+        temperature, condition = _temperature(temperature, num), self._check_condition(condition, num, values.shape[1:])
+        positions, size = self.event.count_positions(values.shape[1:]), self.head.noise_size
         if noise is None:
             uniform = lambda seeds: noises.uniform(seeds, positions, size)  # noqa: E731
             seeds, jit_compile = noises.seed_rows(seed, num), options["jit_compile"]
@@ -361,6 +362,37 @@ class AutoregressiveModel(keras.Model):
 
     # Checks.
 
+    def _sample_shape(self, num: int, length: Any) -> list[int]:
+        """Shape of `num` events; `length` fills in what the model leaves open."""
+        if None not in self.event_shape:
+            if length is not None and self.event_shape != (length,):
+                raise ValueError(f"length is for models of any length; events are {self.event_shape}, got {length!r}")
+            return [num, *self.event_shape]
+        if length is None:
+            raise ValueError(f"length must be given to sample: this {type(self).__name__} models events of any length")
+        return [num, _positive_int("length", length)]
+
+    def _place_prompt(self, prompt: Any, shape: list[int]) -> tuple[tf.Tensor, np.ndarray | None]:
+        """Values [num, *event_shape] that begin with the prompt, and flags of what is observed."""
+        if prompt is None:
+            return tf.zeros(shape, self.head.dtype), None
+        prompt = np.asarray(prompt)
+        if len(shape) != 2 or prompt.ndim not in (1, 2) or (prompt.ndim == 2 and len(prompt) != shape[0]):
+            raise ValueError(
+                f"prompt must be the first values of a sequence, [n] or [{shape[0]}, n], got {prompt.shape}"
+                + (" (use complete for images)" if len(shape) != 2 else "")
+            )
+        size = prompt.shape[-1]
+        if size > shape[1]:
+            raise ValueError(f"length must cover the prompt of {size} values, got {shape[1]}")
+        if not size:
+            return tf.zeros(shape, self.head.dtype), None
+        prompt = np.broadcast_to(prompt, (shape[0], size))
+        self.head.check(prompt, "prompt")
+        values = np.zeros(shape, self.head.dtype.as_numpy_dtype)
+        values[:, :size] = prompt
+        return tf.constant(values), np.broadcast_to(np.arange(shape[1]) < size, shape)
+
     def _check(self, x: Any, condition: Any) -> tuple[tf.Tensor, Any]:
         """Checks concrete values; returns tensors."""
         if isinstance(x, tf.Tensor) and not hasattr(x, "numpy"):
@@ -369,9 +401,9 @@ class AutoregressiveModel(keras.Model):
         if x.shape.rank != len(self.event_shape) + 1 or not x.shape[1:].is_compatible_with(self.event_shape):
             raise ValueError(f"x must have shape [batch, {_csv(self.event_shape)}], got {tuple(x.shape)}")
         self.head.check(x, "x")
-        return x, self._check_condition(condition, x.shape[0])
+        return x, self._check_condition(condition, x.shape[0], x.shape[1:])
 
-    def _check_condition(self, condition: Any, num: Any) -> Any:
+    def _check_condition(self, condition: Any, num: Any, event_shape: Any = None) -> Any:
         if self.condition is None:
             if condition is not None:
                 raise ValueError(
@@ -381,13 +413,7 @@ class AutoregressiveModel(keras.Model):
             return None
         if condition is None:
             raise ValueError(f"condition is required: this {type(self).__name__} was built with {self.condition!r}")
-        condition = tf.convert_to_tensor(condition)
-        if condition.shape.rank == len(self.condition.shape):
-            condition = tf.repeat(condition[None], num, 0)
-        self.condition.check(condition)
-        if isinstance(num, int) and condition.shape[0] not in (None, num):
-            raise ValueError(f"condition must have one value per example ({num}), got {condition.shape[0]}")
-        return condition
+        return self.condition.prepare(condition, num, event_shape)
 
     # Configuration.
 

@@ -16,7 +16,7 @@ class ModelDistribution(tfp.distributions.Distribution):
         condition: None, one value (no batch), or values [B, ...] (batch shape [B]).
 
     Raises:
-        ValueError: the model has a condition and none is given, or the other way round.
+        ValueError: the length of events is open; the model has a condition and none is given, or the other way round.
 
     Example:
         >>> import tfar
@@ -28,6 +28,8 @@ class ModelDistribution(tfp.distributions.Distribution):
 
     def __init__(self, model: Any, condition: Any = None):
         parameters = {"model": model, "condition": condition}
+        if None in model.event_shape:
+            raise ValueError(f"event_shape must be known for a distribution over events, got {model.event_shape}")
         self._model = model
         self._batch: list[int] = []
         if condition is not None and model.condition is not None:

@@ -104,10 +104,10 @@ class Ensemble(AutoregressiveModel):
     def _in_range(self, index: np.ndarray) -> bool:
         return bool(((index >= 0) & (index < self.num_members)).all())
 
-    def _check_condition(self, condition: Any, num: Any) -> Any:
+    def _check_condition(self, condition: Any, num: Any, event_shape: Any = None) -> Any:
         if not isinstance(condition, dict):
-            return super()._check_condition(condition, num)
-        own = super()._check_condition(condition.get("condition"), num)
+            return super()._check_condition(condition, num, event_shape)
+        own = super()._check_condition(condition.get("condition"), num, event_shape)
         return {"member": condition["member"]} if own is None else {"member": condition["member"], "condition": own}
 
     def _example_condition(self) -> Any:

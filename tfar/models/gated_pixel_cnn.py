@@ -52,7 +52,6 @@ class GatedBlock(keras.layers.Layer):
         self.first = first
         self.vertical = VerticalConv2D(2 * filters, (rows, kernel_size), exclusive=first)
         self.vertical_gate = None if last else GatedActivation()
-        self.link = VerticalConv2D(2 * filters, (1, 1))
         inputs: dict[str, Any] = {"input_groups": "contiguous"} if first else {}
         self.horizontal = HorizontalConv2D(2 * filters, kernel_size, first, halves=2, **groups, **inputs)
         self.horizontal_gate = GatedActivation()
@@ -62,7 +61,7 @@ class GatedBlock(keras.layers.Layer):
     def call(self, v: tf.Tensor, h: tf.Tensor, condition: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """Both stacks, [B, H, W, filters] each."""
         v = self.vertical(v)
-        gated = self.horizontal_gate(self.horizontal(h) + self.link(v), condition)
+        gated = self.horizontal_gate(self.horizontal(h, v), condition)
         out = self.project(self.dropout(gated))
         if self.vertical_gate is not None:
             v = self.vertical_gate(v, condition)

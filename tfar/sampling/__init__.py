@@ -6,9 +6,13 @@
 
 A unit is a row of an image, or a position of a sequence (for the naive sampler: always a position). `start` and
 `stop` may be tensors, so that one compiled function serves every chunk of a long job.
+
+Sequences of symbols can also be decoded: `decode` (by chance or greedily), `stream` (the same, piece by piece) and
+`beam_search`.
 """
 
 from tfar.sampling import incremental, naive
+from tfar.sampling.decoding import Beams, Decoded, beam_search, decode, stream
 from tfar.sampling.draw import Draw
 
-__all__ = ["Draw", "incremental", "naive"]
+__all__ = ["Beams", "Decoded", "Draw", "beam_search", "decode", "incremental", "naive", "stream"]

@@ -75,3 +75,20 @@ def blind_of_causal_conv_net(model: Any, length: int | None = None) -> Pairs:
     taps = [[m * rate for m in range(model.kernel_size)] for rate in model.dilation_rates]
     distances = {1 + sum(steps) for steps in itertools.product(*taps)}
     return {(t, s) for t in range(length) for s in range(t) if t - s not in distances}
+
+
+def blind_of_wavenet(model: Any, length: int | None = None) -> Pairs:
+    """What a `WaveNet` does not see: all that is farther back than its receptive field, or between its taps.
+
+    The blocks see nothing in front of the first element, but every block passes its input on, so all sums of taps of
+    some of the blocks are in sight.
+
+    Args:
+        model: the model.
+        length: length of the events of a model of any length.
+    """
+    length = length or model.event.num_cells
+    first = [list(range(model.first_kernel_size or model.kernel_size))]
+    taps = first + [[m * rate for m in range(model.kernel_size)] for rate in model.dilation_rates]
+    distances = {1 + sum(steps) for steps in itertools.product(*taps)}
+    return {(t, s) for t in range(length) for s in range(t) if t - s not in distances}

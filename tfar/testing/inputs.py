@@ -100,9 +100,7 @@ def full_condition(model: AutoregressiveModel, condition: Any, num: int) -> Any:
     if condition is None:
         condition = random_condition(model, num)
     elif model.condition is not None:
-        condition = tf.convert_to_tensor(condition)
-        if condition.shape.rank == len(model.condition.shape):
-            condition = tf.repeat(condition[None], num, 0)
+        condition = model.condition.prepare(condition, num)
     members = getattr(model, "num_members", 1)
     if members == 1:
         return condition

@@ -13,9 +13,9 @@ import keras
 
 from tfar import heads, layers, models
 from tfar.core import orderings
-from tfar.core.conditions import Label, Spatial, Vector
+from tfar.core.conditions import Label, Local, Spatial, Vector
 from tfar.models.autoregressive import AutoregressiveModel
-from tfar.testing.blind import blind_of_causal_conv_net, blind_of_pixel_cnn
+from tfar.testing.blind import blind_of_causal_conv_net, blind_of_pixel_cnn, blind_of_wavenet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +89,15 @@ def _causal(length: int | None, head: Any, **kwargs: Any) -> Callable[[], Autore
     return lambda: models.CausalConvNet((length,), head, **{"filters": 4, "num_layers": 3, **kwargs})
 
 
+def _transformer(length: int | None, head: Any, **kwargs: Any) -> Callable[[], AutoregressiveModel]:
+    return lambda: models.CausalTransformer((length,), head, **{"width": 8, "num_layers": 2, "num_heads": 2, **kwargs})
+
+
+def _wavenet(length: int | None, head: Any, **kwargs: Any) -> Callable[[], AutoregressiveModel]:
+    sizes = {"residual_channels": 4, "dilation_channels": 3, "skip_channels": 5, "dilations": [1, 2]}
+    return lambda: models.WaveNet((length,), head, **{**sizes, **kwargs})
+
+
 def _not_parents(model: AutoregressiveModel) -> list[tuple[int, int]]:
     """Pairs (node, earlier node that is not among its parents) of a Bayesian network."""
     ranks = model.ordering.ranks.tolist()
@@ -100,17 +109,24 @@ MODELS: list[ModelCase] = [
     ModelCase("GatedPixelCNN_binary", _gated((3, 3, 1), heads.Bernoulli()), enumerable=True),
     ModelCase(
         "GatedPixelCNN_rgb",
-        _gated((2, 2, 3), heads.Categorical(2), filters=6, condition=Label(3)),
+        _gated((2, 2, 3), heads.Categorical(2), filters=6, num_blocks=1, condition=Label(3)),
         enumerable=True,
         xla=True,
     ),
     ModelCase(
         "GatedPixelCNN_contiguous",
-        _gated((4, 3, 3), heads.Categorical(4), channel_groups="contiguous", condition=Spatial(2), embedding_dim=2),
+        _gated(
+            (3, 2, 3),
+            heads.Categorical(4),
+            num_blocks=1,
+            channel_groups="contiguous",
+            condition=Spatial(2),
+            embedding_dim=2,
+        ),
     ),
     ModelCase(
         "GatedPixelCNN_logistic",
-        _gated((3, 4, 3), heads.DiscretizedLogisticMixture(2, bits=3), condition=Vector(2)),
+        _gated((2, 3, 3), heads.DiscretizedLogisticMixture(2, bits=3), num_blocks=1, condition=Vector(2)),
     ),
     ModelCase("PixelCNN_binary", _pixel((3, 4, 1), heads.Bernoulli()), enumerable=True, blind=blind_of_pixel_cnn),
     ModelCase(
@@ -140,6 +156,61 @@ MODELS: list[ModelCase] = [
         "CausalConvNet_relu",
         _causal(12, heads.Categorical(5), activation="relu", dilations=[2, 4, 1], kernel_size=3, condition=Vector(2)),
         blind=blind_of_causal_conv_net,
+    ),
+    ModelCase(
+        "CausalTransformer_learned",
+        _transformer(5, heads.Categorical(3), num_layers=1, condition=Label(3)),
+        enumerable=True,
+        xla=True,
+    ),
+    ModelCase(
+        "CausalTransformer_rotary",
+        _transformer(6, heads.Categorical(4), positions="rotary", activation="relu", vocabulary="ehlo"),
+    ),
+    ModelCase(
+        "CausalTransformer_continuous",
+        _transformer(4, heads.Mixture("Normal", 2), num_layers=1, condition=Vector(2)),
+    ),
+    ModelCase(
+        "CharRNN_lstm",
+        lambda: models.CharRNN((6,), heads.Categorical(3), units=4, condition=Label(2)),
+        enumerable=True,
+        xla=True,
+    ),
+    ModelCase(
+        "CharRNN_gru",
+        lambda: models.CharRNN((5,), heads.Categorical(4), units=4, cell="gru", vocabulary="ehlo", embedding_dim=2),
+    ),
+    ModelCase(
+        "CharRNN_vanilla",
+        lambda: models.CharRNN((2, 2, 2), heads.Bernoulli(), units=5, cell="vanilla", condition=Vector(2)),
+        enumerable=True,
+    ),
+    ModelCase(
+        "WaveNet_one_hot",
+        _wavenet(7, heads.Categorical(3), condition=Label(3)),
+        enumerable=True,
+        blind=blind_of_wavenet,
+        xla=True,
+    ),
+    ModelCase(
+        "WaveNet_local",
+        _wavenet(12, heads.Categorical(5), condition=Local(2, hop=4), upsampling="transposed", embedding_dim=3),
+        blind=blind_of_wavenet,
+    ),
+    ModelCase(
+        "WaveNet_logistic",
+        _wavenet(
+            10,
+            heads.DiscretizedLogisticMixture(2, bits=16),
+            kernel_size=3,
+            first_kernel_size=1,
+            first_bias=True,
+            residual_scale=0.7,
+            skip_scale=0.5,
+            condition=Vector(2),
+        ),
+        blind=blind_of_wavenet,
     ),
     ModelCase("MADE_binary", lambda: models.MADE((6,), heads.Bernoulli(), hidden=(12,)), enumerable=True),
     ModelCase(
@@ -211,8 +282,24 @@ MODELS: list[ModelCase] = [
 LAYERS: list[LayerCase] = [
     LayerCase("CausalAttention_sequence", lambda: layers.CausalAttention(num_heads=2), (6, 4)),
     LayerCase("CausalAttention_image", lambda: layers.CausalAttention(num_heads=2), (3, 4, 4)),
+    LayerCase("CausalAttention_window", lambda: layers.CausalAttention(max_length=3), (7, 4)),
     LayerCase("CausalConv1D_inclusive", lambda: layers.CausalConv1D(3, 3, dilation_rate=2), (12, 2)),
     LayerCase("CausalConv1D_exclusive", lambda: layers.CausalConv1D(3, 2, exclusive=True), (6, 2)),
+    LayerCase("CausalConv1D_ignores_first", lambda: layers.CausalConv1D(3, 3, 2, ignore_first=True), (12, 2)),
+    # What the time step of a local condition is has no state; tests/layers/test_aligned.py sees it at work.
+    LayerCase("AlignedSequence_longer", layers.AlignedSequence, (5, 2), (7, 3), incremental=False),
+    LayerCase("SkipSum_scaled", lambda: layers.SkipSum(4, 3, scale=0.5), (5, 6), incremental=False),
+    LayerCase("Upsampling1D_repeat", lambda: layers.Upsampling1D(3), (4, 2), incremental=False),
+    LayerCase("Upsampling1D_transposed", lambda: layers.Upsampling1D(3, "transposed"), (4, 2), incremental=False),
+    LayerCase(
+        "Upsampling1D_stretch",
+        lambda: layers.Upsampling1D(6, "stretch", (2, 3), channel_kernel=3, first_kernel=3),
+        (4, 2),
+        incremental=False,
+    ),
+    LayerCase(
+        "Upsampling1D_transposed2d", lambda: layers.Upsampling1D(6, "transposed2d", (2, 3)), (4, 2), incremental=False
+    ),
     LayerCase("ConditionalNetworks_linear", lambda: layers.ConditionalNetworks(5, 2), (5, 3)),
     LayerCase(
         "ConditionalNetworks_graph",
@@ -231,6 +318,11 @@ LAYERS: list[LayerCase] = [
     ),
     LayerCase("ConditionalBias_vector", layers.ConditionalBias, (3, 4, 6), context_shape=(2,)),
     LayerCase("ConditionalBias_map", layers.ConditionalBias, (3, 4, 6), context_shape=(3, 4, 2)),
+    # They know their position but keep nothing; tests/layers/test_positions.py sees them in steps.
+    LayerCase("LearnedPositions_table", lambda: layers.LearnedPositions(6), (5, 4), incremental=False),
+    LayerCase("RotaryPositions_heads", lambda: layers.RotaryPositions(2), (5, 8), incremental=False),
+    # In parallel it shifts, in a step it is the identity.
+    LayerCase("ShiftRight_sequence", layers.ShiftRight, (5, 2), incremental=False),
     LayerCase("MaskedConv2D_A", lambda: layers.MaskedConv2D(3, 3, "A"), (4, 5, 2)),
     LayerCase("MaskedConv2D_A_wide", lambda: layers.MaskedConv2D(6, 7, "A", 3, halves=2), (4, 5, 3)),
     LayerCase("MaskedConv2D_B", lambda: layers.MaskedConv2D(3, 3, "B"), (4, 5, 2)),
@@ -240,6 +332,9 @@ LAYERS: list[LayerCase] = [
     LayerCase("MaskedConv2D_pointwise", lambda: layers.MaskedConv2D(3, 1, "B"), (3, 4, 2), incremental=False),
     # In a step it hands out another position than in parallel; tests/layers/test_attention.py sees it at work.
     LayerCase("Previous_identity", layers.Previous, (3, 4, 2), incremental=False),
+    LayerCase("Recurrent_lstm", lambda: layers.Recurrent(3), (16, 2), (2,)),
+    LayerCase("Recurrent_gru", lambda: layers.Recurrent(3, "gru", exclusive=True, init_scale=0.1), (7, 2)),
+    LayerCase("Recurrent_vanilla", lambda: layers.Recurrent(3, "vanilla"), (7, 2)),
     LayerCase("VerticalConv2D_inclusive", lambda: layers.VerticalConv2D(3, (2, 3)), (4, 3, 2)),
     LayerCase("VerticalConv2D_exclusive", lambda: layers.VerticalConv2D(3, (2, 3), exclusive=True), (4, 3, 2)),
     LayerCase("VerticalConv2D_pointwise", lambda: layers.VerticalConv2D(3, (1, 1)), (4, 3, 2)),

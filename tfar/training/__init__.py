@@ -6,6 +6,7 @@ from tfar.training.metrics import Score, log_probs, score
 from tfar.training.optimizers import optimizer
 from tfar.training.progress import ProgressBar, duration
 from tfar.training.schedules import schedule
+from tfar.training.sequences import how_scored, sequence_log_probs, sequence_score
 from tfar.training.step import NonFiniteLoss, TrainStep
 from tfar.training.strategies import strategy
 
@@ -22,10 +23,13 @@ __all__ = [
     "TrainStep",
     "TrainingLoop",
     "duration",
+    "how_scored",
     "log_probs",
     "optimizer",
     "restore_weights",
     "schedule",
     "score",
+    "sequence_log_probs",
+    "sequence_score",
     "strategy",
 ]

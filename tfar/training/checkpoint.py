@@ -2,7 +2,7 @@ r"""Checkpoints: one file each, written whole or not at all, checked when read.
 
     tfar checkpoint 1\n          what the file is
     <64 hexadecimal digits>\n    SHA-256 of the rest
-    <npz>                        weights, averages, optimizer (in the order of the model), state (JSON)
+    <npz>                        weights, averages, optimizer (in the order of the model), carried, state (JSON)
 
 A file appears under its name only when it is complete and on the disk. A folder of checkpoints keeps the newest two and
 the ones that were best on the validation set; the newest names the best, so that a run that goes on from it finds it.
@@ -43,6 +43,7 @@ class Checkpoint:
         optimizer: the optimizer's variables.
         state: JSON values: step, best step and score, running sums.
         architecture: fingerprint of what the weights belong to.
+        carried: state that the next training step goes on from, see `TrainStep.carry_state`.
     """
 
     names: list[str]
@@ -51,6 +52,7 @@ class Checkpoint:
     optimizer: list[np.ndarray]
     state: dict[str, Any]
     architecture: str = ""
+    carried: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 def write_atomically(path: str | os.PathLike, data: bytes) -> None:
@@ -74,6 +76,7 @@ def save(path: str | os.PathLike, checkpoint: Checkpoint) -> None:
     arrays: dict[str, Any] = {}
     for group in ("weights", "averages", "optimizer"):
         arrays |= {f"{group}/{index:05}": array for index, array in enumerate(getattr(checkpoint, group))}
+    arrays |= {f"carried/{key}": array for key, array in checkpoint.carried.items()}
     header = {"names": checkpoint.names, "state": checkpoint.state, "architecture": checkpoint.architecture}
     arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
     buffer = io.BytesIO()
@@ -101,9 +104,16 @@ def load(path: str | os.PathLike) -> Checkpoint:
         arrays = np.load(io.BytesIO(payload), allow_pickle=False)
         header = json.loads(arrays["header"].tobytes())
         groups: dict[str, list[np.ndarray]] = {"weights": [], "averages": [], "optimizer": []}
+        carried: dict[str, np.ndarray] = {}
         for key in sorted(set(arrays.files) - {"header"}):
-            groups[key.partition("/")[0]].append(arrays[key])
-        return Checkpoint(header["names"], **groups, state=header["state"], architecture=header["architecture"])
+            group, _, name = key.partition("/")
+            if group == "carried":
+                carried[name] = arrays[key]
+            else:
+                groups[group].append(arrays[key])
+        return Checkpoint(
+            header["names"], **groups, state=header["state"], architecture=header["architecture"], carried=carried
+        )
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path} is of a format that this version of tfar does not read: {error}") from error
 

@@ -1,8 +1,8 @@
 """The loop of a training run: it can be killed at any moment and goes on as if it had not been.
 
-What a step does depends on (weights, optimizer, averages, step) alone: the batch and all randomness are functions of
-the step. A checkpoint holds these, the running sums of the log interval and the length of metrics.jsonl, which is cut
-back to it; so the file of a run that was killed and continued is byte-equal to that of one that was not.
+What a step does depends on (weights, optimizer, averages, carried state, step) alone: the batch and all randomness are
+functions of the step. A checkpoint holds these, the running sums of the log interval and the length of metrics.jsonl,
+which is cut back to it; so the file of a run that was killed and continued is byte-equal to that of one that was not.
 
     metrics.jsonl     deterministic: losses, learning rate, norm of the gradient, validation score
     timings.jsonl     wall-clock times
@@ -27,11 +27,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfar.core.units import bits_per_dim
+from tfar.core.units import DIM, Unit, bits_per_dim
 from tfar.training import checkpoint as checkpoints_lib
 from tfar.training.checkpoint import Checkpoint, Checkpoints
 from tfar.training.metrics import log_probs
 from tfar.training.progress import ProgressBar
+from tfar.training.sequences import sequence_log_probs
 from tfar.training.step import NonFiniteLoss, TrainStep
 
 
@@ -58,6 +59,8 @@ class Settings:
         checkpoint_every: steps between checkpoints; one is also written after every evaluation.
         patience: evaluations without a better score before the run stops early; 0 for never.
         eval_batch_size: examples scored together.
+        eval_rows: stretches that a validation text is cut into, to be scored together; each begins without context.
+            1 is exact, and slow for recurrent models.
     """
 
     steps: int
@@ -66,6 +69,7 @@ class Settings:
     checkpoint_every: int = 200
     patience: int = 0
     eval_batch_size: int = 256
+    eval_rows: int = 1
 
     def __post_init__(self):
         """Raises ValueError for numbers out of range."""
@@ -116,13 +120,14 @@ class TrainingLoop:
     Args:
         train_step: model, optimizer and averages.
         batches: `tfar.data.Batches`; its `batch(step)` is a function of the step.
-        valid: arrays of the validation set, {"x", "condition"}.
+        valid: arrays of the validation set, {"x", "condition"}; of sequences also "length".
         settings: lengths and intervals.
         workdir: where checkpoints and metrics go; what is there is continued.
         architecture: fingerprint that goes into the checkpoints.
         on_evaluation: called with (step, model with averaged weights), for instance to draw samples; what it returns is
             written to TensorBoard as image [1, H, W, C], unless it is None.
         name: in front of the progress bar.
+        unit: what scores are divided by; it names the numbers of metrics.jsonl.
 
     Raises:
         CheckpointError: the newest checkpoint is damaged or belongs to another architecture.
@@ -138,10 +143,11 @@ class TrainingLoop:
         architecture: str = "",
         on_evaluation: Callable[[int, Any], np.ndarray | None] | None = None,
         name: str = "train",
+        unit: Unit = DIM,
     ):
         self.train_step, self.batches, self.valid, self.settings = train_step, batches, valid, settings
         self.workdir, self.architecture = pathlib.Path(workdir), architecture
-        self.on_evaluation, self.name = on_evaluation, name
+        self.on_evaluation, self.name, self.unit = on_evaluation, name, unit
         self.checkpoints = Checkpoints(self.workdir / "checkpoints")
         self.state = _State()
         self._pending: list[tuple[int, tf.Tensor, tf.Tensor]] = []
@@ -186,8 +192,7 @@ class TrainingLoop:
                     self._advance()
                     if bar.due:
                         self._drain()
-                    best = "" if state.best_bits_per_dim is None else f", valid {state.best_bits_per_dim:.3f}"
-                    bar.update(state.step, f"{self._last_loss:.3f} bits/dim{best}", force=self.finished)
+                    bar.update(state.step, self._note(), force=self.finished)
                     if self._signal is not None and not self.finished:
                         self._drain()
                         self._save()
@@ -214,6 +219,16 @@ class TrainingLoop:
         if evaluate or state.step % settings.checkpoint_every == 0:
             self._save()
 
+    def _note(self) -> str:
+        """The last loss and the best validation score; sequences in nats too, in which they are compared."""
+        numbers = [f"{self._last_loss:.3f} {self.unit.bits}"]
+        best = self.state.best_bits_per_dim
+        if best is not None:
+            numbers.append(f"valid {best:.3f}")
+            if self.unit.is_sequence:
+                numbers.append(f"{best * math.log(2):.3f} {self.unit.nats}")
+        return ", ".join(numbers)
+
     def _drain(self) -> None:
         """Fetches the losses of the steps since the last time, in order, and refuses those that are not finite."""
         for step, loss, norm in self._pending:
@@ -235,7 +250,7 @@ class TrainingLoop:
             learning_rate = float(rate(state.step - 1)) if callable(rate) else float(np.asarray(rate))
             record = {
                 "step": state.step,
-                "train_bits_per_dim": state.loss_sum / state.count,
+                **self._measures("train", state.loss_sum / state.count),
                 "gradient_norm": state.norm_sum / state.count,
                 "learning_rate": learning_rate,
             }
@@ -253,8 +268,7 @@ class TrainingLoop:
         self._drain()
         state = self.state
         with self.train_step.averaged_weights() as model:
-            nats = log_probs(model, self.valid, self.settings.eval_batch_size)
-            score = bits_per_dim(float(np.mean(nats)), int(np.prod(self.valid["x"].shape[1:])))
+            score = self._score(model)
             if not math.isfinite(score):
                 raise NonFiniteLoss(state.step, score, math.nan)
             image = None if self.on_evaluation is None else self.on_evaluation(state.step, model)
@@ -264,10 +278,27 @@ class TrainingLoop:
         else:
             state.evaluations_since_best += 1
         state.stopped_early = 0 < self.settings.patience <= state.evaluations_since_best
-        self._write({"step": state.step, "valid_bits_per_dim": score, "best": better})
+        self._write({"step": state.step, **self._measures("valid", score), "best": better})
         if image is not None:
             with self._writer.as_default(state.step):
                 tf.summary.image("samples", image)
+
+    def _score(self, model: Any) -> float:
+        """Bits per unit of the validation set."""
+        settings = self.settings
+        if self.unit.is_sequence:
+            rows = settings.eval_rows if len(self.valid["x"]) == 1 else 1
+            nats = np.concatenate(sequence_log_probs(model, self.valid, settings.eval_batch_size, rows=rows))
+            return bits_per_dim(float(np.mean(nats)), 1)
+        nats = log_probs(model, self.valid, settings.eval_batch_size)
+        return bits_per_dim(float(np.mean(nats)), int(np.prod(self.valid["x"].shape[1:])))
+
+    def _measures(self, prefix: str, bits: float) -> dict[str, float]:
+        """Numbers of metrics.jsonl; sequences in nats too."""
+        numbers = {self.unit.key(prefix): bits}
+        if self.unit.is_sequence:
+            numbers[self.unit.key(prefix, "nats")] = bits * math.log(2)
+        return numbers
 
     def _write(self, record: dict[str, Any]) -> None:
         """Appends a line to metrics.jsonl, and the numbers to TensorBoard."""
@@ -325,6 +356,7 @@ class TrainingLoop:
                 optimizer=[np.asarray(variable) for variable in step.optimizer.variables],
                 state=dataclasses.asdict(self.state),
                 architecture=self.architecture,
+                carried=step.carried_arrays(),
             )
         )
 
@@ -340,6 +372,7 @@ class TrainingLoop:
             variable.assign(array)
         for average, array in zip(step.averages, checkpoint.averages, strict=True):
             average.assign(array)
+        step.restore_carried(checkpoint.carried)
         self.state = _State(**checkpoint.state)
         # More steps may be wanted than when the run stopped, or more patience.
         patience = self.settings.patience

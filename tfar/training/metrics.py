@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tfar.core.units import bits_per_dim
+from tfar.core.units import Unit, bits_per_dim
 
-_Z95 = 1.959964  # two-sided 95% quantile of the normal distribution
+Z95 = 1.959964  # two-sided 95% quantile of the normal distribution
 
 
 def log_probs(
@@ -59,15 +59,17 @@ class Score:
         split: "train", "valid" or "test".
         transforms: what was done to the data (binarization and so on).
         fingerprint: of the split's arrays before the transforms.
-        bits_per_dim: mean negative log-likelihood, bits per dimension.
+        bits_per_dim: mean negative log-likelihood, bits per dimension; of sequences per element, their `unit`.
         bits_per_dim_interval: 95% confidence interval of the mean, normal approximation over examples.
-        nats: mean negative log-likelihood, nats per example.
+        nats: mean negative log-likelihood, nats per example; of sequences per element.
         nats_interval: likewise.
-        examples: number of examples scored: all of the split.
+        examples: number of examples (of sequences: elements) scored: all of the split.
         dimensions: values per example.
         weights: "averaged" or "raw".
-        unit: what an example is, "image" or "example".
+        unit: what an example is, "image" or "example"; of sequences "char", "byte" or "sample".
         ensemble: "single model", or what was averaged.
+        sequences: number of sequences; None for other data.
+        how: how much of the past the elements of sequences were given.
     """
 
     data: str
@@ -83,10 +85,23 @@ class Score:
     weights: str
     unit: str = "example"
     ensemble: str = "single model"
+    sequences: int | None = None
+    how: str = ""
 
     def __str__(self) -> str:
         """One line."""
         low, high = self.bits_per_dim_interval
+        if self.sequences is not None:
+            unit, plural = Unit(self.unit), "s" if self.sequences != 1 else ""
+            parts = [
+                f"{self.data} {self.split}: {self.bits_per_dim:.3f} {unit.bits} (95% CI {low:.3f} to {high:.3f})",
+                f"{self.nats:.3f} {unit.nats} (95% CI {self.nats_interval[0]:.3f} to {self.nats_interval[1]:.3f})",
+                f"{self.examples} {unit.plural} in {self.sequences} sequence{plural}",
+                self.how,
+                f"{self.weights} weights",
+                self.ensemble,
+            ]
+            return ", ".join(part for part in parts if part)
         parts = [
             f"{self.data} {self.split}: {self.bits_per_dim:.3f} bits/dim (95% CI {low:.3f} to {high:.3f})",
             f"{self.nats:.2f} nats per {self.unit} (95% CI {self.nats_interval[0]:.2f} to {self.nats_interval[1]:.2f})",
@@ -98,8 +113,11 @@ class Score:
         return ", ".join(parts)
 
     def to_json(self) -> dict[str, Any]:
-        """A dictionary that json can write."""
-        return dataclasses.asdict(self)
+        """A dictionary that json can write; of sequences also with keys like "nats_per_char"."""
+        record = dataclasses.asdict(self)
+        if self.sequences is None:
+            return record
+        return {**record, f"bits_per_{self.unit}": self.bits_per_dim, f"nats_per_{self.unit}": self.nats}
 
 
 def score(nats: np.ndarray, info: Any, weights: str) -> Score:
@@ -116,7 +134,7 @@ def score(nats: np.ndarray, info: Any, weights: str) -> Score:
     if len(nats) != info.num_examples:
         raise ValueError(f"nats must have one number for each of {info.num_examples} examples, got {len(nats)}")
     mean, dimensions = float(np.mean(nats)), math.prod(info.event_shape)
-    half = _Z95 * float(np.std(nats, ddof=1)) / math.sqrt(len(nats)) if len(nats) > 1 else math.inf
+    half = Z95 * float(np.std(nats, ddof=1)) / math.sqrt(len(nats)) if len(nats) > 1 else math.inf
     return Score(
         data=info.name,
         split=info.split,

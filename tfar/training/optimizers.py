@@ -6,14 +6,19 @@ from typing import Any
 
 import keras
 
-_OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "adagrad": keras.optimizers.Adagrad}
+_OPTIMIZERS = {
+    "adam": keras.optimizers.Adam,
+    "adamw": keras.optimizers.AdamW,
+    "adagrad": keras.optimizers.Adagrad,
+    "rmsprop": keras.optimizers.RMSprop,
+}
 
 
 def optimizer(name: str, learning_rate: Any, **arguments: Any) -> keras.optimizers.Optimizer:
     """The Keras optimizer called `name`.
 
     Args:
-        name: "adam", "adamw" (weight decay spares biases) or "adagrad".
+        name: "adam", "adamw" (weight decay spares biases), "adagrad" or "rmsprop".
         learning_rate: a number or a schedule.
         **arguments: further arguments of the Keras class, e.g. `weight_decay`, `beta_2`, `epsilon`.
 

@@ -7,17 +7,29 @@
            and the average forgets the start at the pace of the run until `decay` limits it
 
 Everything random in the step (dropout, random masks) is a function of (seed, step, replica).
+
+With `carry_state` the network's incremental state goes on from batch to batch (truncated back-propagation): a batch is
+a block of known elements that begins where the last one ended,
+
+    with Incremental(state of the last batch, at=offset, length=T) as scope:    params = network(previous elements)
+
+and the gradient stops at its border.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from tfar.core.scope import Incremental, call_network, initial_state
+
+_LAST = "last"  # entry of the carried state: the last elements of the windows
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -44,9 +56,14 @@ class TrainStep:
         ema_decay: largest decay of the averaged weights per step, 0 <= decay < 1; 0 makes them equal to the weights.
         seed: int >= 0, of everything random in the step.
         jit_compile: compile the step with XLA; with one replica only.
+        clip_value: largest absolute value of an element of the gradient, before `clip_norm`; None or 0 does not clip.
+        carry_state: go on from the state that the last batch left, for models of sequences; batches are then
+            contiguous windows and hold "offset", the number of elements since the state was zero.
 
     Attributes:
         averages: float32 variables, the averaged trainable weights.
+        carried: with `carry_state`, the state after the last step: the network's, and under "last" [B] the last
+            elements of the windows; tensors, or one per replica. None before the first step.
 
     Raises:
         ValueError: an argument is out of range.
@@ -62,6 +79,8 @@ class TrainStep:
         ema_decay: float = 0.999,
         seed: int = 0,
         jit_compile: bool = False,
+        clip_value: float | None = None,
+        carry_state: bool = False,
     ):
         replicas = strategy.num_replicas_in_sync
         if batch_size < 1 or batch_size % replicas:
@@ -70,10 +89,20 @@ class TrainStep:
             raise ValueError(f"ema_decay must be at least 0 and below 1, got {ema_decay}")
         if clip_norm is not None and clip_norm < 0:
             raise ValueError(f"clip_norm must be positive, or 0 for no clipping, got {clip_norm}")
+        if clip_value is not None and clip_value < 0:
+            raise ValueError(f"clip_value must be positive, or 0 for no clipping, got {clip_value}")
+        if carry_state and (len(model.event_shape) != 1 or getattr(model, "max_length", None) is not None):
+            raise ValueError(
+                f"carry_state needs a model of sequences of any length, got {type(model).__name__} of "
+                f"{model.event_shape}" + (f", at most {model.max_length}" if hasattr(model, "max_length") else "")
+            )
         if jit_compile and replicas > 1:
             raise ValueError(f"jit_compile works with one replica, got {replicas}; set it to False")
         self.model, self.optimizer, self.strategy, self.batch_size = model, optimizer, strategy, batch_size
         self.clip_norm, self.ema_decay, self.seed = clip_norm, ema_decay, seed
+        self.clip_value, self.carry_state = clip_value, carry_state
+        self.carried: dict[str, Any] | None = None
+        self._restored: dict[str, np.ndarray] = {}
         self._random_states = [
             variable for variable in model.non_trainable_variables if variable.name == "seed_generator_state"
         ]
@@ -96,7 +125,8 @@ class TrainStep:
         """Runs step `step`.
 
         Args:
-            batch: {"x": [B, *event_shape], "condition": [B, ...]}, the global batch; other keys are not read.
+            batch: {"x": [B, *event_shape], "condition": [B, ...]}, the global batch, and "offset", an int, where the
+                state is carried; other keys are not read.
             step: counted from 0.
 
         Returns:
@@ -104,10 +134,20 @@ class TrainStep:
         """
         seeds = np.random.SeedSequence([self.seed, step]).generate_state(2 * max(1, len(self._random_states)))
         seeds = tf.constant(seeds.reshape(-1, 2).astype(np.int64))
-        batch = {key: batch[key] for key in ("x", "condition") if key in batch}
-        return self._function(self._distribute(batch), seeds)
+        parts = {key: batch[key] for key in ("x", "condition") if key in batch}
+        if not self.carry_state:
+            loss, norm, _ = self._function(self._distribute(parts), seeds, tf.constant(0), {})
+            return loss, norm
+        if self.carried is None:
+            zeros = self._zero_state(parts)
+            start = {key: self._restored.get(key, zeros[key]).astype(zeros[key].dtype) for key in zeros}
+            self.carried = self._distribute(start)
+        offset = tf.constant(batch["offset"], tf.int32)
+        loss, norm, self.carried = self._function(self._distribute(parts), seeds, offset, self.carried)
+        return loss, norm
 
-    def _distribute(self, batch: dict[str, np.ndarray]) -> Any:
+    def _distribute(self, batch: Mapping[str, np.ndarray]) -> Any:
+        """Every replica's rows of arrays [B, ...]."""
         replicas = self.strategy.num_replicas_in_sync
         if replicas == 1:
             return {key: tf.convert_to_tensor(value) for key, value in batch.items()}
@@ -119,14 +159,17 @@ class TrainStep:
 
         return self.strategy.experimental_distribute_values_from_function(part)
 
-    def _distributed_step(self, batch: Any, seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        losses, norms = self.strategy.run(self._replica_step, (batch, seeds))
+    def _distributed_step(self, batch: Any, seeds: tf.Tensor, offset: tf.Tensor, carried: Any) -> tuple[Any, Any, Any]:
+        losses, norms, carried = self.strategy.run(self._replica_step, (batch, seeds, offset, carried))
         if self.strategy.num_replicas_in_sync == 1:
-            return losses, norms
-        # Every replica holds the reduced numbers.
-        return self.strategy.experimental_local_results(losses)[0], self.strategy.experimental_local_results(norms)[0]
+            return losses, norms, carried
+        # Every replica holds the reduced numbers, and the state of its own rows.
+        local = self.strategy.experimental_local_results
+        return local(losses)[0], local(norms)[0], carried
 
-    def _replica_step(self, batch: dict[str, tf.Tensor], seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _replica_step(
+        self, batch: dict[str, tf.Tensor], seeds: tf.Tensor, offset: tf.Tensor, carried: dict[str, tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
         context = tf.distribute.get_replica_context()
         weights, replicas = self.model.trainable_variables, context.num_replicas_in_sync
         states = tf.unstack(seeds + tf.cast(context.replica_id_in_sync_group, tf.int64))
@@ -134,7 +177,11 @@ class TrainStep:
             # Seed generators are variables that count; here they read a function of (seed, step, replica) instead.
             mapping = list(zip(self._random_states, states, strict=False))
             with keras.StatelessScope(state_mapping=mapping) as scope:
-                loss = self.model.compute_loss(x=batch, y_pred=self.model(batch, training=True))
+                if self.carry_state:
+                    params, carried = self._advance(batch, offset, carried)
+                else:
+                    params = self.model(batch, training=True)
+                loss = self.model.compute_loss(x=batch, y_pred=params)
             loss = loss * (tf.cast(tf.shape(batch["x"])[0], loss.dtype) / self.batch_size)
         # What the model counts itself, like the turns of an ensemble's members, is written back.
         for counter in self._counters:
@@ -146,6 +193,8 @@ class TrainStep:
         if replicas > 1:
             loss = context.all_reduce(tf.distribute.ReduceOp.SUM, loss)
             gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        if self.clip_value:
+            gradients = [tf.clip_by_value(gradient, -self.clip_value, self.clip_value) for gradient in gradients]
         norm = tf.linalg.global_norm(gradients)
         scale = tf.constant(1.0)
         if self.clip_norm:
@@ -154,7 +203,52 @@ class TrainStep:
         gradients = [gradient * tf.cast(scale / replicas, gradient.dtype) for gradient in gradients]
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
         self._average(weights)
-        return tf.cast(loss, tf.float32), tf.cast(norm, tf.float32)
+        return tf.cast(loss, tf.float32), tf.cast(norm, tf.float32), carried
+
+    def _advance(
+        self, batch: dict[str, tf.Tensor], offset: tf.Tensor, carried: dict[str, tf.Tensor]
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Parameters of the head for a window that goes on from `carried`, and what the next window is given."""
+        model, x = self.model, batch["x"]
+        # At offset 0 the text begins anew: from the zero state, with zeros in front of the first element.
+        goes_on = offset > 0
+        state = {key: tf.where(goes_on, value, tf.zeros_like(value)) for key, value in carried.items() if key != _LAST}
+        last, encoded = model.encode(carried[_LAST][:, None]), model.encode(x)
+        last = tf.where(goes_on, last, tf.zeros_like(last))
+        context = model.context(batch.get("condition"))
+        with Incremental(state, at=offset, length=int(x.shape[1])) as scope:
+            # As `model.decode`, in training: dropout is at work.
+            network = functools.partial(model.network, training=True)
+            outputs = call_network(network, tf.concat([last, encoded[:, :-1]], 1), context)
+        params = model.event.split(tf.cast(outputs, tf.float32))
+        return params, {**scope.state, _LAST: tf.cast(x[:, -1], model.head.dtype)}
+
+    def _zero_state(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The state of the whole batch before the first step."""
+        model = self.model
+        features = model.encode(batch["x"][:1, :1]).shape[-1]
+        context = model.context(batch["condition"][:1]) if "condition" in batch else None
+        state = initial_state(model.network, self.batch_size, {"step": (1, features)}, context)
+        for key, value in state.items():
+            if value.shape[0] != self.batch_size and self.strategy.num_replicas_in_sync > 1:
+                raise ValueError(f"carry_state on several replicas needs the batch first in {key!r}, got {value.shape}")
+        last = np.zeros(self.batch_size, tf.as_dtype(model.head.dtype).as_numpy_dtype)
+        return {**{key: value.numpy() for key, value in state.items()}, _LAST: last}
+
+    def carried_arrays(self) -> dict[str, np.ndarray]:
+        """The carried state of the whole batch for checkpoints, [B, ...]; empty where none is carried (yet)."""
+        if self.carried is None:
+            return dict(self._restored)
+        local, arrays = self.strategy.experimental_local_results, {}
+        for key, value in self.carried.items():
+            array = np.concatenate([part.numpy() for part in local(value)])
+            # Files do not know bfloat16.
+            arrays[key] = array if array.dtype.kind in "iuf" else array.astype(np.float32)
+        return arrays
+
+    def restore_carried(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Goes on from the `carried_arrays` of another process."""
+        self.carried, self._restored = None, dict(arrays)
 
     def _average(self, weights: list[keras.Variable]) -> None:
         before = tf.cast(self.optimizer.iterations.value, tf.float32) - 1.0

@@ -1,0 +1,198 @@
+"""Text out of a trained model: written to a terminal as it is produced, and shown in report.html."""
+
+from __future__ import annotations
+
+import codecs
+import html
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfar import training
+from tfar.core.units import bits_per_dim
+from tfar.core.vocabulary import Vocabulary
+from tfar.sampling import beam_search, decode, stream
+
+# Compiling the loop with XLA takes half a minute, so that it pays for long texts only.
+_XLA_FROM = 20_000
+
+# Of the report.
+_SAMPLES, _SAMPLE_LENGTH, _SCORED_LENGTH, _SEED = 5, 400, 1500, 0
+_SHADES, _MOST_BITS = 12, 8.0
+
+
+def vocabulary(model: Any) -> Vocabulary:
+    """The vocabulary that a model carries.
+
+    Raises:
+        ValueError: its symbols are no text.
+    """
+    found = getattr(model, "text_vocabulary", None)
+    if found is None:
+        raise ValueError(f"this {type(model).__name__} was not trained on text: it carries no vocabulary")
+    return found
+
+
+def generate(
+    model: Any,
+    prompt: str = "",
+    length: int = 500,
+    num: int = 1,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    beam_width: int | None = None,
+    seed: int = 0,
+    condition: Any = None,
+    write: Callable[[str], Any] | None = None,
+) -> list[str]:
+    """Texts that begin with a prompt.
+
+    Args:
+        model: trained on text.
+        prompt: their beginning; every character must be in the model's vocabulary.
+        length: characters that follow (bytes, where the model's symbols are bytes).
+        num: number of texts; of a beam search the best ones.
+        temperature: positive; below 1 the texts are more probable ones.
+        top_k: draw among the k most probable characters.
+        top_p: draw among the most probable characters that have this probability together.
+        beam_width: search for the most probable text with so many beams, instead of drawing.
+        seed: int >= 0; text r is the same whatever `num` is.
+        condition: values of the condition, [num, ...], or None.
+        write: called with each piece of text as soon as it is there; texts follow one another, separated by lines.
+
+    Returns:
+        The texts, prompts included.
+
+    Raises:
+        ValueError: an argument is out of range, or the prompt holds an unknown character, which is named.
+    """
+    symbols = vocabulary(model)
+    known = symbols.encode(prompt)
+    write = write or (lambda piece: None)
+    size: dict[str, Any] = {"length": len(known) + length, "prompt": known, "jit_compile": num * length >= _XLA_FROM}
+    several = num > 1
+    if beam_width is not None:
+        if not num <= beam_width:
+            raise ValueError(f"beam_width must be at least the number of texts, {num}, got {beam_width}")
+        one = None if condition is None else condition[:1]
+        found = beam_search(model, beam_width, condition=one, **size)
+        texts = [symbols.decode(x) for x in found.x[:num]]
+        for text, nats in zip(texts, found.log_prob, strict=False):
+            write(f"--- {nats:.2f} nats ---\n{text}\n" if several else f"{text}\n")
+        return texts
+    texts = []
+    for row in range(num):
+        if several:
+            write(f"--- {row + 1} ---\n")
+        write(prompt)
+        pieces = stream(
+            model,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=np.array([[seed, row]], np.int64),
+            condition=None if condition is None else condition[row : row + 1],
+            **size,
+        )
+        parts = [prompt]
+        for piece in characters(symbols, (piece[0] for piece in pieces)):
+            parts.append(piece)
+            write(piece)
+        write("\n")
+        texts.append("".join(parts))
+    return texts
+
+
+def characters(symbols: Vocabulary, pieces: Iterator[Sequence[int]]) -> Iterator[str]:
+    """Text of pieces of symbols; a character of several bytes may begin in one piece and end in the next."""
+    if symbols.characters is not None:
+        for piece in pieces:
+            yield symbols.decode(piece)
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    for piece in pieces:
+        yield decoder.decode(bytes(np.asarray(piece, np.uint8)))
+    yield decoder.decode(b"", final=True)
+
+
+# === The report ===
+
+
+def report_section(workdir: pathlib.Path, model: Any, arrays: dict[str, np.ndarray], num_samples: int) -> str:
+    """Samples, also written to samples.txt, and a text of the split coloured by surprise.
+
+    Args:
+        workdir: where samples.txt is written.
+        model: trained on text.
+        arrays: of the split that is shown, {"x": [N, T]}.
+        num_samples: samples, at most 5 are shown.
+
+    Returns:
+        HTML.
+    """
+    symbols, num = vocabulary(model), min(num_samples, _SAMPLES)
+    condition = _conditions(model, arrays, num)
+    drawn = decode(model, num, length=_sample_length(model), seed=_SEED, condition=condition, jit_compile=False)
+    texts = [symbols.decode(row) for row in drawn.x]
+    separator = "\n" + "-" * 40 + "\n"
+    (workdir / "samples.txt").write_text(separator.join(texts) + "\n", encoding="utf-8")
+    shown = "".join(f"<pre class='text'>{html.escape(text)}</pre>" for text in texts)
+    first = {key: value[:1] for key, value in arrays.items() if key in ("x", "condition")}
+    first["x"] = first["x"][:, :_SCORED_LENGTH]
+    bits = bits_per_dim(training.sequence_log_probs(model, first, batch_size=16)[0], 1)
+    return f"""<h2>Samples</h2>
+{shown}<p class="quiet">Drawn from the averaged weights at temperature 1, seed {_SEED}, without a prompt. None was
+selected.</p>
+
+<h2>What each character costs</h2>
+<style>{_shades()}</style>
+<pre class="text">{coloured(symbols, first["x"][0], bits)}</pre>
+<p class="quiet">The beginning of the test split; the deeper the colour, the more bits a character costs given those
+before it: <span class="s0"> 0 </span><span class="s{_SHADES // 2}"> {_MOST_BITS / 2:g} </span><span
+class="s{_SHADES}"> {_MOST_BITS:g} and more</span>. Mean: {bits.mean():.2f} bits.</p>
+"""
+
+
+def coloured(symbols: Vocabulary, x: np.ndarray, bits: np.ndarray) -> str:
+    """HTML of a text with every character on the shade of its cost; the bytes of a character are added.
+
+    Args:
+        symbols: of the text.
+        x: int [n].
+        bits: [n].
+    """
+    parts, cost = [], 0.0
+    pieces = characters(symbols, ([symbol] for symbol in x))
+    for piece, own in zip(pieces, [*bits, 0.0], strict=False):
+        cost += float(own)
+        if piece:
+            shade = round(min(max(cost, 0.0), _MOST_BITS) / _MOST_BITS * _SHADES)
+            name = "line break" if piece == "\n" else piece
+            shown = "\u21b5\n" if piece == "\n" and shade > _SHADES // 4 else piece
+            title = f"{html.escape(name, quote=True)}: {cost:.1f} bits"
+            parts.append(f'<span class="s{shade}" title="{title}">{html.escape(shown)}</span>')
+            cost = 0.0
+    return "".join(parts)
+
+
+def _shades() -> str:
+    rules = [".text { white-space: pre-wrap; overflow-wrap: anywhere; border-left: 3px solid var(--line);"]
+    rules.append("padding-left: 1rem; }")
+    for shade in range(_SHADES + 1):
+        rules.append(f".s{shade} {{ background: rgba(224, 84, 32, {0.85 * shade / _SHADES:.2f}); }}")
+    return "\n".join(rules)
+
+
+def _sample_length(model: Any) -> int:
+    longest = getattr(model, "longest_event", None)
+    return min(_SAMPLE_LENGTH, model.event_shape[0] or longest or _SAMPLE_LENGTH)
+
+
+def _conditions(model: Any, arrays: dict[str, np.ndarray], num: int) -> Any:
+    """Conditions of the first sequences of the split, in turn."""
+    if model.condition is None:
+        return None
+    return arrays["condition"][np.arange(num) % len(arrays["condition"])]

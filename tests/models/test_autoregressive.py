@@ -1,0 +1,72 @@
+"""Events of any length, and prompts."""
+
+import numpy as np
+import pytest
+
+import tfar
+from tfar.testing import randomize_weights
+
+
+@pytest.fixture(scope="module")
+def model():
+    model = tfar.models.CausalConvNet((None,), tfar.heads.Categorical(4), filters=4, num_layers=3)
+    randomize_weights(model)
+    return model
+
+
+def test_one_set_of_weights_scores_and_draws_any_length(model):
+    for length in (1, 5, 9):
+        x = model.sample(3, seed=0, length=length, jit_compile=False)
+        assert x.shape == model.score(x).shape == (3, length)
+        np.testing.assert_allclose(model.log_prob(x), model.score(x).numpy().sum(1), rtol=1e-5)
+
+
+def test_a_longer_sample_begins_with_the_shorter_one(model):
+    short, long = (model.sample(3, seed=0, length=length, jit_compile=False).numpy() for length in (5, 9))
+    np.testing.assert_array_equal(long[:, :5], short)
+
+
+def test_incremental_equals_naive_for_a_given_length(model):
+    drawn = [model.sample(3, seed=2, length=9, method=name, jit_compile=False) for name in ("incremental", "naive")]
+    np.testing.assert_array_equal(*drawn)
+
+
+@pytest.mark.parametrize("size", [0, 1, 4, 9])
+def test_a_prompt_is_continued_as_the_sample_that_begins_with_it(model, size):
+    x = model.sample(3, seed=0, length=9, jit_compile=False).numpy()
+    np.testing.assert_array_equal(model.sample(3, seed=0, length=9, prompt=x[:, :size], jit_compile=False), x)
+
+
+def test_one_prompt_is_continued_in_every_row(model):
+    x = model.sample(4, seed=0, length=9, prompt=[1, 2, 3], jit_compile=False).numpy()
+    assert (x[:, :3] == [1, 2, 3]).all() and len({tuple(row) for row in x}) > 1
+
+
+def test_complete_takes_its_length_from_the_event(model):
+    x = model.sample(2, seed=0, length=7, jit_compile=False).numpy()
+    np.testing.assert_array_equal(model.complete(x, np.arange(7) < 3, seed=0, jit_compile=False), x)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({}, "length must be given to sample: this CausalConvNet"),
+        ({"length": 0}, "length must be a positive integer, got 0"),
+        ({"length": 2, "prompt": [1, 2, 3]}, "length must cover the prompt of 3 values, got 2"),
+        ({"length": 5, "prompt": [7]}, "prompt must hold whole numbers from 0 to 3 .* got 7"),
+        ({"length": 5, "prompt": [[1], [2]]}, r"prompt must be .* \[n\] or \[3, n\], got \(2, 1\)"),
+    ],
+)
+def test_bad_lengths_and_prompts(model, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        model.sample(3, **arguments)
+
+
+def test_length_and_prompt_of_other_models_are_refused():
+    image = tfar.models.from_preset("gated_pixel_cnn_tiny", event_shape=(2, 2, 1), head=tfar.heads.Bernoulli())
+    with pytest.raises(ValueError, match=r"length is for models of any length; events are \(2, 2, 1\), got 4"):
+        image.sample(1, length=4)
+    with pytest.raises(ValueError, match="use complete for images"):
+        image.sample(1, prompt=[1])
+    with pytest.raises(ValueError, match="event_shape must be known"):
+        tfar.models.CausalConvNet((None,), tfar.heads.Categorical(4), filters=4, num_layers=3).distribution()

@@ -1,0 +1,107 @@
+"""Truncated back-propagation: the state goes on from batch to batch, and from process to process."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfar
+from tfar import testing, training
+from tfar.core.units import Unit
+from tfar.data import WindowBatches
+
+X = np.random.default_rng(0).integers(0, 4, [1, 150]).astype(np.int32)
+
+
+def make_step(rate=0.01, dropout=0.0, **arguments):
+    keras.utils.set_random_seed(0)
+    strategy = training.strategy("one")
+    with strategy.scope():
+        model = tfar.models.CharRNN((None,), tfar.heads.Categorical(4), units=4, num_layers=1, dropout=dropout)
+        optimizer = training.optimizer("rmsprop", rate, rho=0.95)
+    return training.TrainStep(model, optimizer, strategy, **{"batch_size": 3, "carry_state": True, **arguments})
+
+
+def make_batches():
+    return WindowBatches({"x": X}, 3, 6, contiguous=True)
+
+
+def test_the_losses_of_windows_are_those_of_the_whole_stretch():
+    step, batches = make_step(rate=0.0), make_batches()
+    testing.randomize_weights(step.model)
+    steps = batches.steps_per_epoch
+    for epoch in (0, 1):  # the second one begins from the zero state again
+        seen = [batches.batch(epoch * steps + index) for index in range(steps)]
+        losses = [float(step(batch, epoch * steps + index)[0]) for index, batch in enumerate(seen)]
+        whole = np.concatenate([batch["x"] for batch in seen], 1)
+        bits = -step.model.score(whole).numpy().mean(0) / np.log(2)
+        np.testing.assert_allclose(losses, bits.reshape(steps, 6).mean(1), rtol=1e-5)
+    np.testing.assert_array_equal(step.carried_arrays()["last"], whole[:, -1])
+
+
+def test_the_gradient_stops_at_the_border_of_a_window():
+    step, batches = make_step(rate=0.0, clip_norm=None), make_batches()
+    testing.randomize_weights(step.model)
+    step(batches.batch(0), 0)
+    carried = {key: tf.constant(value) for key, value in step.carried_arrays().items()}
+    model, x = step.model, batches.batch(1)["x"]
+    _, norm = step(batches.batch(1), 1)
+    with tf.GradientTape() as tape:
+        params, _ = step._advance({"x": tf.constant(x)}, tf.constant(6), carried)
+        loss = model.compute_loss(x={"x": x}, y_pred=params)
+    expected = tf.linalg.global_norm(tape.gradient(loss, model.trainable_variables))
+    assert float(norm) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_dropout_is_at_work():
+    step, batches = make_step(rate=0.0, dropout=0.5), make_batches()
+    losses = [float(step(batches.batch(0), index)[0]) for index in (0, 1, 0)]
+    assert losses[0] != losses[1] and losses[0] == losses[2]
+
+
+def test_elements_of_the_gradient_are_clipped():
+    step = make_step(clip_value=1e-4, clip_norm=None)
+    _, norm = step(make_batches().batch(0), 0)
+    assert 0 < float(norm) <= 1e-4 * np.sqrt(step.model.count_params())
+    with pytest.raises(ValueError, match="clip_value"):
+        make_step(clip_value=-1.0)
+
+
+def loop(workdir, steps, policy="float32"):
+    keras.config.set_dtype_policy(policy)
+    try:
+        step = make_step(dropout=0.3)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    settings = training.Settings(steps=steps, log_every=4, eval_every=7, checkpoint_every=3, eval_rows=2)
+    return training.TrainingLoop(step, make_batches(), {"x": X[:, :40]}, settings, workdir, unit=Unit("char"))
+
+
+@pytest.mark.parametrize("policy", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.large)])
+def test_a_resumed_run_goes_on_with_its_state(tmp_path, policy):
+    whole = loop(tmp_path / "whole", 11, policy)
+    whole.run()
+    for steps in (5, 11):  # 5: in the middle of an epoch of 8 steps
+        part = loop(tmp_path / "part", steps, policy)
+        part.run()
+    carried, again = whole.train_step.carried_arrays(), part.train_step.carried_arrays()
+    assert set(carried) == {"last", "layers.0/h", "layers.0/c"}
+    for key, value in carried.items():
+        np.testing.assert_array_equal(value, again[key])
+    for one, other in zip(whole.train_step.model.weights, part.train_step.model.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    text = whole.metrics_path.read_text()
+    last = text.splitlines()[-1]
+    assert last in part.metrics_path.read_text()
+    assert "valid_bits_per_char" in last and "valid_nats_per_char" in last and "train_nats_per_char" in text
+
+
+def test_models_that_carry_no_state_are_refused():
+    keras.utils.set_random_seed(0)
+    model = tfar.models.from_preset("gated_pixel_cnn_tiny", event_shape=(3, 3, 1), head=tfar.heads.Bernoulli())
+    with pytest.raises(ValueError, match="carry_state needs a model of sequences"):
+        training.TrainStep(model, keras.optimizers.Adam(), tf.distribute.get_strategy(), 2, carry_state=True)
+
+
+def test_karpathys_optimizer():
+    assert training.optimizer("rmsprop", 2e-3, rho=0.95).rho == 0.95
