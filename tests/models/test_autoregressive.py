@@ -70,3 +70,8 @@ def test_length_and_prompt_of_other_models_are_refused():
         image.sample(1, prompt=[1])
     with pytest.raises(ValueError, match="event_shape must be known"):
         tfar.models.CausalConvNet((None,), tfar.heads.Categorical(4), filters=4, num_layers=3).distribution()
+
+
+def test_a_gap_is_named_whatever_the_length(model):
+    with pytest.raises(ValueError, match=r"in row 0 position \(2,\) is missing although \(3,\)"):
+        model.complete(np.zeros([1, 5], np.int32), np.array([1, 1, 0, 1, 0], bool))

@@ -44,7 +44,10 @@ def test_scores_are_in_bits_and_nats_per_character(workdir, file):
     _, info = load_arrays(f"text:{file}", "test")
     assert score["nats_per_char"] == pytest.approx(score["bits_per_char"] * math.log(2))
     assert score["examples"] == info.num_values == round(0.1 * len(TEXT)) and score["sequences"] == 1
-    assert score["nats_per_char"] < math.log(info.levels) - 0.3 and score["how"] == "every element given all before it"
+    assert (
+        score["nats_per_char"] < math.log(info.levels) - 0.3
+        and score["how"] == "every element given all before it that the model sees"
+    )
     records = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     assert {"train_bits_per_char", "train_nats_per_char"} <= set(records[0])
     assert {"valid_bits_per_char", "valid_nats_per_char"} <= set(records[-1])

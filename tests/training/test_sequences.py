@@ -72,7 +72,7 @@ def test_rows_begin_without_context(model, x):
 class Counting:
     """A model of at most 8 elements that scores an element by the number of those before it."""
 
-    max_length = 8
+    longest_event = 8
 
     def score(self, x, condition=None):
         assert x.shape[1] <= 8
@@ -123,5 +123,5 @@ def test_the_score_of_recordings_weighs_every_sample_alike():
 
 
 def test_how_scored(model):
-    assert training.how_scored(model) == "every element given all before it"
+    assert training.how_scored(model) == "every element given all before it that the model sees"
     assert training.how_scored(Counting()) == "windows of 8 that overlap by half"

@@ -131,14 +131,14 @@ class CausalAttention(keras.layers.Layer):
             tf.meshgrid(tf.range(batch), tf.range(self.num_heads), position % self._slots, indexing="ij"), -1
         )
         index = index[:, :, 0]
-        cached = []
-        for name, x in (("keys", k), ("values", v)):
-            cached.append(tf.tensor_scatter_nd_update(self._cache(cell, name, x), index, x[:, :, 0]))
-            cell.write(name, cached[-1])
+        keys = tf.tensor_scatter_nd_update(self._cache(cell, "keys", k), index, k[:, :, 0])
+        values = tf.tensor_scatter_nd_update(self._cache(cell, "values", v), index, v[:, :, 0])
+        cell.write("keys", keys)
+        cell.write("values", values)
         # Slots are filled in order; only the first entry of an exclusive layer belongs to no position.
         slot = tf.range(self._slots)
         visible = (slot <= position) & ((slot >= int(self.exclusive)) | (position >= self._slots))
-        return masked_attention(q, *cached, visible[None])
+        return masked_attention(q, keys, values, visible[None])
 
     def _block(self, cell: scopes.Cell, q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, first: Any) -> tf.Tensor:
         """Several positions, [B, heads, n, d]: read what is cached and one another, then fill the slots."""

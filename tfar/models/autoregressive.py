@@ -355,7 +355,7 @@ class AutoregressiveModel(keras.Model):
         context, noise = self.prepare_draws(condition, noise)
         if observed is not None:
             observed = self.event.to_grid(tf.constant(observed))
-            check_prefix(self.stage, observed.numpy(), context, self.event_shape)
+            check_prefix(self.stage, observed.numpy(), context, values.shape[1:])
         draw = Draw(noise, temperature, self.event.to_grid(values), observed)
         drawn = draw_in_batches(self.stage, self._compiled, draw, context, **options)
         return tf.reshape(drawn, values.shape)

@@ -5,7 +5,7 @@ state, which gives the same numbers:
 
     x:      [block 0][block 1][block 2] ...        state: zeros --> after block 0 --> after block 1 --> ...
 
-A model with a greatest length W (`max_length`, learned positions) is scored in windows that overlap by half; all but
+A model with a greatest length W (`longest_event`, learned positions) is scored in windows that overlap by half; all but
 the first count their second half only, so that every element is given at least W / 2 elements before it:
 
     [0 ............ W)
@@ -71,7 +71,7 @@ def sequence_log_probs(
     condition = arrays.get("condition")
     report = progress or (lambda done, total: None)
     total, done = int(lengths.sum()), 0
-    longest = getattr(model, "max_length", None)
+    longest = getattr(model, "longest_event", None)
     if rows > 1 and len(x) > 1:
         raise ValueError(f"rows must be 1 for {len(x)} sequences, got {rows}")
     if longest is not None and x.shape[1] > longest:
@@ -201,7 +201,7 @@ def sequence_score(nats: list[np.ndarray], info: Any, weights: str, how: str = "
 
 def how_scored(model: Any) -> str:
     """How much of the past `sequence_log_probs` gives to the elements, in words."""
-    longest = getattr(model, "max_length", None)
+    longest = getattr(model, "longest_event", None)
     if longest is not None:
         return f"windows of {longest} that overlap by half"
-    return "every element given all before it"
+    return "every element given all before it that the model sees"

@@ -91,10 +91,10 @@ class TrainStep:
             raise ValueError(f"clip_norm must be positive, or 0 for no clipping, got {clip_norm}")
         if clip_value is not None and clip_value < 0:
             raise ValueError(f"clip_value must be positive, or 0 for no clipping, got {clip_value}")
-        if carry_state and (len(model.event_shape) != 1 or getattr(model, "max_length", None) is not None):
+        if carry_state and (len(model.event_shape) != 1 or getattr(model, "longest_event", None) is not None):
             raise ValueError(
                 f"carry_state needs a model of sequences of any length, got {type(model).__name__} of "
-                f"{model.event_shape}" + (f", at most {model.max_length}" if hasattr(model, "max_length") else "")
+                f"{model.event_shape}" + (f", at most {model.longest_event}" if hasattr(model, "longest_event") else "")
             )
         if jit_compile and replicas > 1:
             raise ValueError(f"jit_compile works with one replica, got {replicas}; set it to False")
