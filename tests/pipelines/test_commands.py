@@ -28,6 +28,12 @@ def test_evaluate_agrees_with_the_run(workdir):
     assert raw["nats"] != record["nats"] and "raw weights" in line
 
 
+def test_shuffled_conditions_are_worth_less(workdir):
+    record, line = evaluate.evaluate(workdir, "test", shuffle_conditions=True)
+    assert record["conditions"] == "shuffled" and line.endswith(", conditions shuffled")
+    assert record["nats"] != json.loads((workdir / "test.json").read_text())["nats"]
+
+
 def test_sample_is_a_function_of_the_seed(workdir, tmp_path):
     out = tmp_path / "a.png"
     first = sample.sample(workdir, 5, str(out), seed=3)
