@@ -36,9 +36,7 @@ def main() -> int:
     from tfar.training.checkpoint import write_atomically
 
     values = flags.FLAGS
-    record, line = evaluate(
-        values.workdir, values.split, values.weights, values.batch_size, values.shuffle_conditions
-    )
+    record, line = evaluate(values.workdir, values.split, values.weights, values.batch_size, values.shuffle_conditions)
     print(line)
     if values.json:
         write_atomically(values.json, (json.dumps(record, indent=2) + "\n").encode())

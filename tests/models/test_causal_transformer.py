@@ -90,6 +90,7 @@ def test_image_as_a_sequence():
     assert assert_incremental_matches_parallel(model, modes=("function",)) < 1e-5
 
 
+@pytest.mark.large
 def test_learns_to_copy():
     # The second half repeats the first: attention over a distance of 4.
     first = np.random.default_rng(0).integers(0, 4, [512, 4])

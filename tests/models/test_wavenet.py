@@ -24,6 +24,7 @@ def model():
     return build()
 
 
+@pytest.mark.large
 def test_reference_sizes():
     model = tfar.models.from_preset("wavenet_ibab")
     assert model.count_params() == 1_515_968

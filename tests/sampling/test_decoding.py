@@ -215,6 +215,7 @@ def test_a_stream_ends_with_its_sequences(model):
     np.testing.assert_array_equal(np.concatenate(pieces, 1), whole.x[:, :last])
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("strategy", [{"strategy": "greedy"}, {"top_k": 2, "top_p": 0.8}, {"temperature": 0.5}])
 def test_xla_decodes_the_same(strategy):
     model = sharp(transformer())

@@ -90,12 +90,12 @@ class Score:
 
     def __str__(self) -> str:
         """One line."""
-        low, high = self.bits_per_dim_interval
+        bits, nats = (_in_words(interval) for interval in (self.bits_per_dim_interval, self.nats_interval))
         if self.sequences is not None:
             unit, plural = Unit(self.unit), "s" if self.sequences != 1 else ""
             parts = [
-                f"{self.data} {self.split}: {self.bits_per_dim:.3f} {unit.bits} (95% CI {low:.3f} to {high:.3f})",
-                f"{self.nats:.3f} {unit.nats} (95% CI {self.nats_interval[0]:.3f} to {self.nats_interval[1]:.3f})",
+                f"{self.data} {self.split}: {self.bits_per_dim:.3f} {unit.bits}{bits}",
+                f"{self.nats:.3f} {unit.nats}{nats}",
                 f"{self.examples} {unit.plural} in {self.sequences} sequence{plural}",
                 self.how,
                 f"{self.weights} weights",
@@ -103,8 +103,8 @@ class Score:
             ]
             return ", ".join(part for part in parts if part)
         parts = [
-            f"{self.data} {self.split}: {self.bits_per_dim:.3f} bits/dim (95% CI {low:.3f} to {high:.3f})",
-            f"{self.nats:.2f} nats per {self.unit} (95% CI {self.nats_interval[0]:.2f} to {self.nats_interval[1]:.2f})",
+            f"{self.data} {self.split}: {self.bits_per_dim:.3f} bits/dim{bits}",
+            f"{self.nats:.2f} nats per {self.unit}{_in_words(self.nats_interval, 2)}",
             f"{self.examples} {self.unit}s",
             f"{self.weights} weights",
             self.ensemble,
@@ -118,6 +118,12 @@ class Score:
         if self.sequences is None:
             return record
         return {**record, f"bits_per_{self.unit}": self.bits_per_dim, f"nats_per_{self.unit}": self.nats}
+
+
+def _in_words(interval: tuple[float, float], digits: int = 3) -> str:
+    """A confidence interval behind its number; nothing where there were too few examples for one."""
+    low, high = interval
+    return f" (95% CI {low:.{digits}f} to {high:.{digits}f})" if math.isfinite(low) else ""
 
 
 def score(nats: np.ndarray, info: Any, weights: str) -> Score:
