@@ -274,7 +274,7 @@ def test_top_p_draws_from_the_nucleus(tiny):
         ({"top_k": 0}, "top_k must be a positive integer, got 0"),
         ({"top_p": 1.5}, "top_p must lie in 0 < p <= 1, got 1.5"),
         ({"stop": 5}, "stop must be a symbol, 0 to 4, got 5"),
-        ({"condition": 1}, "condition is 1, but this CausalTransformer was built without one"),
+        ({"condition": 1}, "condition was given, but CausalTransformer was built without one"),
         ({"noise": np.zeros([1, 3, 1])}, r"noise must have shape \(1, 8, 1\), got \(1, 3, 1\)"),
     ],
 )

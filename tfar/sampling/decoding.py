@@ -298,7 +298,7 @@ class _Decoding:
         if self.prompt_length > self.length:
             raise ValueError(f"length must cover the prompt of {self.prompt_length} symbols, got {self.length}")
         self.head.check(prompt, "prompt")
-        self.context = _context(model, condition, self.num)
+        self.context = model.context(model._check_condition(condition, self.num, (self.length,)))
         # Where all rows begin alike, the prompt is read once.
         self.shared = prompt.ndim == 1 and self.context is None
         self.prompt = tf.constant(prompt if prompt.ndim == 2 else np.repeat(prompt[None], self.num, 0), tf.int32)
@@ -561,20 +561,3 @@ def _length(model: Any, fixed: int | None, length: Any) -> int:
     if longest is not None and length > longest:
         raise ValueError(f"length must be at most {longest} for this {type(model).__name__}, got {length}")
     return int(length)
-
-
-def _context(model: Any, condition: Any, num: int) -> Any:
-    """The network's second argument for `num` rows."""
-    kind = getattr(model, "condition", None)
-    if kind is None or condition is None:
-        if (kind is None) != (condition is None):
-            needed = f"built with {kind!r} and needs one" if kind else "built without one"
-            raise ValueError(f"condition is {condition!r}, but this {type(model).__name__} was {needed}")
-        return model.context(None)
-    condition = tf.convert_to_tensor(condition)
-    if condition.shape.rank == len(kind.shape):
-        condition = tf.repeat(condition[None], num, 0)
-    kind.check(condition)
-    if condition.shape[0] != num:
-        raise ValueError(f"condition must have one value per row ({num}), got {condition.shape[0]}")
-    return model.context(condition)
