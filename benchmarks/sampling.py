@@ -12,8 +12,11 @@
 
     bytes/s    of sequences: what a step must read (every weight, keys and values of attention) times the steps, per
                second of sampling, beside the speed at which the machine copies memory (bytes read)
-    undilated  of WaveNet: the same network with all dilations 1, whose steps should take as long
+    dilations  of WaveNet: the same network with all dilations 2, whose steps should take as long (dilation 1 keeps
+               no ring of past inputs and would be another computation)
     real time  of audio: seconds of sound per second of sampling
+
+The plain graph draws the first 200 steps of a second of audio, scaled to all of them: whole, it takes half a minute.
 
 Figures are medians of `repeats` rounds. A round times each of them once, one after the other, so that what else the
 machine does hits all alike; what takes less than 20 ms is repeated within a round. The floating point operations of a
@@ -44,6 +47,7 @@ _LEAST_SECONDS = 0.02
 _MOST_CALLS = 100
 _COPIED_BYTES = 2**28
 _SAMPLE_RATE = 8000
+_PLAIN_STEPS_OF_AUDIO = 200
 
 
 def define_flags() -> None:
@@ -63,8 +67,10 @@ def main() -> int:
     model = build(values.model, values.tiny)
     known = benchmarked().get(values.model, Benchmarked("", {}, {}))
     batch = values.batch or (1 if known.audio else 16)
-    other = build(values.model, values.tiny, undilated=True) if known.audio else None
-    figures = measure(model, batch, values.repeats, values.naive_positions, undilated=other)
+    audio: dict[str, Any] = {}
+    if known.audio:
+        audio = {"near": build(values.model, values.tiny, dilation=2), "plain_units": _PLAIN_STEPS_OF_AUDIO}
+    figures = measure(model, batch, values.repeats, values.naive_positions, **audio)
     if known.audio:
         for mode in MODES:
             figures[mode]["real_time"] = figures["num_positions"] / _SAMPLE_RATE / figures[mode]["sample_s"]
@@ -106,12 +112,15 @@ def benchmarked() -> dict[str, Benchmarked]:
     tiny_grey = {"event_shape": (5, 5, 1), **tiny_convolutions}
     colour = {"event_shape": (32, 32, 3), "head": heads.Categorical(256), "filters": 64, "num_blocks": 10}
     tiny_colour = {"event_shape": (4, 4, 3), "head": heads.Categorical(4), **tiny_convolutions}
+    recurrent = {"event_shape": (28, 28, 1), "head": heads.Bernoulli(), "filters": 16, "num_layers": 7}
+    tiny_recurrent = {"event_shape": (5, 5, 1), "filters": 4, "num_layers": 1, "first_kernel_size": 3}
     made = {"event_shape": (784,), "head": heads.Bernoulli(), "hidden": (500,)}
     temporal = {"event_shape": (784,), "head": heads.Categorical(256), "filters": 64, "num_layers": 9}
     tiny_temporal = {"event_shape": (16,), "head": heads.Categorical(4), "filters": 4, "num_layers": 3}
     text = {"event_shape": (256,), "head": heads.Categorical(65)}
     decoder = {**text, "width": 128, "num_layers": 4, "num_heads": 4, "positions": "rotary"}
     tiny_text = {"event_shape": (12,), "head": heads.Categorical(5)}
+    local = {"event_shape": (28, 28, 1), "head": heads.Categorical(256), "width": 128, "num_layers": 4, "num_heads": 4}
     second = {"event_shape": (_SAMPLE_RATE,), "head": heads.Categorical(256), "num_stacks": 3, "layers_per_stack": 10}
     narrow = {"residual_channels": 32, "dilation_channels": 32, "skip_channels": 64}
     wide = {"residual_channels": 64, "dilation_channels": 64, "skip_channels": 128}
@@ -121,10 +130,15 @@ def benchmarked() -> dict[str, Benchmarked]:
         "gated_pixel_cnn_rgb": Benchmarked("GatedPixelCNN", colour, tiny_colour),
         "pixel_cnn": Benchmarked("PixelCNN", grey, tiny_grey),
         "pixel_cnn_rgb": Benchmarked("PixelCNN", colour, tiny_colour),
+        "pixel_rnn_row": Benchmarked("PixelRNN", {**recurrent, "cell": "row_lstm"}, tiny_recurrent),
+        "pixel_rnn_diagonal": Benchmarked("PixelRNN", {**recurrent, "cell": "diagonal_bilstm"}, tiny_recurrent),
         "made": Benchmarked("MADE", made, {"event_shape": (12,), "hidden": (8,)}),
         "causal_conv_net": Benchmarked("CausalConvNet", temporal, tiny_temporal),
         "char_rnn": Benchmarked("CharRNN", {**text, "units": 128, "num_layers": 2}, {**tiny_text, "units": 4}),
         "causal_transformer": Benchmarked("CausalTransformer", decoder, {**tiny_text, "width": 8, "num_layers": 1}),
+        "image_transformer": Benchmarked(
+            "ImageTransformer", local, {"event_shape": (4, 4, 1), "width": 8, "num_layers": 1, "block_size": 4}
+        ),
         "wavenet": Benchmarked("WaveNet", {**second, **narrow}, tiny_second, audio=True),
         "wavenet_wide": Benchmarked("WaveNet", {**second, **wide}, tiny_second, audio=True),
         "wavenet_small": Benchmarked(
@@ -133,13 +147,13 @@ def benchmarked() -> dict[str, Benchmarked]:
     }
 
 
-def build(name: str, tiny: bool = False, undilated: bool = False) -> Any:
+def build(name: str, tiny: bool = False, dilation: int | None = None) -> Any:
     """A model by name.
 
     Args:
         name: of `benchmarked()`, or a preset; where a preset leaves them open, the event is a binary 28x28 image.
         tiny: shrink it.
-        undilated: of a WaveNet, make all dilations 1.
+        dilation: of a WaveNet, the dilation of every block.
 
     Raises:
         ValueError: unknown name, or the preset needs more than an event shape and a head.
@@ -149,8 +163,8 @@ def build(name: str, tiny: bool = False, undilated: bool = False) -> Any:
     named = benchmarked()
     if name in named:
         arguments = named[name].arguments | (named[name].tiny if tiny else {})
-        if undilated:
-            arguments["dilations"] = [1] * (arguments["num_stacks"] * arguments["layers_per_stack"])
+        if dilation:
+            arguments["dilations"] = [dilation] * (arguments["num_stacks"] * arguments["layers_per_stack"])
         return getattr(tfar.models, named[name].kind)(**arguments)
     presets = tfar.models.presets()
     if name not in presets:
@@ -164,7 +178,12 @@ def build(name: str, tiny: bool = False, undilated: bool = False) -> Any:
 
 
 def measure(
-    model: Any, batch: int, repeats: int = 7, naive_positions: int = 4, undilated: Any = None
+    model: Any,
+    batch: int,
+    repeats: int = 7,
+    naive_positions: int = 4,
+    near: Any = None,
+    plain_units: int | None = None,
 ) -> dict[str, Any]:
     """Times a model.
 
@@ -173,7 +192,8 @@ def measure(
         batch: events drawn together.
         repeats: rounds.
         naive_positions: positions on which the naive sampler is measured, in the middle of the event.
-        undilated: another model, whose sampling is timed in the same rounds.
+        near: the same model with all dilations 2, whose sampling is timed in the same rounds.
+        plain_units: rows or steps that the plain graph draws, scaled to all of them; None: a whole sample.
 
     Returns:
         The figures, as JSON values; times in seconds.
@@ -183,25 +203,38 @@ def measure(
     """
     import tensorflow as tf
 
+    from tfar.sampling import incremental, naive
+
     if model.condition is not None:
         raise ValueError(f"the benchmark takes models without a condition, got {model.condition!r}")
     load_before = os.getloadavg()[0]
     jit = {"xla": True, "plain": False}
+    draw: dict[str, Callable[[], Any]]
     draw = {mode: functools.partial(_draw, model, batch, jit[mode]) for mode in MODES}
+    draw_near = {} if near is None else {mode: functools.partial(_draw, near, batch, jit[mode]) for mode in MODES}
+    scale = dict.fromkeys(MODES, 1.0)
+    note = ""
+    if plain_units is not None:
+        slices, units, drawn = _slices(incremental, model, batch, plain_units, {"plain": False}, begin=0)
+        draw |= slices
+        if near is not None:
+            draw_near |= _slices(incremental, near, batch, plain_units, {"plain": False}, begin=0)[0]
+        scale["plain"] = units / drawn
+        note = f"; the plain graph's sample_s from {drawn} of {units}"
     first_call = {mode: _seconds(draw[mode]) for mode in MODES}
 
-    encoded = model.encode(draw["plain"]())
+    encoded = model.encode(_draw(model, batch, True))
     forward = {mode: tf.function(model.decode, autograph=False, jit_compile=jit[mode] or None) for mode in MODES}
-    naive, num_positions, measured = _naive_slices(model, batch, naive_positions, jit)
+    naive_slice, num_positions, measured = _slices(naive, model, batch, naive_positions, jit)
     square = tf.random.stateless_uniform([_MATMUL_SIZE, _MATMUL_SIZE], [0, 0])
     multiply = tf.function(lambda: tf.matmul(square, square), autograph=False)
     calls: dict[str, Callable[[], Any]] = {"matmul": lambda: multiply().numpy()}
     for mode in MODES:
         calls[f"forward {mode}"] = functools.partial(_fetch, forward[mode], encoded)
         calls[f"sample {mode}"] = draw[mode]
-        calls[f"naive {mode}"] = naive[mode]
-        if undilated is not None:
-            calls[f"undilated {mode}"] = functools.partial(_draw, undilated, batch, jit[mode])
+        calls[f"naive {mode}"] = naive_slice[mode]
+        if near is not None:
+            calls[f"near {mode}"] = draw_near[mode]
     read_bytes = _bytes_of_a_step(model, batch)
     if read_bytes:
         source, target = np.ones(_COPIED_BYTES, np.uint8), np.ones(_COPIED_BYTES, np.uint8)
@@ -211,10 +244,9 @@ def measure(
 
     forward_s = min(median[f"forward {mode}"] for mode in MODES)
     flops = _count_flops(forward["plain"].get_concrete_function(encoded).graph)
-    if type(model).__name__ == "CharRNN":
+    if type(model).__name__ in ("CharRNN", "PixelRNN"):
         # The profiler counts the body of a loop once; every weight of the matrices is used once per position.
-        matrices = sum(math.prod(weight.shape) for weight in model.network.weights if len(weight.shape) > 1)
-        flops = 2 * matrices * batch * num_positions
+        flops = 2 * _weights_of_matrices(model.network) * batch * num_positions
     matmul = 2 * _MATMUL_SIZE**3 / median["matmul"]
     result = {
         "class": type(model).__name__,
@@ -236,11 +268,11 @@ def measure(
         "forward_share_of_matmul": flops / forward_s / matmul,
         "num_positions": num_positions,
         "naive_positions_measured": measured,
-        "naive_note": f"naive_s is scaled from {measured} of {num_positions} positions",
+        "naive_note": f"naive_s is scaled from {measured} of {num_positions} positions{note}",
     }
     for mode in MODES:
         naive_s = median[f"naive {mode}"] * num_positions / measured
-        sample_s = median[f"sample {mode}"]
+        sample_s = median[f"sample {mode}"] * scale[mode]
         result[mode] = {
             "first_call_s": first_call[mode],
             "sample_s": sample_s,
@@ -248,8 +280,8 @@ def measure(
             "naive_s": naive_s,
             "speedup": naive_s / sample_s,
         }
-        if undilated is not None:
-            result[mode]["sample_to_undilated"] = sample_s / median[f"undilated {mode}"]
+        if near is not None:
+            result[mode]["sample_to_dilations_of_2"] = median[f"sample {mode}"] / median[f"near {mode}"]
         if read_bytes:
             result[mode]["read_gb_per_s"] = read_bytes * num_positions / sample_s / 1e9
     if read_bytes:
@@ -272,31 +304,31 @@ def _draw(model: Any, batch: int, jit_compile: bool) -> Any:
     return model.sample(batch, seed=0, batch_size=batch, jit_compile=jit_compile).numpy()
 
 
-def _naive_slices(
-    model: Any, batch: int, positions: int, jit: dict[str, bool]
+def _slices(
+    sampler: Any, model: Any, batch: int, most: int, jit: dict[str, bool], begin: int | None = None
 ) -> tuple[dict[str, Callable[[], Any]], int, int]:
-    """The naive sampler on a slice in the middle of the event: by mode; positions in all; positions measured."""
+    """A sampler on a slice of the event, in the middle or from `begin`: by mode; units in all; units of the slice."""
     import tensorflow as tf
 
     from tfar.core import noise as noises
-    from tfar.sampling import Draw, naive
+    from tfar.sampling import Draw
 
     stage = model.stage
     canvas = model.event.to_grid(tf.zeros([batch, *model.event_shape], model.head.dtype))
     numbers = noises.uniform(noises.seed_rows(0, batch), model.event.num_positions, model.head.noise_size)
     context, numbers = model.prepare_draws(None, numbers)
-    carry = naive.start(stage, canvas, context)
-    units = naive.num_units(stage, model.event.num_cells)
-    measured = min(positions, units)
-    begin = (units - measured) // 2
+    carry = sampler.start(stage, canvas, context)
+    units = sampler.num_units(stage, model.event.num_cells)
+    measured = min(most, units)
+    begin = (units - measured) // 2 if begin is None else begin
 
     def advance(carry: Any, numbers: tf.Tensor, context: Any, start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
-        return naive.advance(stage, carry, Draw(numbers, tf.ones([batch])), context, start, stop)["canvas"]
+        return sampler.advance(stage, carry, Draw(numbers, tf.ones([batch])), context, start, stop)["canvas"]
 
     span = tf.constant(begin), tf.constant(begin + measured)
     slices: dict[str, Callable[[], Any]] = {}
-    for mode in MODES:
-        function = tf.function(advance, autograph=False, jit_compile=jit[mode] or None)
+    for mode, jit_compile in jit.items():
+        function = tf.function(advance, autograph=False, jit_compile=jit_compile or None)
         slices[mode] = functools.partial(_fetch, function, carry, numbers, context, *span)
     return slices, units, measured
 
@@ -323,7 +355,7 @@ def _seconds(call: Callable[[], Any], count: int = 1) -> float:
 
 def _bytes_of_a_step(model: Any, batch: int) -> int:
     """Bytes that a step of a sequence cannot but read: every weight, all keys and values of attention; 0 of others."""
-    if type(model).__name__ not in ("CharRNN", "CausalTransformer", "WaveNet"):
+    if type(model).__name__ not in ("CharRNN", "CausalTransformer", "ImageTransformer", "WaveNet"):
         return 0
     from tfar.core.scope import state_spec
 
@@ -335,6 +367,17 @@ def _bytes_of_a_step(model: Any, batch: int) -> int:
         if name.endswith(("/keys", "/values"))
     )
     return cached + 4 * sum(math.prod(weight.shape) for weight in model.network.weights)
+
+
+def _weights_of_matrices(network: Any) -> int:
+    total = 0
+    for layer in network._flatten_layers():
+        mask = getattr(layer, "mask", None)
+        for weight in layer._trainable_variables:
+            if len(weight.shape) > 1:
+                # What a mask makes zero is not computed.
+                total += int(np.sum(mask)) if mask is not None and weight is layer.kernel else math.prod(weight.shape)
+    return total
 
 
 def _count_flops(graph: Any) -> int:
@@ -350,7 +393,7 @@ def _count_flops(graph: Any) -> int:
 
 _NOTES = {
     "read_gb_per_s": "reads {0:.1f} GB/s (weights, keys, values); a memory copy {copy_gb_per_s:.1f} GB/s",
-    "sample_to_undilated": "{0:.2f} times the time of the same network without dilation",
+    "sample_to_dilations_of_2": "{0:.2f} times the time of the same network with all dilations 2",
     "real_time": "{0:.2f} seconds of sound per second",
 }
 
@@ -376,7 +419,7 @@ def table(result: dict[str, Any]) -> str:
         for name, text in _NOTES.items():
             if name in row:
                 lines.append(f"{'':13}" + text.format(row[name], **result))
-    lines.append(result["naive_note"].replace("naive_s", "naive"))
+    lines.append(result["naive_note"].replace("_s is", " is").replace("_s from", " from"))
     return "\n".join(lines)
 
 

@@ -1,10 +1,12 @@
 """Scores a trained model on every example of a split.
 
 python -m pipelines.evaluate --workdir=runs/digits --split=test [--weights=raw] [--json=FILE]
-                             [--shuffle_conditions]
+                             [--shuffle_conditions] [--compare=WORKDIR]
 
 With `--shuffle_conditions` every example is given the condition of another one: what the model makes of its condition
-is the difference.
+is the difference. `--compare` scores the same examples under another run too, with their own conditions, and says the
+mean difference with an interval of differences, which is far narrower than those of the two scores. Both together, with
+`--compare` the run itself, show what the right conditions are worth.
 """
 
 from __future__ import annotations
@@ -25,18 +27,23 @@ def define_flags() -> None:
     flags.DEFINE_enum("split", "test", ["train", "valid", "test"], "Split to score.")
     flags.DEFINE_enum("weights", "ema", ["ema", "raw"], "Averaged or raw weights, of the best checkpoint.")
     flags.DEFINE_bool("shuffle_conditions", False, "Give every example the condition of another one.")
+    flags.DEFINE_string("compare", None, "Work directory of another run, to be compared on the same examples.")
     flags.DEFINE_integer("batch_size", None, "Examples scored together; as in the run by default.", lower_bound=1)
     flags.DEFINE_string("json", None, "File to write the score to.")
 
 
 def main() -> int:
     """Runs the command; returns the exit code."""
-    command.check_workdir(flags.FLAGS.workdir)  # before TensorFlow, which takes seconds
+    for workdir in (flags.FLAGS.workdir, flags.FLAGS.compare):
+        if workdir is not None:
+            command.check_workdir(workdir)  # before TensorFlow, which takes seconds
     command.import_quietly()
     from tfar.training.checkpoint import write_atomically
 
     values = flags.FLAGS
-    record, line = evaluate(values.workdir, values.split, values.weights, values.batch_size, values.shuffle_conditions)
+    record, line = evaluate(
+        values.workdir, values.split, values.weights, values.batch_size, values.shuffle_conditions, values.compare
+    )
     print(line)
     if values.json:
         write_atomically(values.json, (json.dumps(record, indent=2) + "\n").encode())
@@ -50,6 +57,7 @@ def evaluate(
     weights: str = "ema",
     batch_size: int | None = None,
     shuffle_conditions: bool = False,
+    compare: str | None = None,
 ) -> tuple[dict[str, Any], str]:
     """Scores all examples of a split; of a text all characters, in one pass that carries its state.
 
@@ -59,16 +67,24 @@ def evaluate(
         weights: "ema" or "raw".
         batch_size: examples scored together; as in the run by default.
         shuffle_conditions: give every example the condition of another one.
+        compare: work directory of another run, which is given the right conditions.
 
     Returns:
-        The score with all that it needs to be read, as JSON values, and as a line.
+        The score with all that it needs to be read, as JSON values, and in words.
+
+    Raises:
+        ValueError: the runs do not score the same examples.
     """
+    import numpy as np
+
     from pipelines import scoring
     from pipelines import workdir as runs
+    from tfar import training
 
     run = runs.load_run(workdir, weights)
     began = time.monotonic()
-    score, _, _ = scoring.score_run(run, split, batch_size, shuffle_conditions)
+    nats, arrays, info = scoring.nats_of_split(run, split, batch_size, shuffle_conditions)
+    score = scoring.score_of(run, nats, info)
     record = {
         **score.to_json(),
         "model": run.resolved["model"].get("name") or run.resolved["model"]["preset"],
@@ -77,9 +93,22 @@ def evaluate(
         "workdir": str(workdir),
         "seconds": round(time.monotonic() - began, 3),
     }
-    if not shuffle_conditions:
-        return record, str(score)
-    return {**record, "conditions": "shuffled"}, f"{score}, conditions shuffled"
+    line = str(score)
+    if shuffle_conditions:
+        record["conditions"] = "shuffled"
+        line += ", conditions shuffled"
+    if compare is not None:
+        other = runs.load_run(compare, weights)
+        other_nats, other_arrays, other_info = scoring.nats_of_split(other, split, batch_size)
+        if not np.array_equal(arrays["x"], other_arrays["x"]):
+            raise ValueError(
+                f"both runs must score the same examples, got {info.name} {info.split} {list(info.transforms)} and "
+                f"{other_info.name} {other_info.split} {list(other_info.transforms)} (--compare={compare})"
+            )
+        difference = training.paired_difference(nats, other_nats, info)
+        record |= {"compared_with": str(compare), "difference": difference.to_json()}
+        line += f"\n{compare}: {scoring.score_of(other, other_nats, other_info)}\ndifference: {difference}"
+    return record, line
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def _examples(arrays: dict[str, np.ndarray], info: DataInfo, num: int) -> np.nda
 
 def _heat_maps(run: runs.Run, info: DataInfo, x: np.ndarray, condition: Any) -> tuple[str, float]:
     """Test images above the bits that each of their pixels cost, and the top of the colour scale."""
-    bits = bits_per_dim(run.model.score(x, condition).numpy(), 1)
+    bits = bits_per_dim(run.model.score(x, condition, **_member(run.model)).numpy(), 1)
     image_rank = len(info.event_shape) == 3
     if image_rank and bits.ndim == 4:
         bits = bits.sum(-1)
@@ -129,6 +129,11 @@ def _heat_maps(run: runs.Run, info: DataInfo, x: np.ndarray, condition: Any) -> 
     images = np.broadcast_to(images, [*images.shape[:3], 3])
     both = np.concatenate([images, colours])
     return _image(pictures.grid(both, len(x)), "test images above the cost of their pixels"), high
+
+
+def _member(model: Any) -> dict[str, int]:
+    """An ensemble has no factors; its first member has."""
+    return {"member": 0} if getattr(model, "num_members", 1) > 1 else {}
 
 
 def _completions(run: runs.Run, info: DataInfo, x: np.ndarray, condition: Any, times: int = 3) -> str:
@@ -147,6 +152,7 @@ def _completions(run: runs.Run, info: DataInfo, x: np.ndarray, condition: Any, t
         seed=_SEED,
         batch_size=run.config["report"]["sample_batch_size"],
         jit_compile=False,
+        **_member(model),
     ).numpy()
     images = pictures.to_images(np.concatenate([x, x, drawn]).astype(drawn.dtype), info.levels)
     hidden = images[len(x) : 2 * len(x)]

@@ -28,6 +28,18 @@ def score_run(
     Raises:
         ValueError: conditions are to be shuffled, but the model has none.
     """
+    nats, arrays, info = nats_of_split(run, split, batch_size, shuffle_conditions)
+    return score_of(run, nats, info), arrays, info
+
+
+def nats_of_split(
+    run: runs.Run, split: str, batch_size: int | None = None, shuffle_conditions: bool = False
+) -> tuple[Any, runs.Arrays, DataInfo]:
+    """Log-probabilities of a split [N], of sequences those of their elements; arguments as of `score_run`.
+
+    Returns:
+        The log-probabilities in nats, and the split's arrays and description.
+    """
     arrays, info = runs.load_split(run.config, split)
     if shuffle_conditions:
         if "condition" not in arrays:
@@ -36,16 +48,16 @@ def score_run(
         arrays = {**arrays, "condition": arrays["condition"][order]}
     batch_size = run.config["train"]["eval_batch_size"] if batch_size is None else batch_size
     bar = training.ProgressBar(info.num_values if info.is_sequence else info.num_examples, "score")
-    score: Any
+    score = training.sequence_log_probs if info.is_sequence else training.log_probs
     try:
-        if info.is_sequence:
-            parts = training.sequence_log_probs(
-                run.model, arrays, batch_size, progress=lambda done, total: bar.update(done)
-            )
-            score = training.sequence_score(parts, info, run.weights, training.how_scored(run.model))
-        else:
-            nats = training.log_probs(run.model, arrays, batch_size, lambda done, total: bar.update(done))
-            score = training.score(nats, info, run.weights)
+        nats = score(run.model, arrays, batch_size, progress=lambda done, total: bar.update(done))
     finally:
         bar.close()
-    return score, arrays, info
+    return nats, arrays, info
+
+
+def score_of(run: runs.Run, nats: Any, info: DataInfo) -> training.Score:
+    """The score that belongs to the log-probabilities of `nats_of_split`."""
+    if info.is_sequence:
+        return training.sequence_score(nats, info, run.weights, training.how_scored(run.model))
+    return training.score(nats, info, run.weights, getattr(run.model, "num_members", 1))

@@ -65,16 +65,22 @@ def test_build(name):
     assert model.event.num_dimensions <= 48
 
 
-def test_a_wavenet_is_compared_with_itself_without_dilation():
-    models = [sampling.build("wavenet", tiny=True, undilated=undilated) for undilated in (False, True)]
-    assert [model.dilation_rates for model in models] == [[1, 2, 4], [1, 1, 1]]
-    result = sampling.measure(models[0], batch=1, repeats=1, undilated=models[1])
+def test_a_wavenet_is_compared_with_itself_at_dilation_2():
+    models = [sampling.build("wavenet", tiny=True, dilation=dilation) for dilation in (None, 2)]
+    assert [model.dilation_rates for model in models] == [[1, 2, 4], [2, 2, 2]]
+    result = sampling.measure(models[0], batch=1, repeats=1, near=models[1], plain_units=6)
     read = 4 * models[0].network.count_params() * 24
+    seconds = result["rounds_s"]
+    # The plain graph drew 6 of 24 steps.
+    assert result["plain"]["sample_s"] == 4 * seconds["sample plain"][0]
+    assert result["xla"]["sample_s"] == seconds["sample xla"][0]
     for mode in sampling.MODES:
-        seconds = result["rounds_s"]
-        assert result[mode]["sample_to_undilated"] == seconds[f"sample {mode}"][0] / seconds[f"undilated {mode}"][0]
+        ratio = seconds[f"sample {mode}"][0] / seconds[f"near {mode}"][0]
+        assert result[mode]["sample_to_dilations_of_2"] == ratio
         assert result[mode]["read_gb_per_s"] == pytest.approx(read / 1e9 / result[mode]["sample_s"])
-    assert "times the time of the same network without dilation" in sampling.table({"model": "tiny", **result})
+    text = sampling.table({"model": "tiny", **result})
+    assert "times the time of the same network with all dilations 2" in text
+    assert "naive is scaled from 4 of 24 positions; the plain graph's sample from 6 of 24" in text
 
 
 def test_a_step_of_attention_reads_keys_and_values():

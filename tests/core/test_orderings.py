@@ -99,3 +99,13 @@ def test_refuses_sizes_that_do_not_fit():
             orderings.subscale(4, 4, scale)
     with pytest.raises(ValueError, match="permutation"):
         orderings.from_permutation([0, 0, 1])
+
+
+def test_snakes_are_eight_walks_from_the_corners():
+    found = orderings.snakes(3, 4)
+    assert len(set(found)) == 8
+    assert found[0] == orderings.snake(3, 4)
+    for ordering in found:
+        rows, columns = np.unravel_index(ordering.permutation, (3, 4))
+        assert (np.abs(np.diff(rows)) + np.abs(np.diff(columns)) == 1).all()
+    assert [int(ordering.permutation[0]) for ordering in found] == [0, 3, 8, 11] * 2

@@ -67,6 +67,19 @@ def test_a_query_without_visible_keys_is_zero():
     np.testing.assert_allclose(out[:, :, 2], tf.einsum("bhk,bhke->bhe", weights, v[:, :, :2]), rtol=1e-5)
 
 
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_with_scale_1_it_is_the_plain_dot_product_formula(exclusive):
+    q, k, v = (np.random.default_rng(i).normal(size=(2, 6, 4)).astype(np.float32) for i in range(3))
+    layer = CausalAttention(exclusive=exclusive, scale=1.0)
+    out = layer(q, k, v).numpy()
+    for t in range(6):
+        seen = slice(0, t if exclusive else t + 1)
+        weights = np.exp(np.einsum("bd,bkd->bk", q[:, t], k[:, seen]))
+        expected = np.einsum("bk,bkd->bd", weights / np.maximum(weights.sum(1, keepdims=True), 1e-30), v[:, seen])
+        np.testing.assert_allclose(out[:, t], expected, atol=1e-5)
+    assert not np.allclose(out[:, 2:], CausalAttention(exclusive=exclusive)(q, k, v)[:, 2:], atol=1e-3)
+
+
 def test_extreme_scores_stay_finite():
     q = tf.constant([[[[3e18], [3e18]]]])
     out = masked_attention(q, q, tf.ones_like(q), tf.constant([[False, False], [True, False]]))
@@ -86,7 +99,7 @@ def test_a_gradient_through_an_invisible_row_is_zero():
 @pytest.mark.parametrize("exclusive", [True, False])
 @pytest.mark.parametrize("length", [1, 3])
 def test_a_cached_sequence_equals_the_parallel_pass(exclusive, length):
-    layer = CausalAttention(num_heads=2, exclusive=exclusive)
+    layer = CausalAttention(num_heads=2, exclusive=exclusive, scale=0.4)
     q, k, v = (tf.random.stateless_normal([2, 6, 4], [i, 1]) for i in range(3))
     parallel = layer(q, k, v)
     net = Wrapped(layer)

@@ -139,9 +139,30 @@ def test_configuration_is_complete():
         ({"filters": 0}, "filters must be at least 1, got 0"),
         ({"kernel_size": 4}, "kernel_size must be odd, got 4"),
         ({"mask_type": "C"}, "mask_type must be one of .* got 'C'"),
+        ({"mask_type": "B", "wrap": True}, "wrap needs mask_type 'A'"),
         ({"mask_type": "A", "kernel_size": 1}, "kernel_size must be at least 3 for mask_type 'A'"),
     ],
 )
 def test_wrong_arguments_are_named(argument, message):
     with pytest.raises(ValueError, match=message):
         MaskedConv2D(**{"filters": 2, "kernel_size": 3, "mask_type": "B", **argument})
+
+
+@pytest.mark.parametrize("kernel_size, groups, width", [(3, 1, 4), (7, 1, 4), (7, 3, 4), (7, 3, 2), (5, 1, 1)])
+def test_rows_that_wrap_find_the_last_pixel_above_on_their_left(kernel_size, groups, width):
+    layer = built(3, filters=6, kernel_size=kernel_size, mask_type="A", groups=groups, wrap=True)
+    randomize_weights(layer)
+    x = tf.random.normal([2, 5, width, 3], seed=2)
+    plain = MaskedConv2D.from_config({**layer.get_config(), "wrap": False})
+    plain.build((None, 8, 8, 3))
+    plain.set_weights(layer.get_weights())
+    # The row itself, on a canvas with one column more; its taps above see zeros there, as without wrapping.
+    above = plain.kernel.numpy() * plain.mask
+    above[kernel_size // 2] = 0
+    own = plain.kernel.numpy() * plain.mask - above
+    canvas = tf.concat([tf.pad(x[:, :-1, -1:], [[0, 0], [1, 0], [0, 0], [0, 0]]), x], 2)
+    expected = tf.nn.conv2d(x, above, 1, "SAME") + tf.nn.conv2d(canvas, own, 1, "SAME")[:, :, 1:] + layer.bias
+    np.testing.assert_allclose(layer(x), expected, atol=1e-5)
+    assert (np.abs(layer(x) - plain(x))[:, 1:, 0] > 1e-6).all()
+    # One pixel at a time, and in blocks.
+    assert assert_incremental_matches_parallel(layer, x, modes=("function",), blocks=[(0, 2), (1, 3), (2, 1)]) < 1e-5

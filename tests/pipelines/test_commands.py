@@ -34,6 +34,18 @@ def test_shuffled_conditions_are_worth_less(workdir):
     assert record["nats"] != json.loads((workdir / "test.json").read_text())["nats"]
 
 
+def test_two_runs_are_compared_example_by_example(workdir):
+    same, line = evaluate.evaluate(workdir, "test", compare=str(workdir))
+    assert same["difference"]["bits_per_dim"] == 0 and same["difference"]["better"] == 0
+    record, line = evaluate.evaluate(workdir, "test", shuffle_conditions=True, compare=str(workdir))
+    right = json.loads((workdir / "test.json").read_text())
+    found = record["difference"]
+    assert found["bits_per_dim"] == pytest.approx(record["bits_per_dim"] - right["bits_per_dim"], abs=1e-5)
+    low, high = found["bits_per_dim_interval"]
+    assert low < found["bits_per_dim"] < high and found["examples"] == 180
+    assert len(line.splitlines()) == 3 and line.splitlines()[2].startswith(f"difference: {found['bits_per_dim']:+.4f}")
+
+
 def test_sample_is_a_function_of_the_seed(workdir, tmp_path):
     out = tmp_path / "a.png"
     first = sample.sample(workdir, 5, str(out), seed=3)

@@ -39,6 +39,24 @@ again, other = train("mirrored", 0.5), train("mirrored", 0.5)
 assert again[1] == other[1] and again[1] != two[1]
 print("equal")
 """
+WEIGHT_NORM = """
+x = generator.integers(0, 8, [8, 4, 4, 1]).astype(np.uint8)
+def initialize(name):
+    keras.utils.set_random_seed(0)
+    strategy = training.strategy(name)
+    with strategy.scope():
+        head = tfar.heads.Categorical(8)
+        model = tfar.models.PixelSNAIL((4, 4, 1), head, filters=4, num_blocks=1, num_resnets=1, key_dim=2, dropout=0.5)
+        optimizer = training.optimizer("adam", 0.01)
+    step = training.TrainStep(model, optimizer, strategy, 8)
+    step.initialize({"x": x})
+    return [np.asarray(weight) for weight in model.weights if weight.name in ("g", "b")]
+one, two = initialize("one"), initialize("mirrored")
+assert any((np.abs(weight) > 0.01).any() for weight in one[1::2]) and len(one) > 20
+for a, b in zip(one, two, strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+print("equal")
+"""
 # TensorFlow mixes up the reductions of two strategies in one process where their shapes differ.
 CARRIED_STATE = """
 text = WindowBatches({"x": generator.integers(0, 4, [1, 200]).astype(np.int32)}, 4, 6, contiguous=True)
@@ -67,7 +85,9 @@ print("equal")
 
 
 @pytest.mark.large
-@pytest.mark.parametrize("program", [IMAGES, CARRIED_STATE], ids=["images", "carried_state"])
+@pytest.mark.parametrize(
+    "program", [IMAGES, WEIGHT_NORM, CARRIED_STATE], ids=["images", "weight_norm", "carried_state"]
+)
 def test_two_replicas_train_as_one_device(program):
     root = pathlib.Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root), "CUDA_VISIBLE_DEVICES": ""}

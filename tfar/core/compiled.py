@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+import contextlib
+import threading
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import tensorflow as tf
+
+_thread = threading.local()
+
+
+def for_xla() -> bool:
+    """Whether what is traced now is compiled by XLA for certain, so that operations which only XLA has may be used.
+
+    False outside of `CompiledFunctions`: a function that somebody else compiles with XLA uses what works everywhere.
+    """
+    return getattr(_thread, "xla", False)
+
+
+@contextlib.contextmanager
+def _tracing(xla: bool) -> Iterator[None]:
+    outer, _thread.xla = for_xla(), xla
+    try:
+        yield
+    finally:
+        _thread.xla = outer
 
 
 class CompiledFunctions:
@@ -32,7 +53,8 @@ class CompiledFunctions:
         key = (name, jit_compile, *(_signature(x) for x in tf.nest.flatten(arguments)))
         if key not in self._functions:
             compiled = tf.function(function, autograph=False, jit_compile=jit_compile or None)
-            self._functions[key] = compiled.get_concrete_function(*arguments)
+            with _tracing(bool(jit_compile)):
+                self._functions[key] = compiled.get_concrete_function(*arguments)
         return self._functions[key](*arguments)
 
 

@@ -115,6 +115,20 @@ class Stage:
     ordering: Ordering
     encode: Callable[[tf.Tensor], tf.Tensor]
 
+    @property
+    def copies(self) -> int:
+        """Rows of the network's batch for every row that is drawn."""
+        return 1
+
+    @property
+    def key(self) -> Any:
+        """Tells stages of one model apart where functions made of them are kept."""
+        return None
+
+    def copy(self, x: tf.Tensor) -> tf.Tensor:
+        """Rows [B, ...] as often as the network sees them, [B * copies, ...]."""
+        return x
+
     def order(self, context: Any = None) -> tuple[Any, Any] | None:
         """The order of drawing: the cell of every rank and the rank of every cell.
 
@@ -139,3 +153,42 @@ class Stage:
         size = features.shape[-1] // self.event.channels
         mask = np.arange(features.shape[-1]) < num_drawn * size
         return features * tf.constant(mask, features.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class GuidedStage(Stage):
+    """A stage whose network is asked twice, with the condition and without: classifier-free guidance.
+
+        parameters = without + scale * (with - without)
+
+    Where parameters are logits this draws from p(x_i | x_<i) (p(x_i | x_<i, h) / p(x_i | x_<i))^scale, normalized;
+    means and log-scales of a mixture are extrapolated likewise. Both rows of a pair see the same values.
+
+    Attributes:
+        scale: 1 is the condition as it is, more exaggerates it, 0 leaves it out.
+
+    References:
+        Ho, Salimans, Classifier-Free Diffusion Guidance, 2022, equation 6 (with w = scale - 1).
+    """
+
+    scale: float = 1.0
+
+    @property
+    def copies(self) -> int:
+        """See `Stage.copies`."""
+        return 2
+
+    @property
+    def key(self) -> Any:
+        """See `Stage.key`."""
+        return ("guided", self.scale)
+
+    def copy(self, x: tf.Tensor) -> tf.Tensor:
+        """See `Stage.copy`."""
+        return tf.concat([x, x], 0)
+
+    def run(self, x: tf.Tensor, context: Any = None) -> tf.Tensor:
+        """See `Stage.run`."""
+        both = tf.nest.map_structure(lambda h: tf.concat([h, tf.zeros_like(h)], 0), context)
+        given, free = tf.split(super().run(self.copy(x), both), 2)
+        return free + self.scale * (given - free)

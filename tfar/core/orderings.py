@@ -1,6 +1,7 @@
 """Orderings: in which order the positions of an event are drawn.
 
-An ordering is a rank per position; position with rank 0 comes first. Every function here returns an `Ordering`.
+An ordering is a rank per position; position with rank 0 comes first. Every function here returns an `Ordering`
+(`snakes` returns eight).
 
     raster(3, 3)     snake(3, 3)      column_major(3, 3)     zigzag(3, 3)
     0 1 2            0 1 2            0 3 6                  0 1 5
@@ -85,6 +86,17 @@ def snake(height: int, width: int) -> Ordering:
     return Ordering(ranks)
 
 
+def snakes(height: int, width: int) -> list[Ordering]:
+    """The eight snakes: from every corner of the image, along the rows and along the columns.
+
+    References:
+        Jain, Abbeel, Pathak, Locally Masked Convolution for Autoregressive Models, 2020, section 4.1 (S-curves).
+    """
+    along = snake(height, width).ranks, snake(width, height).ranks.T
+    flips = (), (1,), (0,), (0, 1)
+    return [Ordering(np.flip(ranks, axes)) for ranks in along for axes in flips]
+
+
 def zigzag(height: int, width: int) -> Ordering:
     """Anti-diagonals in alternating direction, as JPEG orders its coefficients."""
     cells = [(i, j) for i in range(height) for j in range(width)]
@@ -139,6 +151,31 @@ def subscale(height: int, width: int, scale: int) -> Ordering:
         for b in range(scale)
         for i in range(a, height, scale)
         for j in range(b, width, scale)
+    ]
+    return _from_cells(cells, height, width)
+
+
+def blocks(height: int, width: int, block_height: int, block_width: int) -> Ordering:
+    """Blocks in raster order, and the positions of every block in raster order.
+
+    Raises:
+        ValueError: blocks do not fill the image.
+
+    Example:
+        >>> blocks(2, 4, 2, 2).ranks.tolist()
+        [[0, 1, 4, 5], [2, 3, 6, 7]]
+
+    References:
+        Parmar et al., Image Transformer, 2018, section 3.2.2 (local 2-D attention).
+    """
+    if min(block_height, block_width) < 1 or height % block_height or width % block_width:
+        raise ValueError(f"blocks must divide the image {(height, width)}, got {(block_height, block_width)}")
+    cells = [
+        (i + a, j + b)
+        for i in range(0, height, block_height)
+        for j in range(0, width, block_width)
+        for a in range(block_height)
+        for b in range(block_width)
     ]
     return _from_cells(cells, height, width)
 

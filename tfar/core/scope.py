@@ -32,9 +32,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfar.core.slicing import take
+from tfar.core.slicing import put, take
 
 State = dict[str, tf.Tensor]
+Puts = dict[str, tuple[int, tf.Tensor]]  # entries of which one column is replaced: columns of the image to one, value
 
 PHASES = ("step", "row", "pixel")
 
@@ -101,6 +102,7 @@ class Incremental:
         self._touched: set[str] = set()
         self._calls: dict[str, int] = {}
         self._paths: dict[int, str] | None = None
+        self._puts: Puts | None = None
 
     @property
     def state(self) -> State:
@@ -146,6 +148,62 @@ class Incremental:
         self._calls[path] = count + 1
         return Cell(self, f"{path}#{count}" if count else path)
 
+    @property
+    def creating(self) -> bool:
+        """True while the state is created: every layer has to be called once in every phase."""
+        return self._creating
+
+    def half(self, prefix: str) -> Incremental:
+        """A scope of the same phase over the entries whose names begin with `prefix`, at half the resolution.
+
+        For a network inside of the network. Its calls may stand in a branch of a `tf.cond`: `changes` and `puts` are
+        what the branch returns, and what is given back to this scope by `adopt`. A buffer of which a pixel replaces one
+        column does not pass through the branch, which would copy it: its new column does.
+
+        Args:
+            prefix: of the names of the entries, all of which belong to layers called in there.
+        """
+        at = self.at // 2 if self.column is None else (self.at // 2, self.column // 2)
+        return self._part(prefix, at, 1, puts=self.column is not None)
+
+    def _part(self, prefix: str, at: Any, length: int, puts: bool = False) -> Incremental:
+        scope = Incremental(self.entries(prefix), at, length, phase=self.phase)
+        scope._creating, scope._paths, scope._calls = self._creating, self._paths, self._calls
+        scope._puts = {} if puts else None
+        return scope
+
+    def half_rows(self, prefix: str, first: int, length: int) -> Incremental:
+        """As `half`, for a block of rows of the coarser grid."""
+        return self._part(prefix, first, length)
+
+    def entries(self, prefix: str) -> State:
+        """The entries whose names begin with `prefix`."""
+        return {key: value for key, value in self._new.items() if key.startswith(prefix)}
+
+    @property
+    def changes(self) -> State:
+        """The entries that this scope has replaced."""
+        return {key: value for key, value in self._new.items() if value is not self._old.get(key)}
+
+    @property
+    def puts(self) -> Puts:
+        """The columns that a scope at half the resolution has replaced."""
+        return dict(self._puts or {})
+
+    def adopt(self, prefix: str, changes: State, puts: Puts | None = None) -> None:
+        """Takes what a scope over the entries below `prefix`, at half the resolution, has left."""
+        self._new.update(changes)
+        for key, (columns, value) in (puts or {}).items():
+            if self._puts is None:
+                self._new[key] = put(self._new[key], self.column // (2 * columns), value)
+            else:
+                self._puts[key] = (2 * columns, value)
+        self._touched.update(self.entries(prefix))
+
+    def columns(self, puts: Puts) -> Puts:
+        """What the columns of `puts` hold now."""
+        return {key: (n, take(self._new[key], 0, self.column // (2 * n))[0]) for key, (n, _) in puts.items()}
+
     def within_row(self, x: tf.Tensor) -> tf.Tensor:
         """Pixel phase: the input [B, n, 1 or W, C] of an exclusive layer, 0 where the pixel before is in the row above.
 
@@ -155,6 +213,18 @@ class Incremental:
         if self.whole_rows:
             return tf.pad(x[:, :, 1:], [[0, 0], [0, 0], [1, 0], [0, 0]])
         return x * tf.cast(self.column > 0, x.dtype)
+
+    def only_rows(self, x: tf.Tensor, filters: int, compute: Callable[[], tf.Tensor]) -> tf.Tensor:
+        """A value of the vertical stack that nobody reads pixel by pixel: NaN there, so that a reader would be seen.
+
+        Args:
+            x: of the value's shape but for the channels.
+            filters: channels of the value.
+            compute: as in `per_row`.
+        """
+        if self.phase == "row":
+            return compute()
+        return x[..., :1] * tf.constant(float("nan"), x.dtype, [filters])
 
     def per_row(self, cell: Cell, name: str, compute: Callable[[], tf.Tensor]) -> tf.Tensor:
         """A value of the vertical stack: computed for whole rows, then handed out pixel by pixel.
@@ -234,9 +304,26 @@ class Cell:
             value = tf.ensure_shape(value, old.shape)
         scope._new[key] = value
 
+    def key(self, name: str) -> str:
+        """Name of the entry in the state."""
+        return f"{self.path}/{name}"
+
+    def put(self, name: str, value: tf.Tensor) -> None:
+        """Replaces what the entry `name` [W, ...] holds for the current column of the pixel phase."""
+        key, scope = self.key(name), self.scope
+        entry = self.read(name)
+        if scope._puts is None:
+            self.write(name, put(entry, scope.column, value))
+        else:
+            scope._puts[key] = (1, value)
+
     def keep(self) -> None:
         """Leaves all entries as they are: this call has nothing to do in the phase of the scope."""
         self.scope._touched.update(key for key in self.scope._old if key.startswith(f"{self.path}/"))
+
+    def keep_below(self) -> None:
+        """Leaves all entries of the layers inside of this one as they are, so that they need not be called."""
+        self.scope.adopt(f"{self.path}.", {})
 
 
 def attribute_paths(root: keras.layers.Layer) -> dict[int, str]:

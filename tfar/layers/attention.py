@@ -18,31 +18,33 @@ def masked_attention(
     value: tf.Tensor,
     mask: tf.Tensor,
     dropout: Callable[[tf.Tensor], tf.Tensor] | None = None,
+    scale: float | None = None,
 ) -> tf.Tensor:
-    """softmax(q k / sqrt(d)) v over the visible keys only; 0 where no key is visible.
+    """softmax(scale q k) v over the visible keys only; 0 where no key is visible.
 
     The additive -10^10 of the literature gives a query without visible keys the mean of all values, which leaks the
     future into the first position. Here the lowest number of the type is added, so that invisible weights are exactly
     0 beside any visible one, and queries without one are set to 0.
 
     Args:
-        query: [B, heads, Q, d].
+        query: [B, heads, Q, d]; local attention has blocks in front of Q, and of K.
         key: [B, heads, K, d].
         value: [B, heads, K, e].
-        mask: bool [Q, K], True where the key is visible.
+        mask: bool [Q, K] (or [blocks, Q, K]), True where the key is visible.
         dropout: applied to the weights [B, heads, Q, K].
+        scale: factor of the scores; 1 / sqrt(d) by default.
 
     Returns:
         [B, heads, Q, e].
     """
     # The smaller factor is scaled: there are fewer queries than weights.
-    scores = tf.matmul(query * (query.shape[-1] ** -0.5), key, transpose_b=True)
+    scores = tf.matmul(query * (query.shape[-1] ** -0.5 if scale is None else scale), key, transpose_b=True)
     scores = tf.cast(scores, tf.float32) if scores.dtype != tf.float64 else scores
     weights = tf.nn.softmax(scores + tf.where(mask, tf.zeros([], scores.dtype), scores.dtype.min))
     weights = tf.cast(weights, value.dtype)
     if dropout is not None:
         weights = dropout(weights)
-    return tf.matmul(weights, value) * tf.cast(tf.reduce_any(mask, 1, keepdims=True), value.dtype)
+    return tf.matmul(weights, value) * tf.cast(tf.reduce_any(mask, -1, keepdims=True), value.dtype)
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -61,6 +63,7 @@ class CausalAttention(keras.layers.Layer):
         exclusive: whether the own position is hidden.
         max_length: slots of the cache; by default the number of positions that the layer is built with.
         dropout: rate on the attention weights while training.
+        scale: factor of the scores q k; 1 / sqrt(d) by default.
 
     Input shapes `[B, *grid, heads * d]` (query, key) and `[B, *grid, heads * e]` (value), output shape as the value.
 
@@ -74,6 +77,7 @@ class CausalAttention(keras.layers.Layer):
         exclusive: bool = False,
         max_length: int | None = None,
         dropout: float = 0.0,
+        scale: float | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -81,7 +85,7 @@ class CausalAttention(keras.layers.Layer):
             raise ValueError(f"num_heads must be at least 1, got {num_heads}")
         if max_length is not None and max_length < 1:
             raise ValueError(f"max_length must be at least 1, got {max_length}")
-        self.num_heads, self.exclusive, self.max_length = num_heads, exclusive, max_length
+        self.num_heads, self.exclusive, self.max_length, self.scale = num_heads, exclusive, max_length, scale
         self.dropout = keras.layers.Dropout(dropout) if dropout else None
 
     def build(
@@ -112,7 +116,7 @@ class CausalAttention(keras.layers.Layer):
             position = tf.range(tf.shape(q)[2])
             # Key s is entry s + 1 of an exclusive layer: as in the cache, position t sees entries up to t.
             mask = self._visible(position + int(self.exclusive), position)
-            return self._merge(masked_attention(q, k, v, mask, self.dropout), query)
+            return self._merge(masked_attention(q, k, v, mask, self.dropout, self.scale), query)
         first, cell = self._position(scope, query), scope.cell(self)
         length = q.shape[2] if q.shape[2] is not None else scope.length
         attend = self._step if length == 1 else self._block
@@ -138,7 +142,7 @@ class CausalAttention(keras.layers.Layer):
         # Slots are filled in order; only the first entry of an exclusive layer belongs to no position.
         slot = tf.range(self._slots)
         visible = (slot <= position) & ((slot >= int(self.exclusive)) | (position >= self._slots))
-        return masked_attention(q, keys, values, visible[None])
+        return masked_attention(q, keys, values, visible[None], scale=self.scale)
 
     def _block(self, cell: scopes.Cell, q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, first: Any) -> tf.Tensor:
         """Several positions, [B, heads, n, d]: read what is cached and one another, then fill the slots."""
@@ -156,7 +160,7 @@ class CausalAttention(keras.layers.Layer):
         cell.write("values", tf.gather(values, source, axis=2))
         if isinstance(first, int) and first == 0:  # nothing is cached yet
             entry, keys, values = position, k, v
-        return masked_attention(q, keys, values, self._visible(entry, position), self.dropout)
+        return masked_attention(q, keys, values, self._visible(entry, position), self.dropout, self.scale)
 
     def _cache(self, cell: scopes.Cell, name: str, x: tf.Tensor) -> tf.Tensor:
         """All slots [B, heads, slots, d]."""
@@ -198,4 +202,5 @@ class CausalAttention(keras.layers.Layer):
             "exclusive": self.exclusive,
             "max_length": self.max_length,
             "dropout": self.dropout.rate if self.dropout else 0.0,
+            "scale": self.scale,
         }

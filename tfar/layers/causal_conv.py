@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.slicing import put
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -92,7 +93,7 @@ class CausalConv1D(keras.layers.Layer):
         if scope.length == 1:
             window = tf.concat([before, x[:, 0]], -1)
             if dilated:
-                ring = tf.tensor_scatter_nd_update(ring, [[scope.at % past]], x[None, :, 0])
+                ring = put(ring, scope.at % past, x[:, 0])
                 slots = [(scope.at + 1 - m * self.dilation_rate) % past for m in range(taps, 0, -1)]
                 cell.write("ring", ring)
                 cell.write("taps", tf.concat([ring[slot] for slot in slots], -1))

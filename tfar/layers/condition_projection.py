@@ -9,7 +9,9 @@ from tfar.core import scope as scopes
 from tfar.core.slicing import take
 
 
-def project_condition(layer: keras.layers.Layer, kernel: tf.Tensor, condition: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+def project_condition(
+    layer: keras.layers.Layer, kernel: tf.Tensor, condition: tf.Tensor, x: tf.Tensor, hand_out: bool = True
+) -> tf.Tensor:
     """V h in the shape of `x`, or broadcast over its positions; computed once a row while images are sampled.
 
     Args:
@@ -17,6 +19,7 @@ def project_condition(layer: keras.layers.Layer, kernel: tf.Tensor, condition: t
         kernel: V, [d, p] for a vector, [1, 1, d, p] for a map.
         condition: h, a vector [B, d] or a map [B, H, W, d].
         x: what V h is added to, [B, ..., p].
+        hand_out: False in a part of the vertical stack that is read in whole rows, see `VerticalConv2D`.
 
     Returns:
         [B, ..., p], with 1 in place of the positions where the condition is a vector.
@@ -35,4 +38,6 @@ def project_condition(layer: keras.layers.Layer, kernel: tf.Tensor, condition: t
 
     if scope is None or scope.phase == "step":
         return compute()
+    if not hand_out:
+        return scope.only_rows(x, kernel.shape[-1], compute)
     return scope.per_row(scope.cell(layer), "condition", compute)

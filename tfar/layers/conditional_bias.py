@@ -19,9 +19,18 @@ class ConditionalBias(keras.layers.Layer):
 
     Input shape `[B, ..., p]`, output shape `[B, ..., p]`.
 
+    Args:
+        kernel_initializer: initializer of V.
+        hand_out: False in a part of the vertical stack that is read in whole rows, see `VerticalConv2D`.
+
     References:
         van den Oord et al., Conditional Image Generation with PixelCNN Decoders, 2016, section 2.3 (the projection).
     """
+
+    def __init__(self, kernel_initializer: Any = "glorot_uniform", hand_out: bool = True, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.hand_out = hand_out
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, x_shape: tuple[int | None, ...], condition_shape: tuple[int | None, ...] | None = None) -> None:
         """Creates V where there is a condition."""
@@ -29,14 +38,19 @@ class ConditionalBias(keras.layers.Layer):
             return
         ones = (1, 1) if len(condition_shape) == 4 else ()
         shape = (*ones, condition_shape[-1], x_shape[-1])
-        self.kernel = self.add_weight(shape=shape, initializer="glorot_uniform", name="kernel")
+        self.kernel = self.add_weight(shape=shape, initializer=self.kernel_initializer, name="kernel")
 
     def call(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:
         """[B, ..., p] -> [B, ..., p]."""
-        return x if condition is None else x + project_condition(self, self.kernel, condition, x)
+        return x if condition is None else x + project_condition(self, self.kernel, condition, x, self.hand_out)
 
     def compute_output_shape(
         self, x_shape: tuple[int | None, ...], condition_shape: tuple[int | None, ...] | None = None
     ) -> tuple[Any, ...]:
         """As `x`."""
         return tuple(x_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        initializer = keras.initializers.serialize(self.kernel_initializer)
+        return {**super().get_config(), "kernel_initializer": initializer, "hand_out": self.hand_out}

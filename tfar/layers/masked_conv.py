@@ -46,6 +46,8 @@ class MaskedConv2D(keras.layers.Layer):
         input_groups: layout of the input; default as `channel_groups`.
         halves: equal parts of the output with the same groups each, 2 in front of a gate.
         use_bias: whether to add a bias.
+        wrap: of type A only: the pixel before the first one of a row is the last one of the row above, instead of 0;
+            those before that one are 0. `PixelRNN` says who needs it.
 
     Input shape `[B, H, W, C]`, output shape `[B, H, W, filters]`.
 
@@ -71,6 +73,7 @@ class MaskedConv2D(keras.layers.Layer):
         input_groups: str | None = None,
         halves: int = 1,
         use_bias: bool = True,
+        wrap: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -83,8 +86,12 @@ class MaskedConv2D(keras.layers.Layer):
         if mask_type == "A" and kernel_size == 1 and groups == 1:
             raise ValueError("kernel_size must be at least 3 for mask_type 'A' without colour groups, got 1")
         self.filters, self.kernel_size, self.mask_type, self.groups = filters, kernel_size, mask_type, groups
+        if wrap and (mask_type != "A" or kernel_size == 1):
+            raise ValueError(
+                f"wrap needs mask_type 'A' and a kernel_size of at least 3, got {mask_type!r}, {kernel_size}"
+            )
         self.channel_groups, self.input_groups = channel_groups, input_groups or channel_groups
-        self.halves, self.use_bias = halves, use_bias
+        self.halves, self.use_bias, self.wrap = halves, use_bias, wrap
 
     @property
     def half(self) -> int:
@@ -147,17 +154,24 @@ class MaskedConv2D(keras.layers.Layer):
         scope, half = scopes.current(), self.half
         if scope is None:
             kernel = self.masked_kernel(x.dtype, slice(0, half + 1))
-            return self._add_bias(_convolve(x, kernel, top=half, left=half, right=half))
+            y = self._add_bias(_convolve(x, kernel, top=half, left=half, right=half))
+            return y + self._wrapped(tf.pad(x[:, :-1, -1], [[0, 0], [1, 0], [0, 0]]), x.shape[2]) if self.wrap else y
         if scope.phase == "step":
             raise RuntimeError(f"layer {self.name!r} works on images and has no step phase")
         cell = scope.cell(self)
         if scope.phase == "row":
             self._begin_rows(cell, x)
             return tf.zeros([tf.shape(x)[0], scope.length, x.shape[2], self.filters], x.dtype)
-        if self.exclusive:
+        if self.exclusive and not self.wrap:
             x = scope.within_row(x)
         from_row = (self._whole_rows if scope.whole_rows else self._one_pixel)(scope, cell, x)
         return from_row + self._from_above(scope, cell, x) if half else self._add_bias(from_row)
+
+    def _wrapped(self, last: tf.Tensor, width: int) -> tf.Tensor:
+        """What the last pixels [B, n, C] of the rows above give to the first pixels of n rows, [B, n, W, filters]."""
+        taps = self._row_kernel(last.dtype)[0, : self.half][::-1][:width]
+        y = tf.einsum("bnc,jcf->bnjf", last, taps)
+        return tf.pad(y, [[0, 0], [0, 0], [0, width - taps.shape[0]], [0, 0]])
 
     def _begin_rows(self, cell: scopes.Cell, x: tf.Tensor) -> None:
         """Row phase: what the rows above contribute to the new row, for all of its columns at once.
@@ -206,7 +220,9 @@ class MaskedConv2D(keras.layers.Layer):
             cell.write("left", tf.pad(x[:, -1:], [[0, 0], [0, 0], [kept, 0], [0, 0]])[:, :, -kept:])
         if self.half and not self.exclusive:
             cell.write("row", tf.transpose(x[:, -1], [1, 0, 2]))
-        return _convolve(inputs, self._row_kernel(x.dtype), left=self._row_taps - 1)
+        y = _convolve(inputs, self._row_kernel(x.dtype), left=self._row_taps - 1)
+        # Without colours the pixel that comes before a row is the first one of the argument, and counted.
+        return y + self._wrapped(x[:, :, 0], x.shape[2]) if self.wrap and self.groups > 1 else y
 
     def _from_above(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tf.Tensor:
         """Pixel phase: the contribution of the rows above, of this column or of all rows of a block."""
@@ -244,6 +260,7 @@ class MaskedConv2D(keras.layers.Layer):
             "input_groups": self.input_groups,
             "halves": self.halves,
             "use_bias": self.use_bias,
+            "wrap": self.wrap,
         }
 
 

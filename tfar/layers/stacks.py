@@ -23,10 +23,11 @@ import tensorflow as tf
 from tfar.core import scope as scopes
 from tfar.core.slicing import take
 from tfar.layers.groups import centre_mask, channel_groups
+from tfar.layers.weight_norm import KernelLayer
 
 
 @keras.saving.register_keras_serializable("tfar")
-class VerticalConv2D(keras.layers.Layer):
+class VerticalConv2D(KernelLayer):
     """Convolution over the rows above, and over the own feature row unless exclusive.
 
     Inclusive kernels reach rows i - kh + 1, ..., i; exclusive kernels rows i - kh, ..., i - 1. Columns are centred.
@@ -37,11 +38,19 @@ class VerticalConv2D(keras.layers.Layer):
             (n // 2, n) where it is exclusive.
         exclusive: True for the first layer of the stack, on the input of the network: strictly above.
         use_bias: whether to add a bias.
+        strides: of rows and columns in the parallel pass. In a scope every row is computed;
+            `tfar.layers.Downsampled` takes those that the coarser grid has.
+        shift_output: how an exclusive layer looks above. False shifts its input down by one row; True shifts its
+            output, so that the first row is 0, without the bias, as in the reference implementation of PixelCNN++.
+        hand_out: False where nobody but links (of `HorizontalConv2D`, `Shortcut`), which take whole rows, leads from
+            this part of the vertical stack to the horizontal one: no column is handed out while pixels are drawn.
+        weight_norm: parametrize the kernel as g V / ||V||, see `KernelLayer`.
+        init_scale: standard deviation of the output after data-dependent initialization.
 
-    Input shape `[B, H, W, C]`, output shape `[B, H, W, filters]`.
+    Input shape `[B, H, W, C]`, output shape `[B, H / strides, W / strides, filters]`.
 
     Raises:
-        ValueError: a size is not positive, or kw is even.
+        ValueError: a size is not positive, kw is even, or strides of an exclusive layer.
     """
 
     def __init__(
@@ -50,54 +59,65 @@ class VerticalConv2D(keras.layers.Layer):
         kernel_size: Sequence[int],
         exclusive: bool = False,
         use_bias: bool = True,
+        strides: int = 1,
+        shift_output: bool = False,
+        hand_out: bool = True,
+        weight_norm: bool = False,
+        init_scale: float = 1.0,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        super().__init__(use_bias, weight_norm, init_scale, **kwargs)
         kernel_size = tuple(kernel_size)
         if filters < 1:
             raise ValueError(f"filters must be at least 1, got {filters}")
         if len(kernel_size) != 2 or min(kernel_size) < 1 or kernel_size[1] % 2 == 0:
             raise ValueError(f"kernel_size must be (rows, columns), columns odd, got {kernel_size}")
-        self.filters, self.kernel_size, self.exclusive, self.use_bias = filters, kernel_size, exclusive, use_bias
+        if strides < 1 or (exclusive and strides > 1):
+            raise ValueError(f"strides must be at least 1, and 1 where exclusive, got {strides}")
+        self.filters, self.kernel_size, self.exclusive = filters, kernel_size, exclusive
+        self.strides, self.shift_output, self.hand_out = strides, exclusive and shift_output, hand_out
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates kernel and bias."""
-        shape = (*self.kernel_size, input_shape[-1], self.filters)
-        self.kernel = self.add_weight(shape=shape, initializer="glorot_uniform", name="kernel")
-        self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias") if self.use_bias else None
+        self.add_kernel((*self.kernel_size, input_shape[-1], self.filters))
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        """[B, H, W, C] -> [B, H, W, filters]."""
+        """[B, H, W, C] -> [B, H / strides, W / strides, filters]."""
         above = self.kernel_size[0] - 1
         scope = scopes.current()
         if scope is None:
-            shift = int(self.exclusive)
+            shift = int(self.exclusive and not self.shift_output)
             x = x[:, : x.shape[1] - shift] if shift else x
-            return self._convolve(tf.pad(x, [[0, 0], [above + shift, 0], [0, 0], [0, 0]]))
+            y = self._convolve(tf.pad(x, [[0, 0], [above + shift, 0], [0, 0], [0, 0]]), self.strides)
+            return tf.pad(y[:, :-1], [[0, 0], [1, 0], [0, 0], [0, 0]]) if self.shift_output else y
         cell = scope.cell(self)
         batch, width = tf.shape(x)[0], x.shape[2]
 
         def compute() -> tf.Tensor:
-            if not above:
-                return self._convolve(x)
-            window = tf.concat([cell.read("rows", [batch, above, width, x.shape[-1]], x.dtype), x], 1)
-            cell.write("rows", window[:, -above:])
-            return self._convolve(window)
+            window = x
+            if above:
+                window = tf.concat([cell.read("rows", [batch, above, width, x.shape[-1]], x.dtype), x], 1)
+                cell.write("rows", window[:, -above:])
+            y = self._convolve(window, 1)
+            if self.shift_output:
+                below = scope.at + tf.range(scope.length) > 0
+                y *= tf.cast(below, y.dtype)[:, None, None]
+            return y
 
         if above and scope.phase == "pixel":
             cell.read("rows")
-        return scope.per_row(cell, "out", compute)
+        return scope.per_row(cell, "out", compute) if self.hand_out else scope.only_rows(x, self.filters, compute)
 
-    def _convolve(self, window: tf.Tensor) -> tf.Tensor:
+    def _convolve(self, window: tf.Tensor, strides: int) -> tf.Tensor:
         side = self.kernel_size[1] // 2
         if side:
             window = tf.pad(window, [[0, 0], [0, 0], [side, side], [0, 0]])
-        y = tf.nn.conv2d(window, tf.cast(self.kernel, window.dtype), 1, "VALID")
-        return y if self.bias is None else y + tf.cast(self.bias, y.dtype)
+        return self.transform(lambda kernel: tf.nn.conv2d(window, kernel, strides, "VALID"), window.dtype)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """[B, H, W, filters]."""
-        return (*input_shape[:-1], self.filters)
+        """[B, H / strides, W / strides, filters]."""
+        height, width = (None if size is None else -(-size // self.strides) for size in input_shape[1:3])
+        return (input_shape[0], height, width, self.filters)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
@@ -106,7 +126,9 @@ class VerticalConv2D(keras.layers.Layer):
             "filters": self.filters,
             "kernel_size": self.kernel_size,
             "exclusive": self.exclusive,
-            "use_bias": self.use_bias,
+            "strides": self.strides,
+            "shift_output": self.shift_output,
+            "hand_out": self.hand_out,
         }
 
 

@@ -6,9 +6,16 @@ from tfar.models.causal_conv_net import CausalConvNet
 from tfar.models.causal_transformer import CausalTransformer
 from tfar.models.char_rnn import CharRNN
 from tfar.models.gated_pixel_cnn import GatedPixelCNN
+from tfar.models.image_transformer import ImageTransformer
+from tfar.models.locally_masked_pixel_cnn import LocallyMaskedPixelCNN
 from tfar.models.made import MADE
+from tfar.models.masked_attention import MaskedAttention
 from tfar.models.per_conditional import PerConditional
 from tfar.models.pixel_cnn import PixelCNN
+from tfar.models.pixel_cnn_autoencoder import PixelCNNAutoencoder
+from tfar.models.pixel_cnn_pp import PixelCNNPP
+from tfar.models.pixel_rnn import PixelRNN
+from tfar.models.pixel_snail import PixelSNAIL
 from tfar.models.presets import from_preset, load, presets
 from tfar.models.toy_histogram import ToyHistogram
 from tfar.models.wavenet import WaveNet
@@ -21,7 +28,14 @@ __all__ = [
     "CausalTransformer",
     "CharRNN",
     "GatedPixelCNN",
+    "ImageTransformer",
+    "LocallyMaskedPixelCNN",
+    "MaskedAttention",
     "PixelCNN",
+    "PixelCNNAutoencoder",
+    "PixelCNNPP",
+    "PixelSNAIL",
+    "PixelRNN",
     "PerConditional",
     "ToyHistogram",
     "WaveNet",

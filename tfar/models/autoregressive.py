@@ -12,9 +12,11 @@ import tensorflow as tf
 from tfar.core import noise as noises
 from tfar.core.compiled import CompiledFunctions
 from tfar.core.conditions import Condition
-from tfar.core.event import Event, Stage
+from tfar.core.event import Event, GuidedStage, Stage
 from tfar.core.orderings import Ordering, raster
 from tfar.core.units import bits_per_dim
+from tfar.layers.condition_dropout import ConditionDropout
+from tfar.layers.weight_norm import data_dependent_initialization
 from tfar.models.distribution import ModelDistribution
 from tfar.sampling import Draw, incremental
 from tfar.sampling.batches import SAMPLERS, draw_in_batches
@@ -36,6 +38,8 @@ class AutoregressiveModel(keras.Model):
         embedding_dim: None feeds scaled values to the network; a number feeds a learned embedding of that size of
             every value, which suits codes and other values without a scale.
         layout: "grid" for networks of images, "sequence" for networks of flat events, see `tfar.core.Event`.
+        condition_dropout: share of the examples whose condition is replaced by zeros in training, so that the model
+            learns to do without it, see `guidance_scale` of `sample`.
         **kwargs: passed on to `keras.Model` (name, dtype).
 
     Raises:
@@ -53,9 +57,15 @@ class AutoregressiveModel(keras.Model):
         ordering: Ordering | None = None,
         embedding_dim: int | None = None,
         layout: str = "grid",
+        condition_dropout: float = 0.0,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
+        if not 0 <= condition_dropout < 1 or (condition_dropout and condition is None):
+            raise ValueError(
+                "condition_dropout must be at least 0 and below 1, and 0 without a condition, got "
+                f"{condition_dropout} with condition={condition!r}"
+            )
         self.event = Event(tuple(event_shape), head, layout)
         if condition is not None and not isinstance(condition, Condition):
             raise ValueError(f"condition must be one of tfar.conditions, got {condition!r}")
@@ -68,6 +78,8 @@ class AutoregressiveModel(keras.Model):
         self.embedding = None
         if embedding_dim is not None:
             self.embedding = keras.layers.Embedding(self.event.head.levels, embedding_dim, name="embedding")
+        self.condition_dropout = condition_dropout
+        self.drop_condition = ConditionDropout(condition_dropout) if condition_dropout else None
         self._compiled = CompiledFunctions()
         self._example()
 
@@ -115,7 +127,10 @@ class AutoregressiveModel(keras.Model):
 
     def context(self, condition: Any = None) -> Any:
         """What the network is given besides the event; None, or features of the condition."""
-        return None if condition is None else self.condition.encode(condition)
+        if condition is None:
+            return None
+        features = self.condition.encode(condition)
+        return features if self.drop_condition is None else self.drop_condition(features)
 
     def prepare_draws(self, condition: Any, noise: tf.Tensor) -> tuple[Any, tf.Tensor]:
         """What a batch of draws is given: the network's context, and the noise of the positions.
@@ -139,6 +154,33 @@ class AutoregressiveModel(keras.Model):
         if isinstance(x, dict):
             x, condition = x["x"], x.get("condition", condition)
         return self.decode(self.encode(x), self.context(self._check_condition(condition, tf.shape(x)[0])))
+
+    @property
+    def has_weight_norm(self) -> bool:
+        """Whether layers have weight normalization, whose initialization takes data."""
+        return any(getattr(layer, "weight_norm", False) for layer in self._flatten_layers())
+
+    def initialize_from_data(self, x: Any, condition: Any = None) -> None:
+        """Data-dependent initialization of the layers with weight normalization, from one batch.
+
+        Layer by layer, every output gets mean 0 and the standard deviation that the layer names. Inside of a replica
+        the moments are those of the batches of all replicas. Dropout is off.
+
+        Args:
+            x: data values, [B, *event_shape].
+            condition: values of the condition, [B, ...].
+
+        Raises:
+            ValueError: no layer has weight normalization, or the values do not fit the model.
+
+        References:
+            Salimans, Kingma, Weight Normalization, 2016, section 3.
+        """
+        if not self.has_weight_norm:
+            raise ValueError(f"initialize_from_data needs a model with weight normalization, got {type(self).__name__}")
+        x, condition = self._check(x, condition)
+        with data_dependent_initialization():
+            self(x, condition, training=False)
 
     # Likelihood.
 
@@ -221,6 +263,7 @@ class AutoregressiveModel(keras.Model):
         *,
         length: int | None = None,
         prompt: Any = None,
+        guidance_scale: float = 1.0,
         batch_size: int = 16,
         noise: Any = None,
         jit_compile: bool = True,
@@ -236,6 +279,8 @@ class AutoregressiveModel(keras.Model):
             method: "incremental", or "naive", which runs the network once per position.
             length: length of the events of a model of any length, its prompt included.
             prompt: first values of a sequence, [n] or [num, n]; taken in one parallel pass and kept.
+            guidance_scale: 1 draws from p(x | h) exactly; more exaggerates the condition, at twice the cost, in a
+                model that was trained with `condition_dropout`. See `tfar.core.event.GuidedStage`.
             batch_size: rows that are drawn together; a larger `num` is drawn in batches of this one shape.
             noise: uniform numbers in (0, 1) to use instead of a seed, [num, num_positions, `head.noise_size`].
             jit_compile: compile the loop with XLA (slower to start, then several times faster).
@@ -250,7 +295,8 @@ class AutoregressiveModel(keras.Model):
         shape = self._sample_shape(_positive_int("num", num), length)
         values, observed = self._place_prompt(prompt, shape)
         options = {"method": method, "batch_size": batch_size, "jit_compile": jit_compile, "progress": progress}
-        return self._draw(values, observed, condition, seed, temperature, noise, **options)
+        stage = self._guided(guidance_scale)
+        return self._draw(values, observed, condition, seed, temperature, noise, stage, **options)
 
     def complete(
         self,
@@ -261,6 +307,7 @@ class AutoregressiveModel(keras.Model):
         temperature: Any = 1.0,
         method: str = "incremental",
         *,
+        guidance_scale: float = 1.0,
         batch_size: int = 16,
         noise: Any = None,
         jit_compile: bool = True,
@@ -275,6 +322,7 @@ class AutoregressiveModel(keras.Model):
             seed: as in `sample`.
             temperature: as in `sample`.
             method: as in `sample`.
+            guidance_scale: as in `sample`.
             batch_size: as in `sample`.
             noise: as in `sample`.
             jit_compile: as in `sample`.
@@ -298,7 +346,8 @@ class AutoregressiveModel(keras.Model):
         self.head.check(x, "x")
         options = {"method": method, "batch_size": batch_size, "jit_compile": jit_compile, "progress": progress}
         values = tf.cast(x, self.head.dtype)
-        return self._draw(values, observed, condition, seed, temperature, noise, **options)
+        stage = self._guided(guidance_scale)
+        return self._draw(values, observed, condition, seed, temperature, noise, stage, **options)
 
     def sample_from_noise(
         self,
@@ -335,8 +384,29 @@ class AutoregressiveModel(keras.Model):
         carry = incremental.advance(stage, carry, draw, context, 0, units)
         return tf.ensure_shape(tf.reshape(incremental.values(stage, carry), tf.shape(values)), [None, *shape])
 
+    def _guided(self, scale: Any) -> Stage:
+        """The stage, or the one that asks with and without the condition."""
+        if isinstance(scale, bool) or not isinstance(scale, int | float) or not np.isfinite(scale) or scale < 0:
+            raise ValueError(f"guidance_scale must be a number of at least 0, got {scale!r}")
+        if scale == 1.0:
+            return self.stage
+        if not self.condition_dropout:
+            raise ValueError(
+                f"guidance_scale must be 1.0 for a model without condition_dropout, which never saw an event without "
+                f"its condition, got {scale}"
+            )
+        return GuidedStage(self.network, self.event, self.ordering, self._encode_cells, float(scale))
+
     def _draw(
-        self, values: tf.Tensor, observed: Any, condition: Any, seed: Any, temperature: Any, noise: Any, **options: Any
+        self,
+        values: tf.Tensor,
+        observed: Any,
+        condition: Any,
+        seed: Any,
+        temperature: Any,
+        noise: Any,
+        stage: Stage,
+        **options: Any,
     ) -> tf.Tensor:
         """Checks the arguments of `sample` and `complete`, makes noise of seeds, draws."""
         num = int(values.shape[0])
@@ -355,9 +425,9 @@ class AutoregressiveModel(keras.Model):
         context, noise = self.prepare_draws(condition, noise)
         if observed is not None:
             observed = self.event.to_grid(tf.constant(observed))
-            check_prefix(self.stage, observed.numpy(), context, values.shape[1:])
+            check_prefix(stage, observed.numpy(), context, values.shape[1:])
         draw = Draw(noise, temperature, self.event.to_grid(values), observed)
-        drawn = draw_in_batches(self.stage, self._compiled, draw, context, **options)
+        drawn = draw_in_batches(stage, self._compiled, draw, context, **options)
         return tf.reshape(drawn, values.shape)
 
     # Checks.
@@ -424,6 +494,7 @@ class AutoregressiveModel(keras.Model):
             "head": keras.saving.serialize_keras_object(self.head),
             "condition": keras.saving.serialize_keras_object(self.condition),
             "embedding_dim": self.embedding_dim,
+            **({"condition_dropout": self.condition_dropout} if self.condition_dropout else {}),
             "name": self.name,
         }
 

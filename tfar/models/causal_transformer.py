@@ -46,7 +46,7 @@ class CausalTransformerBlock(keras.layers.Layer):
         self,
         width: int,
         num_heads: int,
-        mlp_ratio: float,
+        hidden: int,
         rotary: bool,
         max_length: int,
         activation: str,
@@ -66,7 +66,7 @@ class CausalTransformerBlock(keras.layers.Layer):
         bias = keras.initializers.RandomNormal(stddev=0.02)
         self.attention_project = keras.layers.Dense(width, kernel_initializer=small, bias_initializer=bias)
         self.mlp_norm = keras.layers.LayerNormalization(epsilon=1e-5)
-        self.mlp_hidden = keras.layers.Dense(int(mlp_ratio * width))
+        self.mlp_hidden = keras.layers.Dense(hidden)
         self.activation = activation
         self.mlp_project = keras.layers.Dense(width, kernel_initializer=small)
         self.dropout = keras.layers.Dropout(dropout) if dropout else None
@@ -215,7 +215,7 @@ class CausalTransformer(AutoregressiveModel):
             CausalTransformerBlock(
                 width,
                 num_heads,
-                mlp_ratio,
+                int(mlp_ratio * width),
                 positions == "rotary",
                 slots,
                 activation,

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfar.core.event import Stage
+from tfar.core.event import Event, Stage
 from tfar.core.orderings import Ordering
+from tfar.core.row_orders import inverse
 from tfar.models.autoregressive import AutoregressiveModel
 
 
@@ -26,7 +27,9 @@ class EnsembleStage(Stage):
     orderings: Sequence[Ordering] = ()
 
     def order(self, context: Any = None) -> tuple[Any, Any] | None:
-        """The order of drawing [B, N] of the members `context["member"]`, see `Stage.order`."""
+        """The order of drawing [B, N] of the rows' members or of `context["order"]`, see `Stage.order`."""
+        if isinstance(context, dict) and "order" in context:
+            return context["order"], inverse(context["order"])
         if all(ordering == self.orderings[0] for ordering in self.orderings):
             return super().order(context)
         tables = [ordering.permutation for ordering in self.orderings], [o.ranks.reshape(-1) for o in self.orderings]
@@ -59,7 +62,7 @@ class Ensemble(AutoregressiveModel):
 
     def _example(self) -> None:
         self.training_steps = None
-        if self.num_members > 1:
+        if self._counts_steps:
             self.training_steps = self.add_weight(
                 shape=(), dtype="int64", initializer="zeros", trainable=False, name="training_steps"
             )
@@ -74,6 +77,23 @@ class Ensemble(AutoregressiveModel):
     def orderings(self) -> tuple[Ordering, ...]:
         """The order of every member."""
         return self._orderings
+
+    @property
+    def _counts_steps(self) -> bool:
+        """Whether training depends on the number of steps taken: members take turns."""
+        return self.num_members > 1
+
+    @property
+    def _takes_turns(self) -> bool:
+        """Whether a training step chooses what it trains."""
+        return self.num_members > 1
+
+    def _turn(self, batch: Any) -> dict[str, tf.Tensor]:
+        """What a training step of `batch` rows trains: the member whose turn it is."""
+        del batch
+        turn = {"member": tf.cast(self.training_steps.value % self.num_members, tf.int32)}
+        self.training_steps.assign(self.training_steps.value + 1)
+        return turn
 
     @property
     def stage(self) -> Stage:
@@ -99,7 +119,7 @@ class Ensemble(AutoregressiveModel):
             rows = "" if num is None else f", or {num} of them"
             raise ValueError(f"member must be an integer from 0 to {self.num_members - 1}{rows}, got {member!r}")
         index = tf.constant(index if num is None else np.broadcast_to(index, (num,)), tf.int32)
-        return {"member": index} if condition is None else {"member": index, "condition": condition}
+        return _with_condition({"member": index}, condition)
 
     def _in_range(self, index: np.ndarray) -> bool:
         return bool(((index >= 0) & (index < self.num_members)).all())
@@ -108,25 +128,24 @@ class Ensemble(AutoregressiveModel):
         if not isinstance(condition, dict):
             return super()._check_condition(condition, num, event_shape)
         own = super()._check_condition(condition.get("condition"), num, event_shape)
-        return {"member": condition["member"]} if own is None else {"member": condition["member"], "condition": own}
+        return _with_condition(condition, own)
 
     def _example_condition(self) -> Any:
         return self._given(super()._example_condition(), 0)
 
     def context(self, condition: Any = None) -> Any:
         """See `AutoregressiveModel.context`; {"member": ..., "condition": ...} where there are several members."""
+        if isinstance(condition, dict):
+            return _with_condition(condition, super().context(condition.get("condition")))
         if self.num_members == 1:
             return super().context(condition)
-        if not isinstance(condition, dict):
-            return self.context(self._given(condition, None))
-        features = super().context(condition.get("condition"))
-        return {"member": condition["member"]} if features is None else {**condition, "condition": features}
+        return self.context(self._given(condition, None))
 
     def prepare_draws(self, condition: Any, noise: tf.Tensor) -> tuple[Any, tf.Tensor]:
         """See `AutoregressiveModel.prepare_draws`; where no member is given, the noise chooses it."""
         if self.num_members > 1 and not isinstance(condition, dict):
             member, noise = choose_member(noise, self.num_members)
-            condition = {"member": member} if condition is None else {"member": member, "condition": condition}
+            condition = _with_condition({"member": member}, condition)
         return super().prepare_draws(condition, noise)
 
     # The public methods, with `member=` where they are about factors.
@@ -145,10 +164,8 @@ class Ensemble(AutoregressiveModel):
         """
         if isinstance(x, dict):
             x, condition = x["x"], x.get("condition", condition)
-        if training and member is None and self.num_members > 1 and not isinstance(condition, dict):
-            turn = {"member": tf.cast(self.training_steps.value % self.num_members, tf.int32)}
-            self.training_steps.assign(self.training_steps.value + 1)
-            condition = turn if condition is None else {**turn, "condition": condition}
+        if training and member is None and self._takes_turns and not isinstance(condition, dict):
+            condition = _with_condition(self._turn(tf.shape(x)[0]), condition)
         return super().call(x, self._given(condition, member))
 
     def test_step(self, data: Any) -> Any:
@@ -216,6 +233,27 @@ class Ensemble(AutoregressiveModel):
             **kwargs: see `AutoregressiveModel.complete`.
         """
         return super().complete(x, observed, self._given(condition, member, len(x)), *args, **kwargs)
+
+
+def _with_condition(chosen: dict[str, Any], condition: Any) -> dict[str, Any]:
+    """What is chosen of an ensemble beside another condition."""
+    chosen = {key: value for key, value in chosen.items() if key != "condition"}
+    return chosen if condition is None else {**chosen, "condition": condition}
+
+
+def flat_ordering(ordering: Ordering, event: Event) -> Ordering:
+    """An order of the flat cells of an event, from one of its cells or of the pixels of an image.
+
+    In an order of pixels whose channels are cells of their own, the channels of a pixel follow each other.
+
+    Raises:
+        ValueError: the ordering has another number of cells.
+    """
+    ranks, size = ordering.ranks.reshape(-1), event.num_cells
+    channels = size // ranks.size
+    if channels * ranks.size != size or channels not in (1, event.event_shape[-1]):
+        raise ValueError(f"ordering must have {size} cells (or {event.event_shape[:-1]}), got shape {ordering.shape}")
+    return Ordering((ranks[:, None] * channels + np.arange(channels)).reshape(-1))
 
 
 def choose_member(noise: tf.Tensor, num_members: int) -> tuple[tf.Tensor, tf.Tensor]:

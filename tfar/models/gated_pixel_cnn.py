@@ -50,7 +50,7 @@ class GatedBlock(keras.layers.Layer):
         super().__init__(**kwargs)
         rows = kernel_size // 2 + (0 if first else 1)
         self.first = first
-        self.vertical = VerticalConv2D(2 * filters, (rows, kernel_size), exclusive=first)
+        self.vertical = VerticalConv2D(2 * filters, (rows, kernel_size), exclusive=first, hand_out=False)
         self.vertical_gate = None if last else GatedActivation()
         inputs: dict[str, Any] = {"input_groups": "contiguous"} if first else {}
         self.horizontal = HorizontalConv2D(2 * filters, kernel_size, first, halves=2, **groups, **inputs)

@@ -35,7 +35,7 @@ from tfar.core.conditions import Condition
 from tfar.core.event import Event
 from tfar.core.orderings import Ordering, raster
 from tfar.layers import MaskedDense
-from tfar.models.ensemble import Ensemble
+from tfar.models.ensemble import Ensemble, flat_ordering
 
 # Degrees of hidden units: of every layer, of every member.
 Degrees = Sequence[Sequence[Sequence[int]]]
@@ -229,15 +229,7 @@ def _orderings(ordering: Any, event: Event, num_masks: int) -> list[Ordering]:
     every = [ordering] * num_masks if isinstance(ordering, Ordering) else list(ordering)
     if len(every) != num_masks:
         raise ValueError(f"ordering must be one order, or one per mask ({num_masks}), got {len(every)}")
-    flat = []
-    for each in every:
-        ranks, size = each.ranks.reshape(-1), event.num_cells
-        channels = size // ranks.size
-        if channels * ranks.size != size or channels not in (1, event.event_shape[-1]):
-            raise ValueError(f"ordering must have {size} cells (or {event.event_shape[:-1]}), got shape {each.shape}")
-        # An order of pixels: the channels of a pixel follow each other.
-        flat.append(Ordering((ranks[:, None] * channels + np.arange(channels)).reshape(-1)))
-    return flat
+    return [flat_ordering(each, event) for each in every]
 
 
 def draw_degrees(

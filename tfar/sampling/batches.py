@@ -101,14 +101,16 @@ def _draw_batch(
     given = (draw.noise, draw.temperature, draw.values, draw.observed)
     if chunks == 1 and not length:
         # One call: for small networks calls cost as much as the loop.
-        return compiled.run(("whole", method), whole, given, context, jit_compile=jit_compile)
-    carry = compiled.run(("start", method), start, draw.values, context)
+        return compiled.run(("whole", method, stage.key), whole, given, context, jit_compile=jit_compile)
+    carry = compiled.run(("start", method, stage.key), start, draw.values, context)
     if length:
-        carry = compiled.run(("prefill", length), prefill, carry, context)
+        carry = compiled.run(("prefill", length, stage.key), prefill, carry, context)
     step = -(-units // chunks)
     for begin in range(length, units, step):
         end = min(begin + step, units)
         span = (tf.constant(begin), tf.constant(end))
-        carry = compiled.run(("advance", method), advance, carry, given, context, *span, jit_compile=jit_compile)
+        carry = compiled.run(
+            ("advance", method, stage.key), advance, carry, given, context, *span, jit_compile=jit_compile
+        )
         report(end, units)
     return compiled.run("values", finish, carry)

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core.event import Event
+from tfar.core.slicing import put
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,4 +93,4 @@ def reorder(x: tf.Tensor, permutation: Any, batch_axis: int = 1) -> tf.Tensor:
 
 def write(canvas: tf.Tensor, cell: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
     """Writes value [B, C] into cell `cell` of a canvas [N, B, C]."""
-    return tf.tensor_scatter_nd_update(canvas, tf.reshape(cell, [1, 1]), value[None])
+    return put(canvas, cell, value)

@@ -20,6 +20,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfar.core.event import Stage
+from tfar.core.invariants import invariants
 from tfar.core.scope import Incremental, State, initial_state
 from tfar.core.slicing import take
 from tfar.sampling.draw import Draw, batch_first, cells_first, reorder, write
@@ -42,7 +43,8 @@ def start(stage: Stage, values: tf.Tensor, context: Any) -> Carry:
     if len(stage.event.grid) == 2:
         inputs = {"row": (1, stage.event.grid[1], features), "pixel": (1, 1, features)}
     previous = tf.zeros([batch, *list(inputs.values())[-1]], encoded.dtype)
-    return {"canvas": canvas, "state": initial_state(stage.network, batch, inputs, context), "previous": previous}
+    state = initial_state(stage.network, batch * stage.copies, inputs, context)
+    return {"canvas": canvas, "state": state, "previous": previous}
 
 
 def prefill(stage: Stage, carry: Carry, context: Any, length: int) -> Carry:
@@ -65,7 +67,7 @@ def prefill(stage: Stage, carry: Carry, context: Any, length: int) -> Carry:
     before = tf.reshape(tf.concat([carry["previous"], pixels[:, :-1]], 1), tf.shape(rows))
     with Incremental(carry["state"], at=0, length=length, phase="row") as scope:
         stage.run(above, context)
-    with Incremental(scope.state, at=0, length=length, phase="pixel", now=rows) as scope:
+    with Incremental(scope.state, at=0, length=length, phase="pixel", now=stage.copy(rows)) as scope:
         stage.run(before, context)
     return {"canvas": canvas, "state": scope.state, "previous": rows[:, -1:, -1:]}
 
@@ -78,12 +80,13 @@ def advance(stage: Stage, carry: Carry, draw: Draw, context: Any, start: tf.Tens
     if order is not None:
         # The loop counts ranks, so that it need not look cells up, nor know whether rows have orders of their own.
         draw, carry = draw.in_order(order[0]), {**carry, "canvas": reorder(carry["canvas"], order[0])}
-    _, carry = tf.while_loop(
-        lambda t, _: t < stop,
-        lambda t, carry: (t + 1, body(stage, carry, draw, context, t)),
-        (tf.convert_to_tensor(start), carry),
-        parallel_iterations=1,
-    )
+    with invariants():
+        _, carry = tf.while_loop(
+            lambda t, _: t < stop,
+            lambda t, carry: (t + 1, body(stage, carry, draw, context, t)),
+            (tf.convert_to_tensor(start), carry),
+            parallel_iterations=1,
+        )
     return carry if order is None else {**carry, "canvas": reorder(carry["canvas"], order[1])}
 
 
@@ -124,7 +127,7 @@ def _row(stage: Stage, carry: Carry, draw: Draw, context: Any, i: tf.Tensor) -> 
                 # The same state once per channel; only the pass that knows all channels before the last is kept.
                 padded = tf.stack(drawn + [tf.zeros_like(canvas[0, :, 0])] * (channels - channel), -1)
                 now = stage.encode_drawn(padded, channel)[:, None, None]
-                with Incremental(state, at=(i, j), phase="pixel", now=now) as scope:
+                with Incremental(state, at=(i, j), phase="pixel", now=stage.copy(now)) as scope:
                     params = stage.run(previous, context)[:, 0, 0]
                 params = tf.reshape(params, [-1, event.groups, event.head.params_size])[:, channel]
                 drawn.append(draw.channel(event, params, cell, channel))

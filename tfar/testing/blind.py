@@ -64,6 +64,40 @@ def blind_of_pixel_cnn(model: Any) -> Pairs:
     return blind_of_masked_convolutions(height, width, model.event.groups, model.first_kernel_size, kernel_sizes)
 
 
+def blind_of_row_lstm(model: Any) -> Pairs:
+    """What a `PixelRNN` of Row LSTMs does not see: all outside of a triangle.
+
+    A state-to-state kernel of 3 taps climbs one row and moves one column at a time, between any two colours; within
+    a row the LSTM sees the taps of its input-to-state kernel.
+
+    Args:
+        model: the model.
+    """
+    (height, width), groups = model.event.grid, model.event.groups
+    cells = [(i, j, g) for i in range(height) for j in range(width) for g in range(groups)]
+    side, left = 1, model.kernel_size // 2
+
+    def climbs(p: int, q: int, i: int, j: int) -> bool:
+        # Up to a pixel (p, q + m) of its row, and from there m <= left taps to the left.
+        return p < i and any(abs(q + m - j) <= side * (i - p) for m in range(min(left, width - 1 - q) + 1))
+
+    reach = np.array(
+        [
+            [climbs(p, q, i, j) or (p == i and 0 < j - q <= left) or ((p, q) == (i, j) and d <= c) for p, q, d in cells]
+            for i, j, c in cells
+        ]
+    )
+    # The first layer's reach, as what is before and not blind to it.
+    blind = blind_of_masked_convolutions(height, width, groups, model.first_kernel_size, [])
+    before = np.tri(len(cells), k=-1, dtype=bool)
+    seen = before.copy()
+    for target, source in blind:
+        seen[target, source] = False
+    for _ in range(model.num_layers):
+        seen = (reach.astype(int) @ seen) > 0
+    return {(int(t), int(s)) for t, s in np.argwhere(before & ~seen)}
+
+
 def blind_of_causal_conv_net(model: Any, length: int | None = None) -> Pairs:
     """What a `CausalConvNet` does not see: all that is farther back than its receptive field, or between its taps.
 
@@ -92,3 +126,88 @@ def blind_of_wavenet(model: Any, length: int | None = None) -> Pairs:
     taps = first + [[m * rate for m in range(model.kernel_size)] for rate in model.dilation_rates]
     distances = {1 + sum(steps) for steps in itertools.product(*taps)}
     return {(t, s) for t in range(length) for s in range(t) if t - s not in distances}
+
+
+def blind_of_locally_masked_pixel_cnn(model: Any) -> Pairs:
+    """What a `LocallyMaskedPixelCNN` of one order does not see: pixels that no chain of kernels reaches.
+
+    Every tap of a chain lies on a pixel that is drawn no later than the one before.
+    """
+    height, width = model.event_shape[:2]
+    ranks, half = model.ordering.ranks.reshape(height, width), model.kernel_size // 2
+    cells = list(itertools.product(range(height), range(width)))
+
+    def reach(rate: int, includes_self: bool) -> np.ndarray:
+        taps = [rate * offset for offset in range(-half, half + 1)]
+        return np.array(
+            [
+                [p - i in taps and q - j in taps and ranks[p, q] < ranks[i, j] + int(includes_self) for p, q in cells]
+                for i, j in cells
+            ]
+        )
+
+    # Up and down: two kernels in each residual block, a dilated one between the stages.
+    resnets, between = (2 * model.num_stages) * model.num_resnets, 2 * (model.num_stages - 1)
+    seen = reach(1, False)
+    for rate in [1] * (2 * (resnets + model.num_stages - 1)) + [model.dilation_rate] * between:
+        seen = (reach(rate, True).astype(int) @ seen) > 0
+    drawn = ranks.reshape(-1)
+    return {(int(t), int(s)) for t, s in np.argwhere((drawn[None] < drawn[:, None]) & ~seen)}
+
+
+def blind_of_image_transformer(model: Any) -> Pairs:
+    """What an `ImageTransformer` does not see: positions that no chain of attentions to near ones reaches.
+
+    A token carries the value drawn before it. Every layer adds what the tokens in sight have seen.
+
+    Args:
+        model: the model.
+    """
+    config, (height, width) = model.get_config(), model.event_shape[:2]
+    cells = model.event.num_cells
+    colours = cells // (height * width)
+    if config["attention"] == "local_2d":
+        (h, w), flange = config["block_shape"], config["memory_flange"] or config["block_shape"]
+        pixels = [(i // h, j // w, i, j) for i in range(height) for j in range(width)]
+        drawn = [(i, j) for *_, i, j in sorted(pixels) for _ in range(colours)]
+
+        def near(t: int, s: int) -> bool:
+            (i, j), (p, q) = drawn[t], drawn[s]
+            top, left = i // h * h, j // w * w
+            return top - flange[0] <= p < top + h and left - flange[1] <= q < left + w + flange[1]
+    else:
+        drawn = [(i, j) for i in range(height) for j in range(width) for _ in range(colours)]
+        size = config["block_size"] if config["attention"] == "local_1d" else cells
+
+        def near(t: int, s: int) -> bool:
+            return t // size - s // size <= 1
+
+    sees = np.array([[s <= t and near(t, s) for s in range(cells)] for t in range(cells)], int)
+    reach = np.linalg.matrix_power(sees, config["num_layers"]) > 0
+    # Cell of every rank: the colours of a pixel follow each other.
+    cell = [(i * width + j) * colours + rank % colours for rank, (i, j) in enumerate(drawn)]
+    return {(cell[t], cell[s]) for t in range(cells) for s in range(t) if not reach[t, s + 1]}
+
+
+def blind_of_pooled_snail(model: Any) -> Pairs:
+    """What a `PixelSNAIL` with pooled attention does not see: recent pixels beyond the reach of the convolutions.
+
+    A square is attended to once all of its pixels are past.
+    """
+    height, width = model.event_shape[:2]
+    cells = list(itertools.product(range(height), range(width)))
+
+    def reach(offsets: set[tuple[int, int]]) -> np.ndarray:
+        return np.array([[(i - p, j - q) in offsets for p, q in cells] for i, j in cells])
+
+    kernel = reach({(0, 0), (0, 1), (1, 0), (1, 1)})
+    s = model.attention_downsample
+    last = [(p // s * s + s - 1) * width + q // s * s + s - 1 for p, q in cells]
+    attended = np.array([[last[source] < target for source in range(len(cells))] for target in range(len(cells))])
+    seen = reach({(1, -1), (1, 0), (1, 1), (0, 1)})
+    for _ in range(model.num_blocks):
+        for _ in range(2 * model.num_resnets):
+            seen = (kernel.astype(int) @ seen) > 0
+        content = seen | np.eye(len(cells), dtype=bool)
+        seen = seen | ((attended.astype(int) @ content) > 0)
+    return {(t, s) for t in range(len(cells)) for s in range(t) if not seen[t, s]}

@@ -1,6 +1,7 @@
 """Training: one optimisation step, the loop around it, checkpoints, schedules, optimizers and scores."""
 
 from tfar.training.checkpoint import Checkpoint, CheckpointError, Checkpoints
+from tfar.training.difference import Difference, paired_difference
 from tfar.training.loop import Interrupted, Outcome, Settings, TrainingLoop, restore_weights
 from tfar.training.metrics import Score, log_probs, score
 from tfar.training.optimizers import optimizer
@@ -14,6 +15,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "Checkpoints",
+    "Difference",
     "Interrupted",
     "NonFiniteLoss",
     "Outcome",
@@ -26,6 +28,7 @@ __all__ = [
     "how_scored",
     "log_probs",
     "optimizer",
+    "paired_difference",
     "restore_weights",
     "schedule",
     "score",

@@ -188,6 +188,8 @@ class TrainingLoop:
         try:
             with open(self.metrics_path, "ab") as self._metrics, open(self.workdir / "timings.jsonl", "a") as timings:
                 self._timings = timings
+                if state.step == 0:
+                    self.train_step.initialize(self.batches.batch(0))
                 while not self.finished:
                     self._advance()
                     if bar.due:

@@ -126,13 +126,14 @@ def _in_words(interval: tuple[float, float], digits: int = 3) -> str:
     return f" (95% CI {low:.{digits}f} to {high:.{digits}f})" if math.isfinite(low) else ""
 
 
-def score(nats: np.ndarray, info: Any, weights: str) -> Score:
+def score(nats: np.ndarray, info: Any, weights: str, members: int = 1) -> Score:
     """The score of log-probabilities.
 
     Args:
         nats: log p of every example, [N], from `log_probs`.
         info: the split's `tfar.data.DataInfo`.
         weights: "averaged" or "raw".
+        members: models whose probabilities of an example were averaged.
 
     Raises:
         ValueError: not every example of the split was scored.
@@ -154,4 +155,5 @@ def score(nats: np.ndarray, info: Any, weights: str) -> Score:
         dimensions=dimensions,
         weights=weights,
         unit="image" if len(info.event_shape) == 3 else "example",
+        ensemble="single model" if members == 1 else f"average of {members} members' probabilities",
     )

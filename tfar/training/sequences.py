@@ -172,9 +172,7 @@ def sequence_score(nats: list[np.ndarray], info: Any, weights: str, how: str = "
     total = sum(len(part) for part in nats)
     if total != info.num_values:
         raise ValueError(f"nats must have one number for each of {info.num_values} {info.unit}s, got {total}")
-    parts = nats
-    if len(nats) == 1:
-        parts = np.array_split(nats[0], max(1, total // _STRETCH))
+    parts = independent_parts(nats)
     mean = sum(float(part.sum()) for part in nats) / total
     half = math.inf
     if len(parts) > 1:
@@ -197,6 +195,11 @@ def sequence_score(nats: list[np.ndarray], info: Any, weights: str, how: str = "
         sequences=len(nats),
         how=how,
     )
+
+
+def independent_parts(nats: list[np.ndarray]) -> list[np.ndarray]:
+    """What counts as one example in a confidence interval: a sequence, of a single one stretches of 1,000 elements."""
+    return nats if len(nats) > 1 else np.array_split(nats[0], max(1, len(nats[0]) // _STRETCH))
 
 
 def how_scored(model: Any) -> str:

@@ -146,6 +146,14 @@ class TrainStep:
         loss, norm, self.carried = self._function(self._distribute(parts), seeds, offset, self.carried)
         return loss, norm
 
+    def initialize(self, batch: Mapping[str, np.ndarray]) -> None:
+        """Data-dependent initialization, by the moments of the global batch, of a model with weight normalization."""
+        if not self.model.has_weight_norm:
+            return
+        parts = self._distribute({key: batch[key] for key in ("x", "condition") if key in batch})
+        replica = lambda part: self.model.initialize_from_data(part["x"], part.get("condition"))  # noqa: E731
+        tf.function(lambda parts: self.strategy.run(replica, (parts,)), autograph=False)(parts)
+
     def _distribute(self, batch: Mapping[str, np.ndarray]) -> Any:
         """Every replica's rows of arrays [B, ...]."""
         replicas = self.strategy.num_replicas_in_sync

@@ -1,0 +1,53 @@
+"""Training without the condition now and then."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("tfar")
+class ConditionDropout(keras.layers.Layer):
+    """Replaces the condition of a share of the examples by zeros while training; what is kept keeps its size.
+
+    Args:
+        rate: the share.
+        seed: of the random choice.
+
+    Input: features of a condition, tensors [B, ...] in any nesting; output alike.
+
+    References:
+        Ho, Salimans, Classifier-Free Diffusion Guidance, 2022, section 3.2.
+    """
+
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        if not 0 <= rate < 1:
+            raise ValueError(f"rate must be at least 0 and below 1, got {rate}")
+        self.rate, self.seed = rate, seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def build(self, *shapes: Any) -> None:
+        """Nothing to create."""
+
+    def call(self, features: Any, training: bool | None = None) -> Any:
+        """The features, or zeros in some rows."""
+        if not training or not self.rate:
+            return features
+        rows = tf.shape(tf.nest.flatten(features)[0])[0]
+        kept = keras.random.uniform([rows], seed=self.seed_generator) >= self.rate
+
+        def keep(x: tf.Tensor) -> tf.Tensor:
+            return x * tf.cast(tf.reshape(kept, [rows, *[1] * (x.shape.rank - 1)]), x.dtype)
+
+        return tf.nest.map_structure(keep, features)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """As the input."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}

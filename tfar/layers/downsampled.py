@@ -1,0 +1,161 @@
+"""A two-stack network at half the resolution, inside of one at full resolution."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfar.core import scope as scopes
+from tfar.core.slicing import take
+
+
+@keras.saving.register_keras_serializable("tfar")
+class Downsampled(keras.layers.Layer):
+    """down, inner, up: both stacks go to half the resolution, through a network, and back.
+
+        vertical [B, H, W, C]   --- down --- +-------+ --- up ---> [B, H, W, F]
+                                             | inner |
+        horizontal [B, H, W, C] --- down --- +-------+ --- up ---> [B, H, W, F]
+
+    Pixel (i', j') of the coarser grid sees the image up to (2i', 2j'), and gives the four pixels from there on. So
+    the inner network is advanced at even rows, and in them at even columns, in a scope of its own in which every layer
+    is at (i', j'); the four values are kept until they are due. Nothing at the coarser grid is computed twice, and the
+    inner network may itself contain a `Downsampled`. Only links (of `HorizontalConv2D`, `Shortcut`), which take whole
+    rows, may lead from the vertical output to the horizontal stack.
+
+    Args:
+        down: convolutions of strides 2 of the vertical and the horizontal stack.
+        inner: layer `inner(vertical, horizontal, *context)` that returns both stacks.
+        up: transposed convolutions of both stacks.
+
+    Raises:
+        ValueError: height or width is odd.
+    """
+
+    def __init__(self, down: list[Any], inner: keras.layers.Layer, up: list[Any], **kwargs: Any):
+        super().__init__(**kwargs)
+        self.down, self.inner, self.up = list(down), inner, list(up)
+
+    def build(self, vertical_shape: tuple[int | None, ...], *_: Any) -> None:
+        """Checks that the image can be halved."""
+        if any(size is not None and size % 2 for size in vertical_shape[1:3]):
+            raise ValueError(f"height and width must be even to be halved, got {tuple(vertical_shape[1:3])}")
+
+    def call(self, vertical: tf.Tensor, horizontal: tf.Tensor, *context: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """Both stacks, [B, H, W, C] each -> [B, H, W, F] each; `context` is handed on to the inner network."""
+        v, h = self.down[0](vertical), self.down[1](horizontal)
+        scope = scopes.current()
+        if scope is None:
+            v, h = self.inner(v, h, *context)
+            return self.up[0](v), self.up[1](h)
+        cell = scope.cell(self)
+        if scope.phase == "row":
+            # The pixels of the coarser grid write what they give, [columns, 2, 2, B, F].
+            shape = [vertical.shape[2] // 2, 2, 2, tf.shape(h)[0], self.up[1].filters]
+            cell.write("blocks", cell.read("blocks", shape, h.dtype))
+            out = self._rows_of_vertical(scope, cell, v, h, context)
+            return out, tf.zeros([tf.shape(h)[0], scope.length, vertical.shape[2], self.up[1].filters], h.dtype)
+        cell.read("pair")
+        # As other parts of the vertical stack it is read by links, in whole rows.
+        out = scope.only_rows(vertical, self.up[0].filters, lambda: v)
+        return out, (self._rows if scope.whole_rows else self._pixel)(scope, cell, v, h, context)
+
+    def _rows_of_vertical(
+        self, scope: scopes.Incremental, cell: scopes.Cell, v: tf.Tensor, h: tf.Tensor, context: Any
+    ) -> tf.Tensor:
+        """Row phase: rows of the vertical stack from the pair of rows that the row of the coarser grid gives."""
+        v, h, inner = v[:, :, ::2], h[:, :, ::2], _inner(cell)
+        pair = cell.read("pair", [tf.shape(v)[0], 2, 2 * v.shape[2], self.up[0].filters], v.dtype)
+        if scope.length > 1 or isinstance(scope.at, int):
+            first, count, rows = _coarse_rows(scope)
+            pairs, changes = pair, {}
+            if count:
+                with scope.half_rows(inner, first, count) as half:
+                    v, _ = self.inner(v[:, rows], h[:, rows], *context)
+                pairs, changes = tf.concat([pair, self.up[0](v)], 1), half.changes
+            scope.adopt(inner, changes)
+            cell.write("pair", pairs[:, -2:])
+            return take(pairs, 1, 1 if scope.at % 2 else 2, scope.length)
+
+        def run() -> tuple[tf.Tensor, scopes.State]:
+            with scope.half(inner) as half:
+                y, _ = self.inner(v, h, *context)
+            kept.update(half.changes)
+            return self.up[0](y), half.changes
+
+        kept: scopes.State = {}
+        keep = lambda: (pair, {key: scope.entries(inner)[key] for key in kept})  # noqa: E731
+        pair, changes = tf.cond(scope.at % 2 == 0, run, keep)
+        scope.adopt(inner, changes)
+        cell.write("pair", pair)
+        return take(cell.read("pair"), 1, scope.at % 2)
+
+    def _pixel(
+        self, scope: scopes.Incremental, cell: scopes.Cell, v: tf.Tensor, h: tf.Tensor, context: Any
+    ) -> tf.Tensor:
+        """Pixel phase: one value of the horizontal stack."""
+        inner, blocks = _inner(cell), cell.read("blocks")
+        changed: tuple[scopes.State, scopes.Puts] = ({}, {})
+
+        def run() -> Any:
+            with scope.half(inner) as half:
+                _, y = self.inner(v, h, *context)
+            block = tf.transpose(self.up[1](y), [1, 2, 0, 3])
+            changes, puts = half.changes, {**half.puts, cell.key("blocks"): (1, block)}
+            changed[0].update(changes)
+            changed[1].update(puts)
+            return block[0, 0], changes, {key: value for key, (_, value) in puts.items()}
+
+        def keep() -> Any:
+            place = [scope.column // 2, scope.at % 2, scope.column % 2, 0, 0]
+            value = tf.slice(blocks, place, [1, 1, 1, -1, self.up[1].filters])[0, 0, 0]
+            unchanged = {key: scope.entries(inner)[key] for key in changed[0]}
+            return value, unchanged, {key: value for key, (_, value) in scope.columns(changed[1]).items()}
+
+        if scope.creating:
+            value, changes, values = run()
+        else:
+            value, changes, values = tf.cond(tf.logical_and(scope.at % 2 == 0, scope.column % 2 == 0), run, keep)
+        scope.adopt(inner, changes, {key: (changed[1][key][0], value) for key, value in values.items()})
+        return tf.ensure_shape(value, [None, self.up[1].filters])[:, None, None]
+
+    def _rows(
+        self, scope: scopes.Incremental, cell: scopes.Cell, v: tf.Tensor, h: tf.Tensor, context: Any
+    ) -> tf.Tensor:
+        """Pixel phase of whole rows."""
+        inner, blocks = _inner(cell), cell.read("blocks")
+        # [columns, 2, 2, B, F] -> [B, 2, 2 * columns, F]
+        pairs = tf.transpose(blocks, [3, 1, 0, 2, 4])
+        pairs = tf.reshape(pairs, [tf.shape(h)[0], 2, h.shape[2], self.up[1].filters])
+        first, count, rows = _coarse_rows(scope)
+        changes: scopes.State = {}
+        if count:
+            with scope.half_rows(inner, first, count) as half:
+                _, y = self.inner(v[:, rows, ::2], h[:, rows, ::2], *context)
+            pairs, changes = tf.concat([pairs, self.up[1](y)], 1), half.changes
+        scope.adopt(inner, changes)
+        last = tf.reshape(pairs[:, -2:], [tf.shape(h)[0], 2, h.shape[2] // 2, 2, self.up[1].filters])
+        cell.write("blocks", tf.transpose(last, [2, 1, 3, 0, 4]))
+        return take(pairs, 1, 1 if scope.at % 2 else 2, scope.length)
+
+    def compute_output_shape(self, *shapes: Any) -> Any:
+        """Both stacks, [B, H, W, F]."""
+        return tuple((*shape[:-1], up.filters) for shape, up in zip(shapes[:2], self.up, strict=True))
+
+
+def _inner(cell: scopes.Cell) -> str:
+    """What the names of the inner network's entries begin with."""
+    return f"{cell.path}.inner"
+
+
+def _coarse_rows(scope: scopes.Incremental) -> tuple[int, int, slice]:
+    """The first row of the coarser grid that begins in the block of rows, how many do, and where they stand in it."""
+    at = scope.at if isinstance(scope.at, int) else tf.get_static_value(scope.at)
+    if at is None:
+        raise ValueError(
+            f"a block of rows must begin at a known row where a network changes resolution, got {scope.at}"
+        )
+    first, last = -(-int(at) // 2), (int(at) + scope.length - 1) // 2
+    return first, last - first + 1, slice(2 * first - int(at), None, 2)

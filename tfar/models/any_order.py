@@ -1,0 +1,268 @@
+"""Models whose network evaluates any order: one set of weights, trained over one order, over several, or over all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfar.core import orderings
+from tfar.core.event import Event, Stage
+from tfar.core.orderings import Ordering
+from tfar.models.ensemble import Ensemble, EnsembleStage, flat_ordering
+
+RANDOM = "random"
+
+# Orders that follow from the shape of the event; "snakes" stands for eight.
+NAMED = ("raster", "reversed_raster", "column_major", "snake", "zigzag", "hilbert", "snakes")
+
+
+class AnyOrder(Ensemble):
+    """p(x | h) under any order of the cells, with the same weights.
+
+    The `ordering` of the constructor says which orders are trained, and under which one the model is evaluated:
+
+        one order     log_prob, score, sample, ... are those of this order.
+        several       an ensemble: every row of a training batch gets one of them, drawn anew. `log_prob` averages the
+                      probabilities (never logits), `score` and `complete` need `member=`; see `Ensemble`.
+        "random"      order-agnostic: every row of a training batch gets a random permutation of the cells. `log_prob`,
+                      `score` and `sample` use raster order; `complete` keeps any values, in any places, and is exact:
+                      every row is drawn in the order that has its observed cells first.
+
+    Whatever was trained, every public method takes `ordering=` and then evaluates that order: any order is a
+    normalised density, one that was not trained a worse one. `log_prob` takes several and averages probabilities.
+
+    The context of the network is {"order": int32 [B, N], "condition": features}, {"member": ..., "condition": ...},
+    or the features alone for the order `self.ordering`; see `tfar.core.row_orders.order_of`.
+
+    Args:
+        network: see `AutoregressiveModel`.
+        event_shape: see `AutoregressiveModel`.
+        head: see `AutoregressiveModel`.
+        ordering: what `trained_orderings` takes.
+        order_annealing: (begin, end) in training steps: a row gets one of the trained orders with a probability of 1
+            up to step `begin` that falls linearly to 0 at step `end`, otherwise the first order (raster for
+            "random"). None keeps the probability at 1. Evaluation does not depend on it.
+        **kwargs: see `AutoregressiveModel`.
+
+    Raises:
+        ValueError: an ordering or `order_annealing` does not fit.
+
+    References:
+        Uria, Murray, Larochelle, A Deep and Tractable Density Estimator, 2014 (order-agnostic training).
+        Yu et al., Randomized Autoregressive Visual Generation, 2024 (annealing).
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        event_shape: Any,
+        head: Any,
+        ordering: Any,
+        order_annealing: Sequence[int] | None = None,
+        **kwargs: Any,
+    ):
+        if order_annealing is not None:
+            order_annealing = tuple(order_annealing)
+            if len(order_annealing) != 2 or not 0 <= order_annealing[0] < order_annealing[1]:
+                raise ValueError(f"order_annealing must be (begin, end), 0 <= begin < end, got {order_annealing}")
+        trained = trained_orderings(ordering, Event(event_shape, head, "sequence"))
+        self.order_agnostic, self.order_annealing = ordering == RANDOM, order_annealing
+        super().__init__(network, event_shape, head, trained, layout="sequence", **kwargs)
+
+    def _example(self) -> None:
+        # Its variable is a function of (seed, step, replica) in `tfar.training`.
+        self.seed_generator = keras.random.SeedGenerator() if self._takes_turns else None
+        super()._example()
+
+    @property
+    def _counts_steps(self) -> bool:
+        return self.order_annealing is not None
+
+    @property
+    def _takes_turns(self) -> bool:
+        return self.order_agnostic or self.num_members > 1
+
+    def _turn(self, batch: Any) -> dict[str, tf.Tensor]:
+        """An order for every row."""
+        cells, tables = self.event.num_cells, np.stack([each.permutation for each in self.orderings])
+        if self.order_agnostic:
+            order = tf.argsort(self._uniform([batch, cells]), -1)
+        else:
+            order = tf.gather(tables, tf.cast(self._uniform([batch]) * len(tables), tf.int32))
+        if self.order_annealing is not None:
+            begin, end = self.order_annealing
+            step = tf.cast(self.training_steps.value, tf.float32)
+            self.training_steps.assign(self.training_steps.value + 1)
+            probability = tf.clip_by_value((end - step) / (end - begin), 0.0, 1.0)
+            order = tf.where(self._uniform([batch, 1]) < probability, order, tables[0])
+        return {"order": order}
+
+    def _uniform(self, shape: Any) -> tf.Tensor:
+        return tf.random.stateless_uniform(shape, tf.cast(self.seed_generator.next(), tf.int32))
+
+    @property
+    def stage(self) -> Stage:
+        """See `AutoregressiveModel.stage`."""
+        return EnsembleStage(self.network, self.event, self.ordering, self._encode_cells, self.orderings)
+
+    # An order travels beside the condition: {"order": [B, N], "condition": ...}.
+
+    def _under(self, condition: Any, ordering: Ordering | str | None, member: Any, num: Any) -> Any:
+        """The condition, with the order for each of `num` rows where one is given."""
+        if ordering is None:
+            return condition
+        if member is not None:
+            raise ValueError(f"ordering and member exclude each other, got member={member!r}")
+        found = trained_orderings(ordering, self.event)
+        if ordering == RANDOM or len(found) != 1:
+            raise ValueError(f"ordering must be one order here, got {ordering!r}")
+        return self._with_order(condition, tf.tile(found[0].permutation[None], [num, 1]))
+
+    def _with_order(self, condition: Any, order: tf.Tensor) -> dict[str, Any]:
+        return {"order": order} if condition is None else {"order": order, "condition": condition}
+
+    # The public methods, with `ordering=`.
+
+    def log_prob(self, x: Any, condition: Any = None, *, member: Any = None, ordering: Any = None) -> tf.Tensor:
+        """Exact log-likelihood in nats, under the model's order (the average over all of them where it has several).
+
+        Args:
+            x: data values, [B, *event_shape].
+            condition: values of the condition, [B, ...].
+            member: index of one of the trained orders.
+            ordering: an order to score under instead; or several: log of the mean of their probabilities.
+
+        Returns:
+            float32 [B].
+        """
+        if isinstance(ordering, Sequence) and not isinstance(ordering, str):
+            nats = [self.log_prob(x, condition, ordering=each) for each in ordering]
+            return tf.reduce_logsumexp(tf.stack(nats), 0) - math.log(len(nats))
+        return super().log_prob(x, self._under(condition, ordering, member, tf.shape(x)[0]), member=member)
+
+    def score(self, x: Any, condition: Any = None, *, member: Any = None, ordering: Any = None) -> tf.Tensor:
+        """Log-probability in nats of every factor given what is drawn before it in the order.
+
+        Args:
+            x: data values, [B, *event_shape].
+            condition: values of the condition, [B, ...].
+            member: index of one of the trained orders; needed where there are several.
+            ordering: an order to score under instead.
+
+        Returns:
+            float32 [B, *positions].
+        """
+        return super().score(x, self._under(condition, ordering, member, tf.shape(x)[0]), member=member)
+
+    def conditionals(self, x: Any, condition: Any = None, *, member: Any = None, ordering: Any = None) -> Any:
+        """See `AutoregressiveModel.conditionals`; `member` and `ordering` as for `score`."""
+        return super().conditionals(x, self._under(condition, ordering, member, tf.shape(x)[0]), member=member)
+
+    def sample(
+        self, num: int, condition: Any = None, *args: Any, member: Any = None, ordering: Any = None, **kwargs: Any
+    ) -> tf.Tensor:
+        """See `AutoregressiveModel.sample`.
+
+        Args:
+            num: number of events.
+            condition: values of the condition.
+            *args: see `AutoregressiveModel.sample`.
+            member: index of one of the trained orders, or [num] of them.
+            ordering: the order to draw in; by default the model's, or where it has several one that noise chooses.
+            **kwargs: see `AutoregressiveModel.sample`.
+        """
+        return super().sample(num, self._under(condition, ordering, member, num), *args, member=member, **kwargs)
+
+    def complete(
+        self,
+        x: Any,
+        observed: Any,
+        condition: Any = None,
+        *args: Any,
+        member: Any = None,
+        ordering: Any = None,
+        **kwargs: Any,
+    ) -> tf.Tensor:
+        """See `AutoregressiveModel.complete`.
+
+        Args:
+            x: data values.
+            observed: what is known of them: anything where the model is order-agnostic and no order is chosen,
+                otherwise a prefix of the order. Of a cell with several values all are known or none (or, in one cell,
+                the first).
+            condition: values of the condition.
+            *args: see `AutoregressiveModel.complete`.
+            member: index of one of the trained orders, or one per row; needed where there are several.
+            ordering: the order to draw in.
+            **kwargs: see `AutoregressiveModel.complete`.
+        """
+        shape = np.shape(x)
+        flags = np.asarray(observed)
+        given = self._under(condition, ordering, member, tf.shape(x)[0])
+        chosen = ordering is not None or member is not None or isinstance(condition, dict)
+        if self.order_agnostic and not chosen and flags.dtype == bool and flags.shape in (shape, shape[1:]):
+            given = self._with_order(condition, self._observed_first(np.broadcast_to(flags, shape)))
+        return super().complete(x, observed, given, *args, member=member, **kwargs)
+
+    def _observed_first(self, observed: np.ndarray) -> tf.Tensor:
+        """The order [B, N] of every row: cells that are observed whole, in part, not at all; each in the model's."""
+        cells = observed.reshape(len(observed), self.event.num_cells, -1)[:, self.ordering.permutation]
+        late = 2 - cells.all(2).astype(int) - cells.any(2)
+        return tf.constant(self.ordering.permutation[np.argsort(late, 1, kind="stable")])
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments; orders by their ranks."""
+        ranks = [ordering.ranks.tolist() for ordering in self.orderings]
+        return {
+            **super().get_config(),
+            "ordering": RANDOM if self.order_agnostic else ranks,
+            "order_annealing": None if self.order_annealing is None else list(self.order_annealing),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> AnyOrder:
+        """The model with these constructor arguments."""
+        given = config["ordering"]
+        ordering = given if isinstance(given, str) else [Ordering(ranks) for ranks in given]
+        return super().from_config({**config, "ordering": ordering}, custom_objects)
+
+
+def trained_orderings(ordering: Any, event: Event) -> list[Ordering]:
+    """The orders of the flat cells of an event.
+
+    Args:
+        ordering: None or "random" (raster stands for it), an `Ordering` of the cells or of the pixels of an image, a
+            name (see `NAMED`; "snakes" stands for eight orders), or a list of these.
+        event: what is to be ordered.
+
+    Raises:
+        ValueError: an ordering does not fit the event, or a name is not known.
+
+    Example:
+        >>> import tfar
+        >>> event = Event((2, 2, 1), tfar.heads.Bernoulli(), "sequence")
+        >>> trained_orderings(["snake", tfar.orderings.raster(2, 2)], event)
+        [Ordering([0, 1, 3, 2]), Ordering([0, 1, 2, 3])]
+    """
+    if None in event.grid:
+        raise ValueError(f"event_shape must be known for a model of any order, got {event.event_shape}")
+    if ordering is None or ordering == RANDOM:
+        return [orderings.raster(event.num_cells)]
+    entries = [ordering] if isinstance(ordering, str | Ordering) else list(ordering)
+    if not entries:
+        raise ValueError("ordering must be one order or more, got none")
+    shape = event.event_shape[:2] if len(event.event_shape) == 3 else event.event_shape
+    found: list[Ordering] = []
+    for entry in entries:
+        if isinstance(entry, str):
+            names = NAMED if len(shape) == 2 else NAMED[:2]
+            if entry not in names:
+                raise ValueError(f'ordering must be "random", an Ordering or one of {names}, got {entry!r}')
+            entry = getattr(orderings, entry)(*shape)
+        found += [entry] if isinstance(entry, Ordering) else entry
+    return [flat_ordering(each, event) for each in found]
