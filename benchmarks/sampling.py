@@ -114,6 +114,15 @@ def benchmarked() -> dict[str, Benchmarked]:
     tiny_colour = {"event_shape": (4, 4, 3), "head": heads.Categorical(4), **tiny_convolutions}
     recurrent = {"event_shape": (28, 28, 1), "head": heads.Bernoulli(), "filters": 16, "num_layers": 7}
     tiny_recurrent = {"event_shape": (5, 5, 1), "filters": 4, "num_layers": 1, "first_kernel_size": 3}
+    logistic = {
+        "event_shape": (28, 28, 1),
+        "head": heads.DiscretizedLogisticMixture(5),
+        "filters": 32,
+        "num_resnets": 2,
+        "dropout": 0.0,
+    }
+    tiny_logistic = {"event_shape": (8, 8, 1), "filters": 4, "num_resnets": 1}
+    snail = {**logistic, "filters": 64, "num_blocks": 4}
     made = {"event_shape": (784,), "head": heads.Bernoulli(), "hidden": (500,)}
     temporal = {"event_shape": (784,), "head": heads.Categorical(256), "filters": 64, "num_layers": 9}
     tiny_temporal = {"event_shape": (16,), "head": heads.Categorical(4), "filters": 4, "num_layers": 3}
@@ -130,6 +139,9 @@ def benchmarked() -> dict[str, Benchmarked]:
         "gated_pixel_cnn_rgb": Benchmarked("GatedPixelCNN", colour, tiny_colour),
         "pixel_cnn": Benchmarked("PixelCNN", grey, tiny_grey),
         "pixel_cnn_rgb": Benchmarked("PixelCNN", colour, tiny_colour),
+        "pixel_cnn_pp": Benchmarked("PixelCNNPP", logistic, tiny_logistic),
+        "pixel_cnn_pp_rgb": Benchmarked("PixelCNNPP", {**logistic, "event_shape": (32, 32, 3)}, tiny_logistic),
+        "pixel_snail": Benchmarked("PixelSNAIL", snail, {**tiny_logistic, "num_blocks": 1}),
         "pixel_rnn_row": Benchmarked("PixelRNN", {**recurrent, "cell": "row_lstm"}, tiny_recurrent),
         "pixel_rnn_diagonal": Benchmarked("PixelRNN", {**recurrent, "cell": "diagonal_bilstm"}, tiny_recurrent),
         "made": Benchmarked("MADE", made, {"event_shape": (12,), "hidden": (8,)}),

@@ -10,11 +10,14 @@ python -m export --workdir=runs/digits --out=runs/digits/export --format=saved_m
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 
-from absl import app, flags
+from absl import app, flags, logging
+
+from export.quiet import quietly, set_log_level
 
 FORMATS = ("saved_model",)
 LATER = ("litert", "tflite")
@@ -35,7 +38,7 @@ def main(workdir: str | None, model: str | None, out: str | None, format: str) -
     message = _wrong(workdir, model, out, format)
     if message is None:
         # TensorFlow takes seconds to import, which no mistyped flag should cost.
-        from export import saved_model
+        saved_model = quietly(lambda: importlib.import_module("export.saved_model"))
         from export.errors import ExportError
 
         try:
@@ -74,11 +77,14 @@ def _run(arguments: Sequence[str]) -> int:
         print(f"error: no arguments are expected besides flags, got {arguments[1]!r}", file=sys.stderr)
         return 1
     values = flags.FLAGS
+    if logging.get_verbosity() == logging.INFO:
+        # TensorFlow tells at this level which names of inputs it changed and how long a file took; -v=1 shows all.
+        logging.set_verbosity(logging.WARNING)
     return main(values.workdir, values.model, values.out, values.format)
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    set_log_level()
     # Here, not at import: other commands have flags of these names.
     flags.DEFINE_string("workdir", None, "Work directory of a training; its model.keras is exported.")
     flags.DEFINE_string("model", None, "A .keras file, instead of --workdir.")

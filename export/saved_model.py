@@ -22,6 +22,7 @@ from export.signatures import signatures
 from tfar import models
 from tfar.core import noise as noises
 from tfar.core.conditions import Label
+from tfar.layers.weight_norm import folded
 from tfar.models import AutoregressiveModel
 
 # Law 3: rounding differs between kernels, so a draw whose noise lies this close to a boundary may tip.
@@ -85,9 +86,9 @@ def export(model: AutoregressiveModel, out: str | Path) -> tuple[Path, Report]:
     temporary = out / f".writing-{uuid.uuid4().hex}"
     try:
         holder = tf.Module()
-        # The variables alone: Keras would add its own traces of `call`.
-        holder.weights = [weight.value for weight in model.weights]
-        with quiet():
+        with quiet(), folded(model) as variables:
+            # The variables alone: Keras would add its own traces of `call`.
+            holder.weights = variables
             tf.saved_model.save(holder, str(temporary), signatures=functions)
         with Servable(temporary) as servable:
             report = check(servable, model)
@@ -219,11 +220,18 @@ def describe(version: Path, report: Report) -> str:
     size = sum(file.stat().st_size for file in version.rglob("*") if file.is_file())
     lines = [f"exported {version} ({size / 1e6:.1f} MB)"]
     saved = saved_model_pb2.SavedModel.FromString((version / "saved_model.pb").read_bytes())
+    known: dict[str, str] = {}
     for name, definition in sorted(saved.meta_graphs[0].signature_def.items()):
         if not name.startswith("__"):
-            inputs = [_describe_tensor(key, info, definition.defaults) for key, info in definition.inputs.items()]
-            outputs = [_describe_tensor(key, info, {}) for key, info in definition.outputs.items()]
-            lines.append(f"  {name}({', '.join(sorted(inputs))}) -> {', '.join(sorted(outputs))}")
+            rows = []
+            for direction, tensors in (("in ", definition.inputs), ("out", definition.outputs)):
+                width = max(map(len, tensors))
+                for key in sorted(tensors):
+                    default = definition.defaults[key] if direction == "in " and key in definition.defaults else None
+                    rows.append(f"    {direction} {key:{width}}  {_describe(tensors[key], default)}")
+            text = "\n".join(rows)
+            same = known.setdefault(text, name)
+            lines += [f"  {name}", text] if same == name else [f"  {name}: the same as {same}"]
     lines.append(
         f"checked in a v1 session: {report.num_samples} samples equal Python's ({report.num_ties} ties of rounding), "
         f"log_prob within {report.log_prob_difference:.1e}"
@@ -231,10 +239,11 @@ def describe(version: Path, report: Report) -> str:
     return "\n".join(lines)
 
 
-def _describe_tensor(name: str, info: Any, defaults: Any) -> str:
+def _describe(info: Any, default: Any) -> str:
+    """Type, shape and default of a tensor: "float32 [B], by default 1.0"."""
     shape = ", ".join("B" if dim.size < 0 else str(dim.size) for dim in info.tensor_shape.dim)
-    default = f" = {tf.make_ndarray(defaults[name]).tolist()}" if name in defaults else ""
-    return f"{name}: {tf.as_dtype(info.dtype).name}[{shape}]{default}"
+    behind = "" if default is None else f", by default {tf.make_ndarray(default)[0].tolist()}"
+    return f"{tf.as_dtype(info.dtype).name} [{shape}]{behind}"
 
 
 def _first_line(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """The commands: train, evaluate, sample, serve."""
 
-import os
+from export.quiet import set_log_level
 
-# TensorFlow's start-up messages say nothing about a run; set before it is imported.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Before TensorFlow is imported.
+set_log_level()

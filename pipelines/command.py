@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pathlib
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import app, logging
 
+from export.quiet import quietly
+
 
 def import_quietly() -> None:
-    """Imports tfar, and with it TensorFlow, without the start-up messages of its C++ parts.
-
-    They are written before any log level is heard. Where the import fails they are shown.
-    """
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as messages:
-        os.dup2(messages.fileno(), 2)
-        try:
-            import tfar  # noqa: F401
-        except BaseException:
-            messages.seek(0)
-            os.write(stderr, messages.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
+    """Imports tfar, and with it TensorFlow, without the start-up messages of its C++ parts."""
+    quietly(lambda: importlib.import_module("tfar"))
 
 
 def check_workdir(workdir: str | os.PathLike) -> pathlib.Path:

@@ -97,7 +97,7 @@ def _samples(model: Any, info: DataInfo, config: dict[str, Any], num: int) -> np
         condition=_conditions(info, arrays, num),
         seed=_SEED,
         batch_size=min(num, config["report"]["sample_batch_size"]),
-        jit_compile=False,  # compiling takes longer than drawing these few
+        jit_compile=runs.worth_compiling(num, model.event_shape),
         progress=progress,
     )
     bar.close()
@@ -131,7 +131,7 @@ def _heat_maps(run: runs.Run, info: DataInfo, x: np.ndarray, condition: Any) -> 
     return _image(pictures.grid(both, len(x)), "test images above the cost of their pixels"), high
 
 
-def _member(model: Any) -> dict[str, int]:
+def _member(model: Any) -> dict[str, Any]:
     """An ensemble has no factors; its first member has."""
     return {"member": 0} if getattr(model, "num_members", 1) > 1 else {}
 
@@ -151,7 +151,7 @@ def _completions(run: runs.Run, info: DataInfo, x: np.ndarray, condition: Any, t
         conditions,
         seed=_SEED,
         batch_size=run.config["report"]["sample_batch_size"],
-        jit_compile=False,
+        jit_compile=runs.worth_compiling(len(repeated), model.event_shape),
         **_member(model),
     ).numpy()
     images = pictures.to_images(np.concatenate([x, x, drawn]).astype(drawn.dtype), info.levels)

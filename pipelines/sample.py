@@ -19,9 +19,6 @@ from absl import flags
 
 from pipelines import command
 
-# Compiling with XLA takes 10 seconds and more, so that it pays for many values only.
-_XLA_FROM = 64 * 784
-
 # What is drawn where neither --num, --length nor --out says otherwise; text goes to the terminal.
 _NUM = {"image": 16, "text": 1, "audio": 1}
 _TEXT_LENGTH = 500
@@ -141,7 +138,7 @@ def sample(
         seed=seed,
         temperature=temperature,
         batch_size=min(num, batch_size),
-        jit_compile=num * math.prod(model.event_shape) >= _XLA_FROM,
+        jit_compile=runs.worth_compiling(num, model.event_shape),
         progress=progress,
     ).numpy()
     bar.close()

@@ -149,10 +149,9 @@ selected.</p>
 
 <h2>What each character costs</h2>
 <style>{_shades()}</style>
+<p class="key">{_key()} bits for a character, given those before it; the mean is {bits.mean():.2f}.</p>
 <pre class="text">{coloured(symbols, first["x"][0], bits)}</pre>
-<p class="quiet">The beginning of the test split; the deeper the colour, the more bits a character costs given those
-before it: <span class="s0"> 0 </span><span class="s{_SHADES // 2}"> {_MOST_BITS / 2:g} </span><span
-class="s{_SHADES}"> {_MOST_BITS:g} and more</span>. Mean: {bits.mean():.2f} bits.</p>
+<p class="quiet">The beginning of the test split. Point at a character to read what it costs.</p>
 """
 
 
@@ -176,6 +175,13 @@ def coloured(symbols: Vocabulary, x: np.ndarray, bits: np.ndarray) -> str:
             parts.append(f'<span class="s{shade}" title="{title}">{html.escape(shown)}</span>')
             cost = 0.0
     return "".join(parts)
+
+
+def _key() -> str:
+    """Shades from 0 to the deepest, each with its bits."""
+    steps = [round(_SHADES * part / 4) for part in range(5)]
+    shown = [f'<span class="s{shade}">&nbsp;{_MOST_BITS * shade / _SHADES:.2g}&nbsp;</span>' for shade in steps]
+    return " ".join(shown) + " and more"
 
 
 def _shades() -> str:

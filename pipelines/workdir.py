@@ -11,8 +11,9 @@ import dataclasses
 import hashlib
 import inspect
 import json
+import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from tfar.data.transforms import resolve
 from tfar.training.checkpoint import write_atomically
 
 Arrays = dict[str, np.ndarray]
+
+_XLA_FROM = 64 * 784  # values
 
 
 # === Data ===
@@ -267,3 +270,8 @@ def load_run(workdir: str | pathlib.Path, weights: str = "ema", model: Any = Non
     training.restore_weights(model, checkpoint, checkpoints.path(step), averaged=weights == "ema")
     name = "averaged" if weights == "ema" else "raw"
     return Run(model, record["config"], record["resolved"], step, checkpoint.state, name)
+
+
+def worth_compiling(num: int, event_shape: Sequence[int]) -> bool:
+    """Whether to draw so many images under XLA: compiling takes 10 seconds and more, which pays for many values."""
+    return num * math.prod(event_shape) >= _XLA_FROM

@@ -107,7 +107,8 @@ def test_bfloat16(case, model):
     assert half.network.compute_dtype == "bfloat16"
     x = testing.random_events(half, NUM)
     condition = full_condition(half, None, NUM)
-    nats = half.log_prob(x, condition)
+    with testing.eagerly():
+        nats = half.log_prob(x, condition)
     assert nats.dtype == tf.float32
     np.testing.assert_allclose(nats, model.log_prob(x, condition), rtol=0.05, atol=0.05 * model.event.num_dimensions)
     if case.xla:
@@ -132,7 +133,7 @@ def test_samples_agree_under_xla(case, model):
 
 @every_model
 def test_sample_independent_of_batch(case, model):
-    testing.assert_sample_independent_of_batch(model, NUM, alone=case.xla)
+    testing.assert_sample_independent_of_batch(model, NUM, alone=case.xla, chunked=case.xla)
 
 
 @every_model
@@ -254,21 +255,33 @@ def test_complete_refuses_a_gap(case, model):
 # === Training and presets ===
 
 
-@every_model
-def test_fit(case, model):
+def fit(case, **options):
     """Four steps on the same eight examples raise their likelihood."""
     fresh = case.build()
-    # Tracing a training step takes longer than running four of them op by op.
-    fresh.compile(keras.optimizers.Adam(0.01), jit_compile=False, run_eagerly=not case.xla)
+    fresh.compile(keras.optimizers.Adam(0.01), jit_compile=False, **options)
     examples = {"x": testing.random_events(fresh, 8)}
     condition = testing.random_condition(fresh, 8)
     if condition is not None:
         examples["condition"] = condition
-    before = fresh.log_prob(examples["x"], condition).numpy()
+    with testing.eagerly():
+        before = fresh.log_prob(examples["x"], condition).numpy()
     data = tf.data.Dataset.from_tensor_slices(examples).batch(4)
-    losses = fresh.fit(data, epochs=2, shuffle=False, verbose=0).history["loss"]
+    losses = fresh.fit(data, epochs=2, verbose=0).history["loss"]
     assert np.isfinite(losses).all()
-    assert fresh.log_prob(examples["x"], condition).numpy().mean() > before.mean()
+    with testing.eagerly():
+        assert fresh.log_prob(examples["x"], condition).numpy().mean() > before.mean()
+
+
+@every_model
+def test_fit(case, model):
+    # Tracing a training step takes longer than running four of them op by op.
+    fit(case, run_eagerly=True)
+
+
+@pytest.mark.large
+@every_model
+def test_fit_compiled(case, model):
+    fit(case)
 
 
 @pytest.mark.parametrize("name", [name for name in models.presets() if name.endswith(("_tiny", "_small"))])
@@ -278,7 +291,8 @@ def test_preset_needs_event_shape_and_head_alone(name):
     like = model_of(case.name)
     model = models.from_preset(name, event_shape=like.event_shape, head=like.head)
     assert type(model) is expected
-    assert np.isfinite(model.log_prob(testing.random_events(model, 2))).all()
+    with testing.eagerly():
+        assert np.isfinite(model.log_prob(testing.random_events(model, 2))).all()
 
 
 @pytest.mark.parametrize("name", sorted(public_classes(models, models.AutoregressiveModel)))

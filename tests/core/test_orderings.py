@@ -16,6 +16,7 @@ EVERY = {
     "hilbert": orderings.hilbert(4, 4),
     "random": orderings.random(4, 3, seed=1),
     "subscale": orderings.subscale(4, 6, 2),
+    "blocks": orderings.blocks(4, 6, (2, 3)),
     "from_permutation": orderings.from_permutation([2, 0, 1]),
 }
 
@@ -38,6 +39,7 @@ TABLES = {
     # The first 4x4 coefficients of JPEG's zigzag: right first, then down the anti-diagonal.
     "zigzag": (orderings.zigzag(4, 4), [[0, 1, 5, 6], [2, 4, 7, 12], [3, 8, 11, 13], [9, 10, 14, 15]]),
     "hilbert": (orderings.hilbert(2, 2), [[0, 3], [1, 2]]),
+    "blocks": (orderings.blocks(4, 4, (2, 2)), [[0, 1, 4, 5], [2, 3, 6, 7], [8, 9, 12, 13], [10, 11, 14, 15]]),
     "subscale": (orderings.subscale(4, 4, 2), [[0, 4, 1, 5], [8, 12, 9, 13], [2, 6, 3, 7], [10, 14, 11, 15]]),
     "from_permutation": (orderings.from_permutation([1, 2, 0]), [2, 0, 1]),
     "from_permutation_2d": (orderings.from_permutation([3, 0, 1, 2], (2, 2)), [[1, 2], [3, 0]]),
@@ -97,6 +99,8 @@ def test_refuses_sizes_that_do_not_fit():
     for scale in (0, 3):
         with pytest.raises(ValueError, match=f"scale must divide height and width .*, got {scale}"):
             orderings.subscale(4, 4, scale)
+    with pytest.raises(ValueError, match=r"block_shape must divide the image \(4, 4\), got \(2, 3\)"):
+        orderings.blocks(4, 4, (2, 3))
     with pytest.raises(ValueError, match="permutation"):
         orderings.from_permutation([0, 0, 1])
 

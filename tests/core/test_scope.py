@@ -58,6 +58,29 @@ def test_state_keys_are_attribute_paths(stack):
     assert keys == {"first/taps", "rest.0/ring", "rest.0/taps", "rest.0#1/ring", "rest.0#1/taps", "rest.1.last/taps"}
 
 
+def test_a_specification_is_found_once_per_network_and_input():
+    calls = []
+
+    class Counting(keras.layers.Layer):
+        def __init__(self, dilation_rate):
+            super().__init__()
+            self.convolution = CausalConv1D(2, 2, dilation_rate)
+
+        def call(self, x):
+            calls.append(x.shape)
+            return self.convolution(x)
+
+    first, second = Counting(3), Counting(5)
+    for layer in (first, second):
+        layer(tf.zeros([1, 1, 2]))
+    calls.clear()
+    found = [state_spec(first, STEP) for _ in range(3)]
+    assert len(calls) == 1 and found[0] == found[1] == found[2] and found[0] is not found[1]
+    found[0].clear()
+    assert state_spec(first, STEP)["convolution/ring"].shape[0] == 3
+    assert state_spec(second, STEP)["convolution/ring"].shape[0] == 5 and len(calls) == 2
+
+
 def test_attribute_paths_name_layers_once(stack):
     paths = attribute_paths(stack)
     assert paths[id(stack)] == "."

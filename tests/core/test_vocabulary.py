@@ -27,6 +27,13 @@ def test_an_unknown_character_is_named():
         Vocabulary("abc").encode("abz")
 
 
+def test_an_error_shows_the_beginning_of_a_long_vocabulary():
+    many = "".join(chr(0x4E00 + index) for index in range(5000))
+    with pytest.raises(ValueError, match="5000 characters.*'z' .U.007A. at position 1.* and 4960 more$") as error:
+        Vocabulary(many).encode(many[0] + "z")
+    assert len(str(error.value)) < 200
+
+
 @pytest.mark.parametrize(
     ("characters", "match"), [("", "at least one"), ("aba", "'a' .U.0061. is there twice"), (7, "must be a string")]
 )

@@ -102,7 +102,15 @@ def test_command_exports_the_work_directory(model, tmp_path, capfd):
     out, err = capfd.readouterr()
     assert names(tmp_path / "export") == ["1"]
     assert f"exported {tmp_path / 'export' / '1'}" in out
-    assert "sample(seed: int64[B, 2] = [[-1, -1]], temperature: float32[B] = [1.0]) -> samples: int32[B, 3]" in out
+    lines = out.splitlines()
+    sample = lines.index("  sample")
+    assert lines[sample + 1 : sample + 5] == [
+        "    in  seed         int64 [B, 2], by default [-1, -1]",
+        "    in  temperature  float32 [B], by default 1.0",
+        "    out samples  int32 [B, 3]",
+        "    out seed     int64 [B, 2]",
+    ]
+    assert "  serving_default: the same as sample" in lines and max(map(len, lines[1:])) < 120
     assert "checked in a v1 session: 8 samples equal Python's (0 ties of rounding)" in out
     assert "WARNING:tensorflow" not in err
 

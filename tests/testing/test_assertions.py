@@ -345,3 +345,17 @@ def test_a_configuration_that_changes_is_named(tmp_path):
     keras.saving.register_keras_serializable("test")(Changing)
     with pytest.raises(AssertionError, match="configuration 'dropout' was"):
         testing.assert_saves(Changing((2, 2, 1), heads.Bernoulli(), filters=2, num_blocks=1), tmp_path)
+
+
+def test_eagerly_runs_models_op_by_op_and_leaves_the_setting_as_it_was():
+    model = models.MADE((3,), heads.Bernoulli(), hidden=(4,))
+    x = np.eye(3, dtype=np.int32)
+    with testing.eagerly():
+        nats = model.log_prob(x)
+        assert tf.config.functions_run_eagerly() and not model._compiled._functions
+    assert not tf.config.functions_run_eagerly()
+    np.testing.assert_allclose(model.log_prob(x), nats, rtol=1e-6)
+    assert model._compiled._functions
+    with pytest.raises(ZeroDivisionError), testing.eagerly():
+        raise ZeroDivisionError
+    assert not tf.config.functions_run_eagerly()

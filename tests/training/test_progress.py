@@ -10,6 +10,7 @@ class Terminal(io.StringIO):
 
 def test_a_terminal_line_is_refreshed_in_place():
     bar = ProgressBar(10, "train", Terminal())
+    bar.update(4)
     bar.update(5, "1.9 bits/dim", force=True)
     bar.update(10, force=True)
     bar.close()
@@ -24,3 +25,22 @@ def test_a_file_gets_a_line_now_and_then():
     assert bar.stream.getvalue() == ""
     bar.update(1000, force=True)
     assert bar.stream.getvalue() == "train  [####################]  1000/1000\n"
+
+
+def test_the_unit_that_compiles_does_not_count_for_the_time_left(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    bar = ProgressBar(101, "train", io.StringIO())
+    now += 60  # the first step compiles
+    bar.update(1, force=True)
+    now += 4
+    bar.update(3, force=True)
+    first, second = bar.stream.getvalue().splitlines()
+    assert "left" not in first and second.endswith("3 min 16 s left")
+
+
+def test_work_of_an_earlier_process_does_not_count():
+    bar = ProgressBar(10, "train", io.StringIO(), start=4)
+    bar.update(4, force=True)
+    bar.update(5, force=True)
+    assert "left" not in bar.stream.getvalue()

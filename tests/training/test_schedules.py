@@ -11,8 +11,13 @@ def values(rate, steps):
 
 def test_constant_with_warm_up():
     assert np.allclose(
-        values(schedule("constant", 0.4, 10, warmup_steps=4), [0, 1, 3, 4, 9]), [0.1, 0.2, 0.4, 0.4, 0.4]
+        values(schedule("constant", 0.4, 40, warmup_steps=4), [0, 1, 3, 4, 9]), [0.1, 0.2, 0.4, 0.4, 0.4]
     )
+
+
+def test_a_warm_up_takes_a_tenth_of_a_short_run():
+    assert np.allclose(values(schedule("constant", 1.0, 40, warmup_steps=100), [0, 1, 3, 4]), [0.25, 0.5, 1, 1])
+    assert np.allclose(values(schedule("constant", 1.0, 3, warmup_steps=100), [0, 1]), [1, 1])
 
 
 def test_cosine_ends_at_final():
@@ -31,7 +36,7 @@ def test_step_falls_at_its_boundaries():
 
 @pytest.mark.parametrize("name", ["constant", "cosine", "exponential"])
 def test_serialization(name):
-    rate = schedule(name, 0.3, 20, warmup_steps=5)
+    rate = schedule(name, 0.3, 50, warmup_steps=5)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(rate))
     assert values(again, range(20)) == values(rate, range(20))
 

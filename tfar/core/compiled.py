@@ -42,7 +42,7 @@ class CompiledFunctions:
         self._functions: dict[Any, Any] = {}
 
     def run(self, name: Hashable, function: Callable[..., Any], *arguments: Any, jit_compile: bool = False) -> Any:
-        """`function(*arguments)`.
+        """`function(*arguments)`; op by op under `tf.config.run_functions_eagerly(True)`, as any `tf.function`.
 
         Args:
             name: identifies the function, with all that it depends on besides its arguments.
@@ -50,6 +50,8 @@ class CompiledFunctions:
             *arguments: its arguments.
             jit_compile: compile with XLA.
         """
+        if tf.config.functions_run_eagerly():
+            return function(*arguments)
         key = (name, jit_compile, *(_signature(x) for x in tf.nest.flatten(arguments)))
         if key not in self._functions:
             compiled = tf.function(function, autograph=False, jit_compile=jit_compile or None)

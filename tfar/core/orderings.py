@@ -155,27 +155,24 @@ def subscale(height: int, width: int, scale: int) -> Ordering:
     return _from_cells(cells, height, width)
 
 
-def blocks(height: int, width: int, block_height: int, block_width: int) -> Ordering:
+def blocks(height: int, width: int, block_shape: tuple[int, int]) -> Ordering:
     """Blocks in raster order, and the positions of every block in raster order.
 
     Raises:
         ValueError: blocks do not fill the image.
 
     Example:
-        >>> blocks(2, 4, 2, 2).ranks.tolist()
+        >>> blocks(2, 4, (2, 2)).ranks.tolist()
         [[0, 1, 4, 5], [2, 3, 6, 7]]
 
     References:
         Parmar et al., Image Transformer, 2018, section 3.2.2 (local 2-D attention).
     """
-    if min(block_height, block_width) < 1 or height % block_height or width % block_width:
-        raise ValueError(f"blocks must divide the image {(height, width)}, got {(block_height, block_width)}")
+    h, w = block_shape
+    if min(h, w) < 1 or height % h or width % w:
+        raise ValueError(f"block_shape must divide the image {(height, width)}, got {(h, w)}")
     cells = [
-        (i + a, j + b)
-        for i in range(0, height, block_height)
-        for j in range(0, width, block_width)
-        for a in range(block_height)
-        for b in range(block_width)
+        (i + a, j + b) for i in range(0, height, h) for j in range(0, width, w) for a in range(h) for b in range(w)
     ]
     return _from_cells(cells, height, width)
 

@@ -26,6 +26,7 @@ are already drawn, the others being 0.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -45,6 +46,8 @@ _NO_STATE = (
 )
 
 _thread = threading.local()
+# Results of `state_spec`: they depend on the constructors of a network's layers, which do not change.
+_known_specs: weakref.WeakKeyDictionary[Any, dict[str, dict[str, tf.TensorSpec]]] = weakref.WeakKeyDictionary()
 
 
 def current() -> Incremental | None:
@@ -385,11 +388,17 @@ def state_spec(
 
     shapes = {phase: tf.TensorSpec([None, *shape], tf.float32) for phase, shape in inputs.items()}
     context = tf.nest.map_structure(_without_batch, context)
+    # Every sampler and every test of a network asks for this, and to find it the network is traced in all phases.
+    known = _known_specs.setdefault(network, {})
+    name = repr((shapes, context))
+    if name in known:
+        return dict(known[name])
     outputs = tf.function(create, autograph=False).get_concrete_function(shapes, context).structured_outputs
     for key, value in outputs.items():
         if value.shape.rank is None or list(value.shape).count(None) > 1:
             raise ValueError(f"state entry {key!r} must have a static shape but for the batch, got {value.shape}")
-    return {key: tf.TensorSpec(value.shape, value.dtype) for key, value in outputs.items()}
+    known[name] = {key: tf.TensorSpec(value.shape, value.dtype) for key, value in outputs.items()}
+    return dict(known[name])
 
 
 def _without_batch(x: Any) -> Any:

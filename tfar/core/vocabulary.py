@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 _BYTES = 256
+# Characters that an error message shows.
+_SHOWN = 40
 
 
 class Vocabulary:
@@ -92,7 +94,7 @@ class Vocabulary:
             symbol = error.args[0]
             raise ValueError(
                 f"text must hold characters of the vocabulary ({self.size} characters), got {_name(symbol)} at "
-                f"position {text.index(symbol)}; the vocabulary is {self.characters!r}"
+                f"position {text.index(symbol)}; the vocabulary is {_short(self.characters)}"
             ) from None
 
     def decode(self, symbols: Iterable[Any]) -> str:
@@ -136,3 +138,9 @@ class Vocabulary:
 
 def _name(symbol: str) -> str:
     return f"{symbol!r} (U+{ord(symbol):04X})"
+
+
+def _short(characters: str) -> str:
+    """The first characters, printable or escaped, and how many more there are."""
+    more = len(characters) - _SHOWN
+    return repr(characters) if more <= 0 else f"{characters[:_SHOWN]!r} and {more} more"

@@ -10,7 +10,7 @@ stack of `VerticalConv2D` sees it. Reference: Salimans et al., PixelCNN++, 2017,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -19,6 +19,7 @@ import tensorflow as tf
 from tfar.core import scope as scopes
 from tfar.core.invariants import invariant
 from tfar.core.slicing import take
+from tfar.layers.block_sparse import BlockSparsity
 from tfar.layers.weight_norm import KernelLayer
 
 
@@ -36,6 +37,7 @@ class CausalConv2D(KernelLayer):
         use_bias: whether to add a bias.
         weight_norm: parametrize the kernel as g V / ||V||, see `KernelLayer`.
         init_scale: standard deviation of the output after data-dependent initialization.
+        sparsity: which blocks of channels are connected, see `tfar.layers.block_sparse`; None for all.
 
     Input shape `[B, H, W, C]`, output shape `[B, H / strides, W / strides, filters]`.
 
@@ -52,9 +54,10 @@ class CausalConv2D(KernelLayer):
         use_bias: bool = True,
         weight_norm: bool = False,
         init_scale: float = 1.0,
+        sparsity: BlockSparsity | Mapping[str, Any] | None = None,
         **kwargs: Any,
     ):
-        super().__init__(use_bias, weight_norm, init_scale, **kwargs)
+        super().__init__(use_bias, weight_norm, init_scale, sparsity, **kwargs)
         kernel_size = tuple(kernel_size)
         if filters < 1:
             raise ValueError(f"filters must be at least 1, got {filters}")
@@ -74,7 +77,7 @@ class CausalConv2D(KernelLayer):
         kh, kw = self.kernel_size
         if scope is None:
             window = tf.pad(x, [[0, 0], [kh - 1, 0], [kw - 1, 0], [0, 0]])
-            y = self.transform(lambda kernel: tf.nn.conv2d(window, kernel, self.strides, "VALID"), x.dtype)
+            y = self.convolve(window, self.strides)
             return _shift_right(y) if self.exclusive else y
         cell = scope.cell(self)
         if scope.phase == "row":

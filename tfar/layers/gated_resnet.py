@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -10,13 +11,14 @@ import tensorflow as tf
 
 from tfar.core import scope as scopes
 from tfar.core.invariants import invariant
+from tfar.layers.block_sparse import BlockSparsity
 from tfar.layers.causal_conv2d import CausalConv2D
 from tfar.layers.composite import Composite
 from tfar.layers.conditional_bias import ConditionalBias
-from tfar.layers.pointwise import Pointwise, multiply
+from tfar.layers.pointwise import Pointwise
 from tfar.layers.previous import Previous
 from tfar.layers.stacks import VerticalConv2D
-from tfar.layers.weight_norm import KernelLayer
+from tfar.layers.weight_norm import KernelLayer, multiply
 
 
 def concat_elu(x: tf.Tensor) -> tf.Tensor:
@@ -138,6 +140,8 @@ class GatedResnet(Composite):
         vertical_shortcut: True where the first shortcut belongs to the vertical stack.
         delayed: True where in a step the input is that of the pixel before (it went through `Previous`); what a map as
             a condition gives is then delayed as well.
+        sparsity: which blocks of channels both convolutions connect, see `tfar.layers.block_sparse`; None for all.
+            Their layouts differ.
 
     Input shape `[B, H, W, p]`; shortcuts `[B, H, W, C]`; a condition [B, d] or [B, H, W, d]. Output shape as the input.
 
@@ -154,6 +158,7 @@ class GatedResnet(Composite):
         weight_norm: bool = True,
         vertical_shortcut: bool = False,
         delayed: bool = False,
+        sparsity: BlockSparsity | Mapping[str, Any] | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -162,16 +167,19 @@ class GatedResnet(Composite):
         self.filters, self.kind, self.nonlinearity = filters, kind, nonlinearity
         self.rate, self.weight_norm, self.vertical_shortcut = dropout, weight_norm, vertical_shortcut
         self.previous = Previous() if delayed else None
+        self.sparsity = BlockSparsity(**sparsity) if isinstance(sparsity, Mapping) else sparsity
         self._function = get_nonlinearity(nonlinearity)
-        self.first = self._convolution(filters, 1.0)
+        self.first = self._convolution(filters, 1.0, 0)
         hand_out = kind != "vertical"
         self.shortcut = Shortcut(filters, nonlinearity, weight_norm, vertical_shortcut, hand_out)
         self.dropout = keras.layers.Dropout(dropout)
-        self.second = self._convolution(2 * filters, 0.1)
+        self.second = self._convolution(2 * filters, 0.1, 1)
         self.bias = ConditionalBias(keras.initializers.RandomNormal(stddev=0.05), hand_out)
 
-    def _convolution(self, filters: int, init_scale: float) -> KernelLayer:
+    def _convolution(self, filters: int, init_scale: float, index: int) -> KernelLayer:
         options: dict[str, Any] = {"weight_norm": self.weight_norm, "init_scale": init_scale}
+        if self.sparsity is not None:
+            options["sparsity"] = dataclasses.replace(self.sparsity, seed=2 * self.sparsity.seed + index)
         if self.kind == "vertical":
             return VerticalConv2D(filters, (2, 3), hand_out=False, **options)
         return CausalConv2D(filters, (2, 2), **options) if self.kind == "causal" else Pointwise(filters, **options)
@@ -207,6 +215,7 @@ class GatedResnet(Composite):
         """Constructor arguments."""
         return {
             **super().get_config(),
+            **({} if self.sparsity is None else {"sparsity": dataclasses.asdict(self.sparsity)}),
             "filters": self.filters,
             "kind": self.kind,
             "nonlinearity": self.nonlinearity,

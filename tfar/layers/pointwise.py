@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfar.layers.block_sparse import BlockSparsity
 from tfar.layers.weight_norm import KernelLayer
 
 
@@ -19,6 +21,7 @@ class Pointwise(KernelLayer):
         use_bias: whether to add a bias.
         weight_norm: parametrize the kernel as g V / ||V||, see `KernelLayer`.
         init_scale: standard deviation of the output after data-dependent initialization.
+        sparsity: which blocks of channels are connected, see `tfar.layers.block_sparse`; None for all.
 
     Input shape `[B, ..., C]`, output shape `[B, ..., filters]`.
 
@@ -32,9 +35,10 @@ class Pointwise(KernelLayer):
         use_bias: bool = True,
         weight_norm: bool = False,
         init_scale: float = 1.0,
+        sparsity: BlockSparsity | Mapping[str, Any] | None = None,
         **kwargs: Any,
     ):
-        super().__init__(use_bias, weight_norm, init_scale, **kwargs)
+        super().__init__(use_bias, weight_norm, init_scale, sparsity, **kwargs)
         if filters < 1:
             raise ValueError(f"filters must be at least 1, got {filters}")
         self.filters = filters
@@ -45,7 +49,7 @@ class Pointwise(KernelLayer):
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """[B, ..., C] -> [B, ..., filters]."""
-        return self.transform(lambda kernel: multiply(x, kernel), x.dtype)
+        return self.convolve(x)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """[B, ..., filters]."""
@@ -54,11 +58,3 @@ class Pointwise(KernelLayer):
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
         return {**super().get_config(), "filters": self.filters}
-
-
-def multiply(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """[B, ..., C] times [C, filters] as one product of matrices."""
-    y = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), kernel)
-    dynamic = tf.shape(x)
-    lead = [dynamic[axis] if size is None else size for axis, size in enumerate(x.shape[:-1])]
-    return tf.reshape(y, [*lead, kernel.shape[-1]])

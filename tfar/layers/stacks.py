@@ -14,7 +14,7 @@ Decoders, 2016, figure 2 and section 2.2.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from tfar.core import scope as scopes
 from tfar.core.slicing import take
+from tfar.layers.block_sparse import BlockSparsity
 from tfar.layers.groups import centre_mask, channel_groups
 from tfar.layers.weight_norm import KernelLayer
 
@@ -46,6 +47,7 @@ class VerticalConv2D(KernelLayer):
             this part of the vertical stack to the horizontal one: no column is handed out while pixels are drawn.
         weight_norm: parametrize the kernel as g V / ||V||, see `KernelLayer`.
         init_scale: standard deviation of the output after data-dependent initialization.
+        sparsity: which blocks of channels are connected, see `tfar.layers.block_sparse`; None for all.
 
     Input shape `[B, H, W, C]`, output shape `[B, H / strides, W / strides, filters]`.
 
@@ -64,9 +66,10 @@ class VerticalConv2D(KernelLayer):
         hand_out: bool = True,
         weight_norm: bool = False,
         init_scale: float = 1.0,
+        sparsity: BlockSparsity | Mapping[str, Any] | None = None,
         **kwargs: Any,
     ):
-        super().__init__(use_bias, weight_norm, init_scale, **kwargs)
+        super().__init__(use_bias, weight_norm, init_scale, sparsity, **kwargs)
         kernel_size = tuple(kernel_size)
         if filters < 1:
             raise ValueError(f"filters must be at least 1, got {filters}")
@@ -112,7 +115,7 @@ class VerticalConv2D(KernelLayer):
         side = self.kernel_size[1] // 2
         if side:
             window = tf.pad(window, [[0, 0], [0, 0], [side, side], [0, 0]])
-        return self.transform(lambda kernel: tf.nn.conv2d(window, kernel, strides, "VALID"), window.dtype)
+        return self.convolve(window, strides)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """[B, H / strides, W / strides, filters]."""

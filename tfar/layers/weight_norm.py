@@ -11,14 +11,17 @@ Reference: Salimans, Kingma, Weight Normalization, 2016, sections 2 and 3; https
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfar.core import scope as scopes
 from tfar.core.invariants import invariant
+from tfar.layers.block_sparse import BlockSparsity
 
 _thread = threading.local()
 
@@ -38,6 +41,26 @@ def is_initializing() -> bool:
     return getattr(_thread, "initializing", False)
 
 
+@contextlib.contextmanager
+def folded(model: keras.layers.Layer) -> Iterator[list[tf.Variable]]:
+    """Inside, the layers of a model use plain kernels in place of g V / ||V||, and what is traced holds those.
+
+    Yields:
+        The variables of the model, g and V replaced by the kernels.
+    """
+    built = [layer for layer in model._flatten_layers() if isinstance(layer, KernelLayer) and layer.built]
+    layers = [layer for layer in built if layer.weight_norm]
+    replaced = {id(weight) for layer in layers for weight in (layer.v, layer.g)}
+    variables = [weight.value for weight in model.weights if id(weight) not in replaced]
+    try:
+        for layer in layers:
+            layer._folded = tf.Variable(layer._stored_kernel(tf.as_dtype(layer.v.dtype)), trainable=False)
+        yield [*variables, *(layer._folded for layer in layers)]
+    finally:
+        for layer in layers:
+            layer._folded = None
+
+
 class KernelLayer(keras.layers.Layer):
     """Base of layers with one kernel and one bias, plain or with weight normalization.
 
@@ -45,17 +68,28 @@ class KernelLayer(keras.layers.Layer):
         use_bias: whether to add a bias.
         weight_norm: parametrize the kernel as g V / ||V||.
         init_scale: standard deviation of the output after data-dependent initialization.
+        sparsity: a `tfar.layers.block_sparse.BlockSparsity` (or its arguments by name): only some blocks of channels
+            are connected, and only they are stored and multiplied.
         **kwargs: of `keras.layers.Layer`.
 
     Raises:
         ValueError: weight normalization without a bias, which data-dependent initialization needs.
     """
 
-    def __init__(self, use_bias: bool = True, weight_norm: bool = False, init_scale: float = 1.0, **kwargs: Any):
+    def __init__(
+        self,
+        use_bias: bool = True,
+        weight_norm: bool = False,
+        init_scale: float = 1.0,
+        sparsity: BlockSparsity | Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         if weight_norm and not use_bias:
             raise ValueError("use_bias must be True with weight_norm, got False")
         self.use_bias, self.weight_norm, self.init_scale = use_bias, weight_norm, init_scale
+        self.sparsity = BlockSparsity(**sparsity) if isinstance(sparsity, Mapping) else sparsity
+        self._folded: tf.Variable | None = None
 
     def add_kernel(self, shape: tuple[int, ...], output_axis: int = -1) -> None:
         """Creates kernel and bias, or V, g and b.
@@ -63,9 +97,17 @@ class KernelLayer(keras.layers.Layer):
         Args:
             shape: of the kernel.
             output_axis: the axis of the output features.
+
+        Raises:
+            ValueError: the blocks of `sparsity` do not fit the shape, or the layer cannot be sparse.
         """
         self._axis = output_axis % len(shape)
         features = (shape[self._axis],)
+        if self.sparsity is not None:
+            if self._axis != len(shape) - 1:
+                raise ValueError(f"sparsity must be None for a {type(self).__name__}, got {self.sparsity}")
+            self._in_channels = shape[-2]
+            shape = self.sparsity.packed_shape(shape)
         self.kernel = self.bias = None
         if self.weight_norm:
             normal = keras.initializers.RandomNormal(stddev=0.05)
@@ -80,10 +122,22 @@ class KernelLayer(keras.layers.Layer):
             self.bias = self.add_weight(shape=features, initializer="zeros", name="bias")
 
     def used_kernel(self, dtype: tf.DType) -> tf.Tensor:
-        """The kernel as it is multiplied by, g V / ||V|| where it is normalized."""
-        if not self.weight_norm:
+        """The kernel as it is multiplied by, g V / ||V|| where it is normalized; of a sparse layer with its zeros."""
+        if not self.weight_norm and self.sparsity is None:
             return tf.cast(self.kernel, dtype)
-        return invariant(self, ("kernel", dtype), lambda: tf.cast(self._direction() * self._along(self.g), dtype))
+        scope = scopes.current()
+        if scope is not None and scope.creating:  # of interest are shapes alone
+            return self._expand(tf.zeros((self.v if self.weight_norm else self.kernel).shape, dtype))
+        return invariant(self, ("kernel", dtype), lambda: self._expand(self._stored_kernel(dtype)))
+
+    def _stored_kernel(self, dtype: tf.DType) -> tf.Tensor:
+        """The kernel as it is multiplied by, of a sparse layer the blocks that are kept."""
+        if self._folded is not None:
+            return tf.cast(self._folded, dtype)
+        return tf.cast(self._direction() * self._along(self.g) if self.weight_norm else self.kernel, dtype)
+
+    def _expand(self, kernel: tf.Tensor) -> tf.Tensor:
+        return kernel if self.sparsity is None else self.sparsity.expand(kernel, self._in_channels)
 
     def add_bias(self, y: tf.Tensor) -> tf.Tensor:
         """`y` and the bias."""
@@ -98,8 +152,29 @@ class KernelLayer(keras.layers.Layer):
             dtype: of the kernel.
         """
         if self.weight_norm and is_initializing():
-            self._initialize(multiply(tf.cast(self._direction(), dtype)))
+            self._initialize(multiply(self._expand(tf.cast(self._direction(), dtype))))
         return self.add_bias(multiply(self.used_kernel(dtype)))
+
+    def convolve(self, window: tf.Tensor, strides: int = 1) -> tf.Tensor:
+        """The convolution without padding, and the bias; of a sparse layer, in parallel, at the cost of its blocks.
+
+        In steps products are small, and a kernel with its zeros, which is made once, serves all of them.
+
+        Args:
+            window: [B, H, W, C], or [B, ..., C] where the kernel is a matrix [C, features].
+            strides: of rows and columns.
+        """
+        dtype = window.dtype
+        if self.sparsity is None or scopes.current() is not None:
+            return self.transform(lambda kernel: _convolve(window, kernel, strides), dtype)
+        if self.weight_norm and is_initializing():
+            self._initialize(self._convolve_blocks(window, tf.cast(self._direction(), dtype), strides))
+        return self.add_bias(self._convolve_blocks(window, self._stored_kernel(dtype), strides))
+
+    def _convolve_blocks(self, window: tf.Tensor, kernel: tf.Tensor, strides: int) -> tf.Tensor:
+        if len(kernel.shape) == 2:
+            return self.sparsity.multiply(window, kernel)
+        return self.sparsity.convolve(window, kernel, strides)
 
     def _along(self, x: tf.Tensor) -> tf.Tensor:
         """[features] in the shape of the kernel, for products."""
@@ -130,4 +205,18 @@ class KernelLayer(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
         config = {"weight_norm": self.weight_norm, "init_scale": self.init_scale} if self.weight_norm else {}
+        if self.sparsity is not None:
+            config["sparsity"] = dataclasses.asdict(self.sparsity)
         return {**super().get_config(), "use_bias": self.use_bias, **config}
+
+
+def multiply(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """[B, ..., C] times [C, filters] as one product of matrices."""
+    y = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), kernel)
+    dynamic = tf.shape(x)
+    lead = [dynamic[axis] if size is None else size for axis, size in enumerate(x.shape[:-1])]
+    return tf.reshape(y, [*lead, kernel.shape[-1]])
+
+
+def _convolve(window: tf.Tensor, kernel: tf.Tensor, strides: int) -> tf.Tensor:
+    return multiply(window, kernel) if len(kernel.shape) == 2 else tf.nn.conv2d(window, kernel, strides, "VALID")

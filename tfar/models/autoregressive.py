@@ -22,6 +22,9 @@ from tfar.sampling import Draw, incremental
 from tfar.sampling.batches import SAMPLERS, draw_in_batches
 from tfar.sampling.observed import check_prefix
 
+# Of `keras.Model.fit`: y, batch_size, epochs, verbose, callbacks, validation_split, validation_data.
+_ARGUMENTS_BEFORE_SHUFFLE = 7
+
 
 class AutoregressiveModel(keras.Model):
     """A density over events, factorised by one causal network.
@@ -82,6 +85,9 @@ class AutoregressiveModel(keras.Model):
         self.drop_condition = ConditionDropout(condition_dropout) if condition_dropout else None
         self._compiled = CompiledFunctions()
         self._example()
+
+    def build(self, *shapes: Any) -> None:
+        """Nothing to create: the constructor has called every layer. Keras would trace `call` once more to find out."""
 
     def _example(self) -> None:
         """Runs the model once on zeros, which creates every weight: a model is complete when it is constructed."""
@@ -242,6 +248,12 @@ class AutoregressiveModel(keras.Model):
         return ModelDistribution(self, condition)
 
     # Training.
+
+    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.fit`, without its warning that it shuffles no data set: that is done where one is made."""
+        if isinstance(x, tf.data.Dataset) and len(args) <= _ARGUMENTS_BEFORE_SHUFFLE:
+            kwargs.setdefault("shuffle", False)
+        return super().fit(x, *args, **kwargs)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True) -> tf.Tensor:
         """Mean bits/dim of a batch, for `compile` and `fit`; data sets yield {"x": ..., "condition": ...}."""

@@ -32,6 +32,7 @@ import tensorflow as tf
 from tfar.core.conditions import Condition, Label, Vector
 from tfar.core.event import Event
 from tfar.layers import CausalConv1D, ConditionalBias, GatedActivation
+from tfar.layers.composite import Composite
 from tfar.models.autoregressive import AutoregressiveModel
 
 ACTIVATIONS = ("gated", "relu")
@@ -39,7 +40,7 @@ DILATIONS = ("linear", "exponential")
 
 
 @keras.saving.register_keras_serializable("tfar")
-class CausalConvBlock(keras.layers.Layer):
+class CausalConvBlock(Composite):
     r"""One causal convolution with its activation: [B, T, F] -> [B, T, filters].
 
     x --- k taps, dilated --- gate (or + V h, ReLU) --- 1 x 1 --- add -->        (no residual in the first layer,
@@ -72,7 +73,7 @@ class CausalConvBlock(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("tfar")
-class CausalConvNetwork(keras.layers.Layer):
+class CausalConvNetwork(Composite):
     """Blocks, then ReLU, 1 x 1, ReLU, 1 x 1: [B, T, F] -> [B, T, outputs]."""
 
     def __init__(self, blocks: list[CausalConvBlock], head_filters: int, outputs: int, **kwargs: Any):

@@ -25,6 +25,7 @@ from tfar.core.conditions import Condition, Label, Vector
 from tfar.core.event import Event
 from tfar.core.vocabulary import Vocabulary
 from tfar.layers import CausalAttention, ConditionalBias, LearnedPositions, RotaryPositions, ShiftRight
+from tfar.layers.composite import Composite
 from tfar.models.autoregressive import AutoregressiveModel
 
 POSITIONS = ("learned", "rotary")
@@ -35,7 +36,7 @@ _MAX_LENGTH = 256
 
 
 @keras.saving.register_keras_serializable("tfar")
-class CausalTransformerBlock(keras.layers.Layer):
+class CausalTransformerBlock(Composite):
     r"""Attention and a small network at every position: [B, T, width] -> [B, T, width].
 
     x --- norm --- q, k, v --- attention --- project --- add --- norm --- hidden --- project --- add -->
@@ -87,7 +88,7 @@ class CausalTransformerBlock(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("tfar")
-class CausalTransformerNetwork(keras.layers.Layer):
+class CausalTransformerNetwork(Composite):
     """Shift, embed, add the condition, blocks, normalize: [B, T, F] -> [B, T, outputs]."""
 
     def __init__(

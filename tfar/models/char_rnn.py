@@ -34,11 +34,12 @@ from tfar.core.event import Event
 from tfar.core.vocabulary import Vocabulary
 from tfar.heads import Categorical
 from tfar.layers import Recurrent
+from tfar.layers.composite import Composite
 from tfar.models.autoregressive import AutoregressiveModel
 
 
 @keras.saving.register_keras_serializable("tfar")
-class CharRNNNetwork(keras.layers.Layer):
+class CharRNNNetwork(Composite):
     """Recurrent layers with dropout behind each, then a decoder: [B, T, F] -> [B, T, outputs].
 
     Args:

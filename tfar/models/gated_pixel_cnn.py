@@ -21,11 +21,12 @@ import tensorflow as tf
 from tfar.core.conditions import Condition
 from tfar.core.event import Event
 from tfar.layers import GatedActivation, HorizontalConv2D, VerticalConv2D
+from tfar.layers.composite import Composite
 from tfar.models.autoregressive import AutoregressiveModel
 
 
 @keras.saving.register_keras_serializable("tfar")
-class GatedBlock(keras.layers.Layer):
+class GatedBlock(Composite):
     r"""One layer of figure 2: vertical stack v and horizontal stack h, [B, H, W, filters] each.
 
         v --- n x n --+------------- gate --------------------> v
@@ -69,7 +70,7 @@ class GatedBlock(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("tfar")
-class GatedPixelCNNNetwork(keras.layers.Layer):
+class GatedPixelCNNNetwork(Composite):
     """Blocks, then ReLU, 1 x 1, ReLU, 1 x 1: [B, H, W, F] -> [B, H, W, outputs]."""
 
     def __init__(self, blocks: list[GatedBlock], head_filters: int, outputs: int, groups: dict[str, Any], **kwargs):

@@ -49,14 +49,7 @@ class ImageTransformerBlock(Composite):
     """Attention and a small network at every position: [B, T, width] -> [B, T, width]."""
 
     def __init__(
-        self,
-        width: int,
-        ff_width: int,
-        attention: keras.layers.Layer,
-        attention_width: int,
-        norm: str,
-        dropout: float,
-        **kwargs: Any,
+        self, width: int, ff_width: int, attention: Any, attention_width: int, norm: str, dropout: float, **kwargs: Any
     ):
         super().__init__(**kwargs)
         self.qkv = keras.layers.Dense(3 * attention_width, use_bias=False)
@@ -116,18 +109,10 @@ class ImageTransformerNetwork(Composite):
         self.shift = ShiftRight()
         self.embed, self.positions, self.map, self.blocks = embed, positions, map_features, blocks
         self.condition_bias = ConditionalBias() if map_features is None else None
-        self.dropout = keras.layers.Dropout(dropout)
-        self.norm = norm
-        self.outputs = keras.layers.Dense(outputs)
+        self.dropout, self.norm, self.outputs = keras.layers.Dropout(dropout), norm, keras.layers.Dense(outputs)
 
     def call(self, x: tf.Tensor, condition: tf.Tensor | None = None, training: bool | None = None) -> tf.Tensor:
-        """Parameters of the head for every cell; in a step those of the cell at this rank.
-
-        Args:
-            x: encoded cells as stored, [B, N, F]; in a step the cell that was drawn last, [B, n, F].
-            condition: features of the condition.
-            training: whether dropout is at work.
-        """
+        """Parameters of the head for every cell as stored; in a step those of the cell at this rank."""
         scope = scopes.current()
         first, length = (0, x.shape[1]) if scope is None else (scope.at, scope.length)
         reordered = scope is None and self._ranks is not None
@@ -261,15 +246,16 @@ class ImageTransformer(AutoregressiveModel):
         block = tuple(min(size, limit) for size, limit in zip(block_shape, image, strict=True))
         flange = block if memory_flange is None else tuple(memory_flange)
         colours = event.num_cells // int(np.prod(image))
-        pixels = orderings.blocks(*image, *block) if attention == "local_2d" else orderings.raster(*image)
+        pixels = orderings.blocks(*image, block) if attention == "local_2d" else orderings.raster(*image)
         order = (pixels.permutation[:, None] * colours + np.arange(colours)).reshape(-1)
 
-        def attend() -> keras.layers.Layer:
+        def layer() -> ImageTransformerBlock:
+            attend: keras.layers.Layer = CausalAttention(num_heads, max_length=event.num_cells)
             if attention == "local_1d":
-                return LocalAttention1D(num_heads, block_size)
-            if attention == "local_2d":
-                return LocalAttention2D(num_heads, image, block, flange, colours)
-            return CausalAttention(num_heads, max_length=event.num_cells)
+                attend = LocalAttention1D(num_heads, block_size)
+            elif attention == "local_2d":
+                attend = LocalAttention2D(num_heads, image, block, flange, colours)
+            return ImageTransformerBlock(width, ff_width or 4 * width, attend, attention_width or width, norm, dropout)
 
         symbols = event.head.levels is not None and event.head.autoregressive_channels
         network = ImageTransformerNetwork(
@@ -277,12 +263,7 @@ class ImageTransformer(AutoregressiveModel):
             colours if symbols else 1,
             None if symbols and embedding_dim is None else keras.layers.Dense(width),
             ImagePositions(order // colours // image[1], order % (image[1] * colours), positions),
-            [
-                ImageTransformerBlock(
-                    width, ff_width or 4 * width, attend(), attention_width or width, norm, dropout, name=f"block_{i}"
-                )
-                for i in range(num_layers)
-            ],
+            [layer() for _ in range(num_layers)],
             keras.layers.LayerNormalization(epsilon=1e-6) if norm == "pre" else None,
             event.num_outputs,
             dropout,
@@ -300,14 +281,11 @@ class ImageTransformer(AutoregressiveModel):
             **kwargs,
         )
         self._arguments = {
+            **sizes,
             "attention": attention,
-            "block_size": block_size,
             "block_shape": list(block_shape),
             "memory_flange": None if memory_flange is None else list(memory_flange),
-            "num_layers": num_layers,
-            "width": width,
             "ff_width": ff_width,
-            "num_heads": num_heads,
             "attention_width": attention_width,
             "dropout": dropout,
             "positions": positions,

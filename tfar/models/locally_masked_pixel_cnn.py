@@ -34,12 +34,13 @@ from tfar.core.event import Event
 from tfar.core.orderings import Ordering
 from tfar.core.row_orders import cells_of, order_of, span
 from tfar.layers import LocallyMaskedConv2D
+from tfar.layers.composite import Composite
 from tfar.layers.gated_resnet import concat_elu
 from tfar.models.any_order import AnyOrder, trained_orderings
 
 
 @keras.saving.register_keras_serializable("tfar")
-class LocallyMaskedBlock(keras.layers.Layer):
+class LocallyMaskedBlock(Composite):
     r"""A gated residual block, [B, N, filters] -> [B, N, filters].
 
     x --- concat_elu --- conv --- norm --- add --- concat_elu --- dropout --- conv --- add V h --- f, g
@@ -71,7 +72,7 @@ class LocallyMaskedBlock(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("tfar")
-class LocallyMaskedNetwork(keras.layers.Layer):
+class LocallyMaskedNetwork(Composite):
     """First layer, blocks up, blocks down with shortcuts, ELU, outputs: [B, N, F] -> [B, N, outputs].
 
     Args:

@@ -35,6 +35,7 @@ from tfar.core.conditions import Condition
 from tfar.core.event import Event
 from tfar.core.orderings import Ordering, raster
 from tfar.layers import MaskedDense
+from tfar.layers.composite import Composite
 from tfar.models.ensemble import Ensemble, flat_ordering
 
 # Degrees of hidden units: of every layer, of every member.
@@ -42,7 +43,7 @@ Degrees = Sequence[Sequence[Sequence[int]]]
 
 
 @keras.saving.register_keras_serializable("tfar")
-class MADENetwork(keras.layers.Layer):
+class MADENetwork(Composite):
     """Masked layers: [B, N, F] -> [B, N, outputs].
 
     Args:

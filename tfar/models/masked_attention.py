@@ -38,6 +38,7 @@ from tfar.core.event import Event
 from tfar.core.orderings import Ordering
 from tfar.core.row_orders import cells_of, inverse, order_of, span
 from tfar.layers import ConditionalBias, ShiftRight
+from tfar.layers.composite import Composite
 from tfar.models.any_order import AnyOrder, trained_orderings
 from tfar.models.causal_transformer import ACTIVATIONS, CausalTransformerBlock
 
@@ -65,7 +66,7 @@ class SourceAndTarget(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("tfar")
-class MaskedAttentionNetwork(keras.layers.Layer):
+class MaskedAttentionNetwork(Composite):
     """Gather, shift, embed, blocks, normalize, scatter: [B, N, F] -> [B, N, outputs].
 
     Args:

@@ -31,11 +31,12 @@ import tensorflow as tf
 from tfar.core.conditions import Condition
 from tfar.core.event import Event
 from tfar.layers import ConditionalBias, MaskedConv2D
+from tfar.layers.composite import Composite
 from tfar.models.autoregressive import AutoregressiveModel
 
 
 @keras.saving.register_keras_serializable("tfar")
-class PixelCNNBlock(keras.layers.Layer):
+class PixelCNNBlock(Composite):
     r"""Figure 5, left: [B, H, W, 2h] -> [B, H, W, 2h].
 
     x --- ReLU --- 1 x 1, h --- ReLU --- k x k, h (+ V h) --- ReLU --- 1 x 1, 2h --- add -->
@@ -58,7 +59,7 @@ class PixelCNNBlock(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("tfar")
-class PixelCNNNetwork(keras.layers.Layer):
+class PixelCNNNetwork(Composite):
     """Table 1: mask A, blocks, and three times ReLU, 1 x 1: [B, H, W, F] -> [B, H, W, outputs]."""
 
     def __init__(

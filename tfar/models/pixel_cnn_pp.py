@@ -10,15 +10,19 @@ r"""PixelCNN++: two shifted stacks that go down to a quarter of the resolution a
      8 x 8                  5 blocks - - 5 blocks
 
 Reference: Salimans, Karpathy, Chen, Kingma, PixelCNN++: Improving the PixelCNN with Discretized Logistic Mixture
-Likelihood and Other Modifications, 2017; https://github.com/openai/pixel-cnn.
+Likelihood and Other Modifications, 2017; https://github.com/openai/pixel-cnn. With `block_size` the convolutions of
+the residual blocks are block-sparse: Gray, Radford, Kingma, GPU Kernels for Block-Sparse Weights, 2017.
 
 Differences from the reference implementation: the loss is the mean of bits/dim (the optimizer of the configuration
 accounts for it); data-dependent initialization runs without dropout, so that it is a function of the data alone; a map
-as a condition is averaged over 2 x 2 pixels where the resolution is halved.
+as a condition is averaged over 2 x 2 pixels where the resolution is halved. Block-sparse layouts are random and
+regular, every block is connected to equally many; the 1 x 1 shortcuts, and what changes the resolution, stay dense.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -26,6 +30,7 @@ import tensorflow as tf
 
 from tfar.core.conditions import Condition
 from tfar.core.event import Event
+from tfar.layers.block_sparse import BlockSparsity
 from tfar.layers.causal_conv2d import CausalConv2D
 from tfar.layers.composite import Composite
 from tfar.layers.downsampled import Downsampled
@@ -45,16 +50,22 @@ class Resolution(Composite):
     way up has a shortcut from its mirror image on the way down.
     """
 
-    def __init__(self, num_resnets: int, options: dict[str, Any], inner: Downsampled | None, **kwargs: Any):
+    def __init__(
+        self,
+        num_resnets: int,
+        options: dict[str, Any],
+        inner: Downsampled | None,
+        sparsities: Iterator[BlockSparsity | None],
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self.inner = inner
         num_up = num_resnets + (inner is not None)
         vertical = {"kind": "vertical", "vertical_shortcut": True, **options}
         horizontal = {"kind": "causal", "vertical_shortcut": True, **options}
-        self.down_u = [GatedResnet(**vertical) for _ in range(num_resnets)]
-        self.down_ul = [GatedResnet(**horizontal) for _ in range(num_resnets)]
-        self.up_u = [GatedResnet(**vertical) for _ in range(num_up)]
-        self.up_ul = [GatedResnet(**horizontal) for _ in range(num_up)]
+        blocks = lambda number, kind: [GatedResnet(sparsity=next(sparsities), **kind) for _ in range(number)]  # noqa: E731
+        self.down_u, self.down_ul = blocks(num_resnets, vertical), blocks(num_resnets, horizontal)
+        self.up_u, self.up_ul = blocks(num_up, vertical), blocks(num_up, horizontal)
 
     def call(self, u: tf.Tensor, ul: tf.Tensor, condition: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """Both stacks, [B, H, W, filters] each."""
@@ -111,10 +122,14 @@ class PixelCNNPP(AutoregressiveModel):
         condition: `Label`, `Vector` or `Spatial`; enters every block.
         num_resolutions: 3 goes down to a quarter (paper).
         embedding_dim: size of a learned embedding of the input values; None feeds scaled values.
+        block_size: makes the convolutions of the residual blocks block-sparse, with blocks of so many channels (8, 16
+            or 32 in the literature); divides `filters`. None: dense.
+        density: part of the blocks that is kept; density * filters / block_size is a whole number.
         **kwargs: name and dtype.
 
     Raises:
-        ValueError: the image cannot be halved so often, or the head orders the colours of an image itself.
+        ValueError: the image cannot be halved so often, the head orders the colours of an image itself, or `block_size`
+            and `density` do not divide `filters`.
 
     Example:
         >>> import tfar
@@ -134,6 +149,22 @@ class PixelCNNPP(AutoregressiveModel):
             "num_resnets": 5,
             "dropout": 0.5,
         },
+        "pixel_cnn_pp_block_sparse_small": {
+            "filters": 64,
+            "num_resnets": 2,
+            "dropout": 0.1,
+            "block_size": 8,
+            "density": 0.25,
+        },
+        "pixel_cnn_pp_block_sparse_cifar10": {
+            "event_shape": (32, 32, 3),
+            "head": ("DiscretizedLogisticMixture", 10),
+            "filters": 352,
+            "num_resnets": 5,
+            "dropout": 0.5,
+            "block_size": 16,
+            "density": 3 / 22,
+        },
     }
 
     def __init__(
@@ -147,6 +178,8 @@ class PixelCNNPP(AutoregressiveModel):
         condition: Condition | None = None,
         num_resolutions: int = 3,
         embedding_dim: int | None = None,
+        block_size: int | None = None,
+        density: float = 1.0,
         **kwargs: Any,
     ):
         event = Event(event_shape, head)
@@ -160,19 +193,26 @@ class PixelCNNPP(AutoregressiveModel):
                 f"event_shape must have height and width divisible by {factor} for num_resolutions={num_resolutions}, "
                 f"got {tuple(event_shape)}"
             )
+        sparsities: Iterator[BlockSparsity | None] = itertools.repeat(None)
+        if block_size is not None:
+            BlockSparsity(block_size, density).layout(filters, filters)  # raises where the sizes do not fit
+            sparsities = (BlockSparsity(block_size, density, seed) for seed in itertools.count())
+        elif density != 1:
+            raise ValueError(f"density must be 1.0 without block_size, got {density}")
         options = {"filters": filters, "nonlinearity": nonlinearity, "dropout": dropout}
-        body = Resolution(num_resnets, options, None)
+        body = Resolution(num_resnets, options, None, sparsities)
         for _ in range(num_resolutions - 1):
             down = [
                 VerticalConv2D(filters, (2, 3), strides=2, hand_out=False, weight_norm=True),
                 CausalConv2D(filters, (2, 2), strides=2, weight_norm=True),
             ]
             up = [CausalTransposedConv2D(filters, size, weight_norm=True) for size in ((2, 3), (2, 2))]
-            body = Resolution(num_resnets, options, Downsampled(down, body, up))
+            body = Resolution(num_resnets, options, Downsampled(down, body, up), sparsities)
         network = PixelCNNPPNetwork(body, filters, event.num_outputs)
         super().__init__(network, event_shape, head, condition, embedding_dim=embedding_dim, **kwargs)
         self.filters, self.num_resnets, self.nonlinearity = filters, num_resnets, nonlinearity
         self.dropout, self.num_resolutions = dropout, num_resolutions
+        self.block_size, self.density = block_size, density
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
@@ -183,6 +223,8 @@ class PixelCNNPP(AutoregressiveModel):
             "nonlinearity": self.nonlinearity,
             "dropout": self.dropout,
             "num_resolutions": self.num_resolutions,
+            "block_size": self.block_size,
+            "density": self.density,
         }
 
 

@@ -34,13 +34,14 @@ import tensorflow as tf
 from tfar.core.conditions import Condition
 from tfar.core.event import Event
 from tfar.layers import DiagonalLSTM, MaskedConv2D, RowLSTM
+from tfar.layers.composite import Composite
 from tfar.models.autoregressive import AutoregressiveModel
 
 CELLS = ("row_lstm", "diagonal_bilstm")
 
 
 @keras.saving.register_keras_serializable("tfar")
-class PixelRNNBlock(keras.layers.Layer):
+class PixelRNNBlock(Composite):
     r"""Figure 5, right: LSTMs with h features between maps of 2h, [B, H, W, 2h] -> [B, H, W, 2h].
 
         Row LSTM            x --- LSTM, h --- 1 x 1, 2h --->
@@ -71,7 +72,7 @@ class PixelRNNBlock(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("tfar")
-class PixelRNNNetwork(keras.layers.Layer):
+class PixelRNNNetwork(Composite):
     """Table 1: mask A, LSTM layers, and three times ReLU, 1 x 1: [B, H, W, F] -> [B, H, W, outputs]."""
 
     def __init__(

@@ -31,13 +31,14 @@ import tensorflow as tf
 from tfar.core.conditions import Condition, Joint, Label, Local, Vector
 from tfar.core.event import Event
 from tfar.layers import AlignedSequence, CausalConv1D, GatedActivation, SkipSum, Upsampling1D
+from tfar.layers.composite import Composite
 from tfar.models.autoregressive import AutoregressiveModel
 
 INPUTS = ("one_hot", "scaled", "embedding")
 
 
 @keras.saving.register_keras_serializable("tfar")
-class WaveNetBlock(keras.layers.Layer):
+class WaveNetBlock(Composite):
     r"""Sections 2.3 and 2.5: [B, T, residual] -> the next block's input, and the gate z [B, T, dilation].
 
     x --- k taps, dilated, + V h + V y --- tanh * sigmoid --+--- 1 x 1 --- add, scale -->
@@ -69,7 +70,7 @@ class WaveNetBlock(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("tfar")
-class WaveNetNetwork(keras.layers.Layer):
+class WaveNetNetwork(Composite):
     """First convolution, blocks, sum of the skip outputs, ReLU, 1 x 1, ReLU, 1 x 1: [B, T, F] -> [B, T, outputs]."""
 
     def __init__(
@@ -254,9 +255,8 @@ class WaveNet(AutoregressiveModel):
         self.residual_channels, self.dilation_channels = residual_channels, dilation_channels
         self.skip_channels, self.head_channels = skip_channels, head_channels
         self.num_stacks, self.layers_per_stack = num_stacks, layers_per_stack
-        self.dilations, self.dilation_rates = dilations, rates
+        self.dilations, self.dilation_rates, self.inputs, self.upsampling = dilations, rates, inputs, upsampling
         self.kernel_size, self.first_kernel_size = kernel_size, first_kernel_size
-        self.inputs, self.upsampling = inputs, upsampling
         self.residual_scale, self.skip_scale, self.use_bias = residual_scale, skip_scale, use_bias
         self.first_bias, self.last_residual, self.dropout = first_bias, last_residual, dropout
 

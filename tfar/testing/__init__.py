@@ -10,6 +10,7 @@ tfar.testing.assert_saves(model, tmp_path)               # a .keras file gives t
 """
 
 from tfar.testing.causality import assert_causal, dependencies
+from tfar.testing.eagerly import eagerly
 from tfar.testing.incremental import assert_incremental_matches_parallel
 from tfar.testing.inputs import random_condition, random_events, randomize_weights
 from tfar.testing.likelihood import assert_normalized
@@ -25,6 +26,7 @@ __all__ = [
     "assert_samples_agree",
     "assert_saves",
     "dependencies",
+    "eagerly",
     "random_condition",
     "random_events",
     "randomize_weights",

@@ -14,6 +14,7 @@ import keras
 from tfar import heads, layers, models
 from tfar.core import orderings
 from tfar.core.conditions import Label, Local, Spatial, Vector
+from tfar.layers.block_sparse import BlockSparsity
 from tfar.models.autoregressive import AutoregressiveModel
 from tfar.testing.blind import (
     blind_of_causal_conv_net,
@@ -225,15 +226,21 @@ MODELS: list[ModelCase] = [
             embedding_dim=2,
         ),
     ),
+    # Presets are tried on the events of the first case of a class: these can be halved twice.
+    ModelCase(
+        "PixelCNNPP_logistic",
+        _pixel_pp((4, 4, 3), heads.DiscretizedLogisticMixture(2, bits=3), dropout=0.5, condition=Label(3)),
+    ),
     # Its many layers take long to compile: under XLA in the large tests only.
     ModelCase("PixelCNNPP_binary", _pixel_pp((2, 4, 1), heads.Bernoulli()), enumerable=True),
     ModelCase(
-        "PixelCNNPP_logistic",
-        _pixel_pp((2, 4, 3), heads.DiscretizedLogisticMixture(2, bits=3), dropout=0.5, condition=Label(3)),
-    ),
-    ModelCase(
         "PixelCNNPP_map",
         _pixel_pp((4, 2, 1), heads.Categorical(4), nonlinearity="elu", condition=Spatial(2), embedding_dim=2),
+    ),
+    ModelCase(
+        "PixelCNNPP_sparse",
+        _pixel_pp((2, 4, 1), heads.Bernoulli(), filters=8, block_size=2, density=0.5),
+        enumerable=True,
     ),
     ModelCase(
         "PixelCNNAutoencoder_code",
@@ -366,7 +373,7 @@ MODELS: list[ModelCase] = [
     ModelCase(
         "ImageTransformer_blocks",
         _image(
-            (4, 6, 2),
+            (4, 4, 2),
             heads.Categorical(3),
             "local_2d",
             block_shape=(2, 2),
@@ -376,7 +383,6 @@ MODELS: list[ModelCase] = [
             dropout=0.1,
         ),
         blind=blind_of_image_transformer,
-        xla=True,
     ),
     ModelCase(
         "ImageTransformer_logistic",
@@ -497,6 +503,11 @@ LAYERS: list[LayerCase] = [
     LayerCase("CausalAttention_window", lambda: layers.CausalAttention(max_length=3, scale=0.7), (7, 4)),
     LayerCase("CausalConv2D_inclusive", lambda: layers.CausalConv2D(3), (3, 4, 2)),
     LayerCase("CausalConv2D_normalized", lambda: layers.CausalConv2D(3, (3, 3), weight_norm=True), (4, 4, 2)),
+    LayerCase(
+        "CausalConv2D_sparse",
+        lambda: layers.CausalConv2D(8, weight_norm=True, sparsity=BlockSparsity(2, 0.5)),
+        (3, 4, 4),
+    ),
     LayerCase("CausalConv2D_exclusive", lambda: layers.CausalConv2D(3, (2, 1), exclusive=True), (3, 4, 2)),
     # They keep nothing; tests/layers/test_downsampled.py sees them in rows and pixels.
     LayerCase("CausalTransposedConv2D_right", lambda: layers.CausalTransposedConv2D(3), (2, 3, 2), incremental=False),
@@ -540,6 +551,7 @@ LAYERS: list[LayerCase] = [
         context_shape=(3, 4, 2),
         incremental=False,
     ),
+    LayerCase("GatedResnet_sparse", lambda: layers.GatedResnet(4, sparsity=BlockSparsity(2, 0.5, 1)), (3, 4, 4)),
     LayerCase("OnesChannel_appended", layers.OnesChannel, (3, 4, 2), incremental=False),
     LayerCase("Pointwise_normalized", lambda: layers.Pointwise(3, weight_norm=True), (3, 4, 2), incremental=False),
     # As CausalAttention it is given the element before in a step; tests/layers/test_pooled_attention.py.
@@ -597,6 +609,9 @@ LAYERS: list[LayerCase] = [
         "VerticalConv2D_shifted",
         lambda: layers.VerticalConv2D(3, (2, 3), exclusive=True, shift_output=True, weight_norm=True),
         (4, 3, 2),
+    ),
+    LayerCase(
+        "VerticalConv2D_sparse", lambda: layers.VerticalConv2D(4, (2, 3), sparsity=BlockSparsity(2, 0.5)), (4, 3, 4)
     ),
     LayerCase("VerticalConv2D_pointwise", lambda: layers.VerticalConv2D(3, (1, 1)), (4, 3, 2)),
 ]

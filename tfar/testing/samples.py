@@ -98,6 +98,7 @@ def assert_sample_independent_of_batch(
     *,
     jit_compile: bool = False,
     alone: bool = True,
+    chunked: bool = True,
 ) -> None:
     """Asserts that an event depends on its own seed alone.
 
@@ -111,6 +112,7 @@ def assert_sample_independent_of_batch(
         seed: row r has the seed [seed + r, 7 r].
         jit_compile: whether the sampler is compiled with XLA.
         alone: whether to draw events alone, too; it costs a compilation for another batch size.
+        chunked: whether to draw in chunks, too; it costs another compilation.
 
     Raises:
         AssertionError: naming the row.
@@ -125,11 +127,12 @@ def assert_sample_independent_of_batch(
 
     batch = draw(rows, seeds)
     reports: list[tuple[int, int]] = []
-    chunked = draw(rows, seeds, progress=lambda done, total: reports.append((done, total)))
-    if not reports or reports[-1][0] != reports[-1][1]:
-        raise AssertionError(f"progress must end with all units done, it was called with {reports}")
-    for row in np.flatnonzero(_differ(batch, chunked).reshape(num, -1).any(1)):
-        raise AssertionError(f"event {row} changes when the job is cut into {len(reports)} chunks")
+    if chunked:
+        pieces = draw(rows, seeds, progress=lambda done, total: reports.append((done, total)))
+        if not reports or reports[-1][0] != reports[-1][1]:
+            raise AssertionError(f"progress must end with all units done, it was called with {reports}")
+        for row in np.flatnonzero(_differ(batch, pieces).reshape(num, -1).any(1)):
+            raise AssertionError(f"event {row} changes when the job is cut into {len(reports)} chunks")
 
     def compare(row: int, other: np.ndarray, how: str) -> None:
         wrong = _differ(batch[row], other)

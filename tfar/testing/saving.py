@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.models.autoregressive import AutoregressiveModel
+from tfar.testing.eagerly import eagerly
 from tfar.testing.incremental import TOLERANCES, Walk
 from tfar.testing.inputs import full_condition, random_events
 
@@ -45,7 +46,8 @@ def assert_saves(
             raise AssertionError(f"configuration {key!r} was {old.get(key)!r}, is {new.get(key)!r} after loading")
     x = random_events(model, 2)
     condition = full_condition(model, condition, 2)
-    before, after = (np.asarray(each.log_prob(x, condition)) for each in (model, loaded))
+    with eagerly():
+        before, after = (np.asarray(each.log_prob(x, condition)) for each in (model, loaded))
     if not np.allclose(before, after, rtol=1e-6, atol=1e-6):
         raise AssertionError(f"log_prob was {before.tolist()}, is {after.tolist()} after loading")
     original, continued = (Walk.of_model(each, x, condition) for each in (model, loaded))

@@ -34,7 +34,9 @@ class ProgressBar:
         self.total, self.name, self.start = total, name, start
         self.stream = stream or sys.stderr
         self._terminal = self.stream.isatty()
-        self._began = self._shown = time.monotonic()
+        self._shown = time.monotonic()
+        # The first unit traces and compiles: the time left is reckoned from its end.
+        self._first: tuple[int, float] | None = None
         self._open = False
 
     @property
@@ -44,7 +46,12 @@ class ProgressBar:
         return time.monotonic() - self._shown >= wait
 
     def update(self, done: int, note: str = "", force: bool = False) -> None:
-        """Shows `done` units and a note, unless the last line is too fresh."""
+        """Shows `done` units and a note, unless the last line is too fresh.
+
+        The time left is that of the units after the first call at the pace since then; it is not known at that call.
+        """
+        if self._first is None and done > self.start:
+            self._first = done, time.monotonic()
         if not (force or self.due):
             return
         now = time.monotonic()
@@ -52,8 +59,9 @@ class ProgressBar:
         filled = self.WIDTH * done // max(self.total, 1)
         bar = "#" * filled + "." * (self.WIDTH - filled)
         parts = [f"{self.name}  [{bar}]  {done}/{self.total}", note]
-        if self.start < done < self.total:
-            parts.append(f"{duration((now - self._began) / (done - self.start) * (self.total - done))} left")
+        if self._first is not None and self._first[0] < done < self.total:
+            first, at = self._first
+            parts.append(f"{duration((now - at) / (done - first) * (self.total - done))} left")
         line = "  ".join(part for part in parts if part)
         self.stream.write(f"\r{line}\x1b[K" if self._terminal else f"{line}\n")
         self.stream.flush()

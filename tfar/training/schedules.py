@@ -5,11 +5,13 @@
     exponential   lr decay^step
     step          lr factor^k, k the number of boundaries at or below the step
 
-each times min(1, (step + 1) / warmup_steps) while it warms up.
+each times min(1, (step + 1) / warmup_steps) while it warms up, for at most a tenth of the steps: a short run would
+otherwise end before it has learned anything.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -87,7 +89,7 @@ def schedule(
         name: "constant", "cosine", "exponential" or "step".
         learning_rate: the highest rate, positive.
         steps: length of the run, which the cosine spans.
-        warmup_steps: steps of linear warm-up.
+        warmup_steps: steps of linear warm-up; more than a tenth of `steps` are cut to that.
         final: rate at the end of the cosine.
         decay: factor per step of "exponential" (PixelCNN++: 0.999995).
         boundaries: ascending steps at which "step" falls.
@@ -110,6 +112,7 @@ def schedule(
         raise ValueError(f"steps must be at least 1, got {steps!r}")
     if warmup_steps < 0:
         raise ValueError(f"warmup_steps must be at least 0, got {warmup_steps!r}")
+    warmup_steps = min(warmup_steps, math.ceil(steps / 10))
     library = keras.optimizers.schedules
     if name == "constant":
         result: Schedule = Constant(learning_rate)
