@@ -5,10 +5,10 @@
 Both have TensorFlow Probability's default topology (three resolutions, concat-ELU, weight normalization) with 32
 filters and 2 residual blocks, on 28x28x1 images with 8 bits, 5 logistics.
 
-    sample     `sample(16)`: tfar's under XLA and in a plain graph, tfp's in a plain graph (its loop runs the network
-               anew for every position). tfp's is measured once, being slow
+    sample     `sample(16)`: XLA and plain graph here, plain graph there, where a loop runs the network anew for every
+               position; measured once, being slow
     first call tracing and compiling, then drawing
-    step       log-likelihood, gradient and Adam for the same batch, each in a plain graph, medians of alternating rounds
+    step       log-likelihood, gradient and Adam for the same batch, in a plain graph, medians of alternating rounds
 
 The two networks have different numbers of weights: tfp's shortcuts and shifted stacks are wired differently.
 """
@@ -120,7 +120,6 @@ def _peer(size: int, filters: int, num_resnets: int) -> Any:
 
 def _log_prob(model: Any) -> Callable[[Any], Any]:
     """As `model.log_prob`, in training and for a graph."""
-
     import tensorflow as tf
 
     def log_prob(x: Any) -> Any:

@@ -122,7 +122,7 @@ def benchmarked() -> dict[str, Benchmarked]:
         "dropout": 0.0,
     }
     tiny_logistic = {"event_shape": (8, 8, 1), "filters": 4, "num_resnets": 1}
-    snail = {**logistic, "filters": 64, "num_blocks": 4}
+    snail = {**logistic, "filters": 64, "num_blocks": 3, "num_resnets": 4}  # the paper's blocks, four to an attention
     made = {"event_shape": (784,), "head": heads.Bernoulli(), "hidden": (500,)}
     temporal = {"event_shape": (784,), "head": heads.Categorical(256), "filters": 64, "num_layers": 9}
     tiny_temporal = {"event_shape": (16,), "head": heads.Categorical(4), "filters": 4, "num_layers": 3}

@@ -148,3 +148,11 @@ def test_tiny_snail_samples_incrementally(snail):
 
 def test_tiny_snail_in_blocks_of_rows(snail):
     tfar.testing.assert_incremental_matches_parallel(snail)
+
+
+def test_reading_half_of_a_long_cache_changes_nothing(monkeypatch):
+    monkeypatch.setattr("tfar.layers.attention._LEAST_HALVED", 3)
+    layer = CausalAttention(num_heads=2, max_length=8)
+    x = tf.constant(np.random.default_rng(0).normal(size=(2, 11, 4)), tf.float32)
+    layer(x)
+    tfar.testing.assert_incremental_matches_parallel(layer, x, modes=("eager", "function"))

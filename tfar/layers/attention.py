@@ -11,6 +11,9 @@ import tensorflow as tf
 
 from tfar.core import scope as scopes
 
+# Caches of fewer slots are read whole: a branch costs more.
+_LEAST_HALVED = 300
+
 
 def masked_attention(
     query: tf.Tensor,
@@ -139,10 +142,26 @@ class CausalAttention(keras.layers.Layer):
         values = tf.tensor_scatter_nd_update(self._cache(cell, "values", v), index, v[:, :, 0])
         cell.write("keys", keys)
         cell.write("values", values)
-        # Slots are filled in order; only the first entry of an exclusive layer belongs to no position.
-        slot = tf.range(self._slots)
-        visible = (slot <= position) & ((slot >= int(self.exclusive)) | (position >= self._slots))
-        return masked_attention(q, keys, values, visible[None], scale=self.scale)
+        return self._attend(q, keys, values, position, self._slots)
+
+    def _attend(self, q: tf.Tensor, keys: tf.Tensor, values: tf.Tensor, position: Any, slots: int) -> tf.Tensor:
+        """Attention to the first `slots` slots, or to the half of them while no more are filled.
+
+        Slots are filled in order, and reading them is what a step costs.
+        """
+
+        def attend() -> tf.Tensor:
+            slot = tf.range(slots)
+            # Only the first entry of an exclusive layer belongs to no position.
+            visible = (slot <= position) & ((slot >= int(self.exclusive)) | (position >= self._slots))
+            return masked_attention(q, keys[:, :, :slots], values[:, :, :slots], visible[None], scale=self.scale)
+
+        if slots < _LEAST_HALVED:
+            return attend()
+        half = slots // 2
+        return tf.cond(
+            tf.convert_to_tensor(position) < half, lambda: self._attend(q, keys, values, position, half), attend
+        )
 
     def _block(self, cell: scopes.Cell, q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, first: Any) -> tf.Tensor:
         """Several positions, [B, heads, n, d]: read what is cached and one another, then fill the slots."""
