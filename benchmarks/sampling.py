@@ -222,6 +222,7 @@ def measure(
     load_before = os.getloadavg()[0]
     jit = {"xla": True, "plain": False}
     draw: dict[str, Callable[[], Any]]
+    draw_near: dict[str, Callable[[], Any]]
     draw = {mode: functools.partial(_draw, model, batch, jit[mode]) for mode in MODES}
     draw_near = {} if near is None else {mode: functools.partial(_draw, near, batch, jit[mode]) for mode in MODES}
     scale = dict.fromkeys(MODES, 1.0)

@@ -3,7 +3,7 @@
     python -m examples.faces --data=npz:faces.npz        # "images" [N, H, W, 1] and "labels" [N], one per person
     python -m examples.faces --data=images:FOLDER        # a folder per person: FOLDER/ann/1.png, FOLDER/bob/1.png, ...
 
-About 10 minutes on two cores for the 400 faces of 40 people of the ORL data (AT&T, scikit-learn's Olivetti faces).
+About 5 minutes on two cores for the 400 faces of 40 people of the ORL data (AT&T, scikit-learn's Olivetti faces).
 
 1.  An embedding network learns to tell the first 35 people apart; e(image) is its last layer, of length 1.
 2.  A conditional Gated PixelCNN learns p(image | e(another image of the same person)), so that the embedding says who
@@ -35,7 +35,7 @@ flags.DEFINE_integer("size", 16, "images are shrunken to size x size pixels.", l
 flags.DEFINE_integer("bits", 4, "of the grey levels.", lower_bound=1, upper_bound=8)
 flags.DEFINE_integer("embedding", 16, "numbers of an embedding.", lower_bound=2)
 flags.DEFINE_integer("embedding_steps", 400, "training steps of the embedding network.", lower_bound=1)
-flags.DEFINE_integer("steps", 1500, "training steps of the Gated PixelCNN.", lower_bound=1)
+flags.DEFINE_integer("steps", 1000, "training steps of the Gated PixelCNN.", lower_bound=1)
 flags.DEFINE_integer("filters", 32, "features of the Gated PixelCNN.", lower_bound=2)
 flags.DEFINE_integer("blocks", 8, "gated layers of the Gated PixelCNN after the first.", lower_bound=1)
 flags.DEFINE_integer("draws", 2, "images drawn per photograph, and per point of a line.", lower_bound=1)
@@ -167,13 +167,13 @@ def draw(
         flat = images.reshape(-1, *images.shape[2:])
         ax.imshow(pictures.grid(pictures.to_images(flat, levels), columns=images.shape[1]), cmap="gray")
         ax.set(xticks=[], yticks=[])
-    left.set_title("photograph of a new person, and images given it")
+    left.set_title("a new person, and images given photographs of them")
     middle.set_title("from one new person to another")
     for values, name in zip(similarities, ("to the first", "to the second"), strict=True):
         right.plot(POINTS, values, "o-", label=name)
     right.set(xlabel="place on the line", ylabel="cosine of embeddings", title="similarity of what is drawn")
     right.legend()
-    figure.savefig(path, dpi=80)
+    figure.savefig(path, dpi=72)
     print(f"wrote {path}")
 
 

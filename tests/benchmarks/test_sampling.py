@@ -62,7 +62,7 @@ def test_rounds_alternate():
 def test_build(name):
     model = sampling.build(name, tiny=True)
     assert model.condition is None
-    assert model.event.num_dimensions <= 48
+    assert model.event.num_dimensions <= 64
 
 
 def test_a_wavenet_is_compared_with_itself_at_dilation_2():

@@ -122,6 +122,19 @@ def fixture():
     return network, tf.constant(x), logits
 
 
+@pytest.mark.parametrize("options", [{"dropout": 0.9}, {"condition_dropout": 0.9}], ids=["dropout", "condition"])
+def test_fit_trains_with_dropout(options):
+    """Two losses of the same batch and weights differ; without dropout they would be equal."""
+    condition = tfar.conditions.Label(3)
+    model = tfar.models.GatedPixelCNN((4, 4, 1), tfar.heads.Bernoulli(), 4, 1, condition=condition, **options)
+    randomize_weights(model)
+    model.compile(keras.optimizers.SGD(0.0), jit_compile=False, run_eagerly=True)
+    batch = {"x": random_events(model, 8), "condition": tfar.testing.random_condition(model, 8)}
+    losses = {float(model.train_on_batch(batch)) for _ in range(6)}
+    assert len(losses) > 1
+    assert len({float(model.test_on_batch(batch)) for _ in range(2)}) == 1
+
+
 def test_golden_parity_in_parallel(fixture):
     network, x, logits = fixture
     np.testing.assert_allclose(network(x), logits, rtol=1e-5, atol=1e-5 * np.abs(logits).max())

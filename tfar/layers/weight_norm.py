@@ -204,7 +204,9 @@ class KernelLayer(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
-        config = {"weight_norm": self.weight_norm, "init_scale": self.init_scale} if self.weight_norm else {}
+        config: dict[str, Any] = {}
+        if self.weight_norm:
+            config.update(weight_norm=True, init_scale=self.init_scale)
         if self.sparsity is not None:
             config["sparsity"] = dataclasses.asdict(self.sparsity)
         return {**super().get_config(), "use_bias": self.use_bias, **config}

@@ -147,12 +147,13 @@ class AutoregressiveModel(keras.Model):
         """
         return self.context(condition), noise
 
-    def call(self, x: Any, condition: Any = None) -> tf.Tensor:
+    def call(self, x: Any, condition: Any = None, training: bool | None = None) -> tf.Tensor:
         """Parameters of the head for every position.
 
         Args:
             x: data values [B, *event_shape], or a dictionary {"x": ..., "condition": ...} as data sets yield it.
             condition: values of the condition, [B, ...].
+            training: whether dropout is on; Keras hands it to every layer, and `fit` sets it where it stands here.
 
         Returns:
             [B, *positions, P].

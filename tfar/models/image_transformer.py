@@ -233,9 +233,9 @@ class ImageTransformer(AutoregressiveModel):
         for name, value in {**sizes, "ff_width": ff_width or 1}.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        for name, value, known in (("attention", attention, ATTENTIONS), ("norm", norm, NORMS)):
-            if value not in known:
-                raise ValueError(f"{name} must be one of {known}, got {value!r}")
+        for name, kind, known in (("attention", attention, ATTENTIONS), ("norm", norm, NORMS)):
+            if kind not in known:
+                raise ValueError(f"{name} must be one of {known}, got {kind!r}")
         if condition is not None and not isinstance(condition, Label | Vector | Spatial):
             raise ValueError(f"condition must be a Label, a Vector or a Spatial, got {condition!r}")
         if (attention_width or width) % num_heads:
@@ -243,8 +243,8 @@ class ImageTransformer(AutoregressiveModel):
                 f"attention_width must be a multiple of num_heads={num_heads}, got {attention_width or width}"
             )
         image = event.event_shape[:2]
-        block = tuple(min(size, limit) for size, limit in zip(block_shape, image, strict=True))
-        flange = block if memory_flange is None else tuple(memory_flange)
+        block = (min(block_shape[0], image[0]), min(block_shape[1], image[1]))
+        flange = block if memory_flange is None else (memory_flange[0], memory_flange[1])
         colours = event.num_cells // int(np.prod(image))
         pixels = orderings.blocks(*image, block) if attention == "local_2d" else orderings.raster(*image)
         order = (pixels.permutation[:, None] * colours + np.arange(colours)).reshape(-1)

@@ -122,7 +122,7 @@ def decode(
         >>> text = model.text_vocabulary
         >>> model.compile(keras.optimizers.Adam(0.01), jit_compile=False)
         >>> hello = text.encode("hello")[None]
-        >>> _ = model.fit(tf.data.Dataset.from_tensors({"x": hello}).repeat(40), verbose=0, shuffle=False)
+        >>> _ = model.fit(tf.data.Dataset.from_tensors({"x": hello}).repeat(40), verbose=0)
         >>> found = decode(model, length=5, prompt=text.encode("h"), strategy="greedy", jit_compile=False)
         >>> text.decode(found.x[0])
         'hello'
