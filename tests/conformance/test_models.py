@@ -292,7 +292,8 @@ def test_preset_needs_event_shape_and_head_alone(name):
     model = models.from_preset(name, event_shape=like.event_shape, head=like.head)
     assert type(model) is expected
     with testing.eagerly():
-        assert np.isfinite(model.log_prob(testing.random_events(model, 2))).all()
+        x, condition = testing.random_events(model, 2), full_condition(model, None, 2)
+    assert np.isfinite(model.log_prob(x, condition)).all()
 
 
 @pytest.mark.parametrize("name", sorted(public_classes(models, models.AutoregressiveModel)))
