@@ -5,8 +5,8 @@ Data:      a folder of wav files {digit}_{speaker}_{index}.wav, such as the Free
 Command:   python -m pipelines.train --config=pipelines/configs/audio_wavenet_speaker.py
                --config.data.name=wav:free_spoken_digits --workdir=runs/audio_wavenet_speaker
 Time:      about 20 minutes on 2 cores.
-Expected:  on the Free Spoken Digits 4.66 bits/sample, `audio_wavenet` with the same field 4.73. Conditions to choose from: digit, speaker,
-           digit+speaker, and letters (the letters of the spoken word, a slower sequence).
+Expected:  on the Free Spoken Digits 4.66 bits/sample, `audio_wavenet` with the same field 4.73. Conditions to choose
+           from: digit, speaker, digit+speaker, and letters (the letters of the spoken word, a slower sequence).
 """
 
 from ml_collections import config_dict
