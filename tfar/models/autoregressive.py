@@ -147,7 +147,7 @@ class AutoregressiveModel(keras.Model):
         """
         return self.context(condition), noise
 
-    def call(self, x: Any, condition: Any = None, training: bool | None = None) -> tf.Tensor:
+    def call(self, x: Any, condition: Any = None, *, training: bool | None = None) -> tf.Tensor:
         """Parameters of the head for every position.
 
         Args:
