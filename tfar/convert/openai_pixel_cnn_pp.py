@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tfar.convert.checkpoint_arrays import CheckpointArrays
-from tfar.convert.tensorflow1 import NormalizedLayers, clean_name, read_arrays
+from tfar.convert.tensorflow1 import NOT_WEIGHTS, NormalizedLayers, clean_name, read_arrays
 from tfar.layers.gated_resnet import GatedResnet
 from tfar.models.pixel_cnn_pp import PixelCNNPP, Resolution
 
@@ -48,7 +48,7 @@ def from_openai_pixel_cnn_pp(arrays: Mapping[str, Any] | str, model: PixelCNNPP,
         else:
             layers.put(kind, layer)
     layers.put("dense", network.outputs)
-    given.assign(ignored=("Adam", "adam", "beta1_power", "beta2_power", "global_step"))
+    given.assign(ignored=NOT_WEIGHTS)
     return model
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfar.convert.checkpoint_arrays import CheckpointArrays
-from tfar.convert.tensorflow1 import NormalizedLayers, clean_name, read_arrays
+from tfar.convert.tensorflow1 import NOT_WEIGHTS, NormalizedLayers, clean_name, read_arrays
 from tfar.models.pixel_snail import PixelSNAIL
 
 _SOURCE = "pixelsnail-public"
@@ -47,5 +47,5 @@ def from_pixel_snail(arrays: Mapping[str, Any] | str, model: PixelSNAIL, average
             layers.put("dense", projection)
         layers.put_resnet(block.join)
     layers.put("dense", network.outputs)
-    given.assign(ignored=("Adam", "adam", "beta1_power", "beta2_power", "global_step"))
+    given.assign(ignored=NOT_WEIGHTS)
     return model

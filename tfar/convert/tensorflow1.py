@@ -14,6 +14,8 @@ from tfar.layers.pointwise import Pointwise
 from tfar.layers.weight_norm import KernelLayer
 
 _AVERAGE = "/ExponentialMovingAverage"
+# Parts of the names of what a checkpoint holds besides: moments of optimizers, counters.
+NOT_WEIGHTS = ("Adam", "adam", "beta1_power", "beta2_power", "global_step")
 
 
 def clean_name(name: str) -> str:

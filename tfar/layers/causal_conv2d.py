@@ -20,7 +20,7 @@ from tfar.core import scope as scopes
 from tfar.core.invariants import invariant
 from tfar.core.slicing import take
 from tfar.layers.block_sparse import BlockSparsity
-from tfar.layers.weight_norm import KernelLayer
+from tfar.layers.weight_norm import KernelLayer, strided_shape
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -195,8 +195,7 @@ class CausalConv2D(KernelLayer):
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """[B, H / strides, W / strides, filters]."""
-        height, width = (None if size is None else -(-size // self.strides) for size in input_shape[1:3])
-        return (input_shape[0], height, width, self.filters)
+        return strided_shape(input_shape, self.strides, self.filters)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""

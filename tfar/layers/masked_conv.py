@@ -207,7 +207,7 @@ class MaskedConv2D(keras.layers.Layer):
             window = tf.concat([window, tf.cast(scope.now, x.dtype)], 2)
         if self.half and not self.exclusive:
             # Columns first, so that a pixel is one row of the tensor.
-            cell.write("row", tf.tensor_scatter_nd_update(cell.read("row"), [[scope.column]], x[None, :, 0, 0]))
+            cell.put("row", x[:, 0, 0])
         size = self._row_taps * x.shape[-1]
         y = tf.matmul(tf.reshape(window, [-1, size]), tf.reshape(self._row_kernel(x.dtype), [size, self.filters]))
         return y[:, None, None]

@@ -212,6 +212,12 @@ class KernelLayer(keras.layers.Layer):
         return {**super().get_config(), "use_bias": self.use_bias, **config}
 
 
+def strided_shape(input_shape: tuple[int | None, ...], strides: int, filters: int) -> tuple[int | None, ...]:
+    """[B, H, W, C] -> [B, H / strides, W / strides, filters], rounded up."""
+    height, width = (None if size is None else -(-size // strides) for size in input_shape[1:3])
+    return (input_shape[0], height, width, filters)
+
+
 def multiply(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """[B, ..., C] times [C, filters] as one product of matrices."""
     y = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), kernel)
