@@ -1,41 +1,70 @@
 """Writes a trained model in a form that runs without Python.
 
 python -m export --workdir=runs/digits --out=runs/digits/export --format=saved_model
+python -m export --workdir=runs/digits --out=runs/digits/digits.tflite --format=litert
 
---workdir   work directory of a training; its model.keras (averaged weights) is exported
---model     a .keras file, instead of --workdir
---out       folder of the versions; by default `export` in the work directory
---format    saved_model
+--workdir        work directory of a training; its model.keras (averaged weights) is exported
+--model          a .keras file, instead of --workdir
+--out            saved_model: folder of the versions, by default `export` in the work directory
+                 litert: the .tflite file, by default named as the work directory and in it
+--format         saved_model, or litert (tflite is the same)
+--name           what the model is called where it is served; by default the name of the work directory
+
+saved_model:
+--no-sessions    leaves the stateful signatures session_begin, session_step, session_end, session_stats out, and
+                 writes batching_params.pbtxt
+--session_slots  sessions at a time
+--session_ttl    seconds without a step after which a session expires
+--xla            adds sample_xla and complete_xla, for servers started with --xla_cpu_compilation_enabled
+
+litert:
+--quantization   float32, float16 (weights), or int8 (weights, dynamic range)
+--batch_size     rows of a call
+--length         length of the events of a model of any length
 """
 
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from absl import app, flags, logging
 
 from export.quiet import quietly, set_log_level
 
-FORMATS = ("saved_model",)
-LATER = ("litert", "tflite")
+SAVED_MODEL, LITERT = "saved_model", "litert"
+FORMATS = (SAVED_MODEL, LITERT, "tflite")
+QUANTIZATIONS = ("float32", "float16", "int8")
+# Of the scores that `pipelines.evaluate` leaves in a work directory, what belongs on a model card.
+_FACTS = ("data", "split", "transforms", "bits_per_dim", "nats", "examples", "weights", "ensemble", "step")
 
 
-def main(workdir: str | None, model: str | None, out: str | None, format: str) -> int:
+def main(
+    workdir: str | None,
+    model: str | None,
+    out: str | None,
+    format: str,
+    name: str | None = None,
+    **options: Any,
+) -> int:
     """Runs the command; a mistake of the user is one line on stderr.
 
     Args:
         workdir: work directory of a training, or None.
         model: a .keras file, or None.
-        out: folder of the versions; None for `export` in the work directory.
+        out: folder of the versions or .tflite file; None for the default in the work directory.
         format: one of `FORMATS`.
+        name: name of the model; None for that of the work directory or the file.
+        **options: flags of the format.
 
     Returns:
         The exit status.
     """
-    message = _wrong(workdir, model, out, format)
+    message = _wrong(workdir, model, out, format, options)
     if message is None:
         # TensorFlow takes seconds to import, which no mistyped flag should cost.
         saved_model = quietly(lambda: importlib.import_module("export.saved_model"))
@@ -43,27 +72,68 @@ def main(workdir: str | None, model: str | None, out: str | None, format: str) -
 
         try:
             loaded = saved_model.load_model(model or os.path.join(workdir or "", "model.keras"))
-            version, report = saved_model.export(loaded, out or os.path.join(workdir or "", "export"))
+            name = name or _name(workdir, model)
+            write = _write_saved_model if format == SAVED_MODEL else _write_litert
+            print(write(loaded, workdir, out, name, options))
         except ExportError as error:
             message = str(error)
         else:
-            print(saved_model.describe(version, report))
             return 0
     print(f"error: {message}", file=sys.stderr)
     return 1
 
 
-def _wrong(workdir: str | None, model: str | None, out: str | None, format: str) -> str | None:
+def _write_saved_model(model: Any, workdir: str | None, out: str | None, name: str, options: dict[str, Any]) -> str:
+    from export import saved_model
+    from export.errors import ExportError
+    from export.signatures import Options
+
+    given = {key: options[key] for key in ("sessions", "slots", "ttl", "xla") if key in options}
+    try:
+        chosen = Options(**given)
+    except ValueError as error:
+        raise ExportError(str(error)) from error
+    folder = out or os.path.join(workdir or "", "export")
+    version, report = saved_model.export(model, folder, chosen, name, _facts(workdir))
+    return saved_model.describe(version, report)
+
+
+def _write_litert(model: Any, workdir: str | None, out: str | None, name: str, options: dict[str, Any]) -> str:
+    from export import litert
+
+    given = {key: options[key] for key in ("quantization", "batch_size", "length") if key in options}
+    path, report = litert.export(model, out or os.path.join(workdir or "", f"{name}.tflite"), **given)
+    return litert.describe(path, report)
+
+
+def _name(workdir: str | None, model: str | None) -> str:
+    path = os.path.abspath(workdir or model or "")
+    return os.path.splitext(os.path.basename(path))[0] or "model"
+
+
+def _facts(workdir: str | None) -> dict[str, Any]:
+    """What a training left about its scores."""
+    try:
+        with open(os.path.join(workdir or "", "test.json"), encoding="utf-8") as file:
+            scores = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return {key: scores[key] for key in _FACTS if key in scores}
+
+
+def _wrong(workdir: str | None, model: str | None, out: str | None, format: str, options: dict[str, Any]) -> str | None:
     """What is wrong with the flags, or None."""
-    if format in LATER:
-        return f"--format={format} comes with a later version of tfar; this one writes {', '.join(FORMATS)}"
     if format not in FORMATS:
         return f"--format must be one of {', '.join(FORMATS)}, got {format!r}"
+    if options.get("quantization", QUANTIZATIONS[0]) not in QUANTIZATIONS:
+        return f"--quantization must be one of {', '.join(QUANTIZATIONS)}, got {options['quantization']!r}"
     if (workdir is None) == (model is None):
         return "give either --workdir or --model"
+    if format != SAVED_MODEL and out is not None and not out.endswith(".tflite"):
+        return f"--out must end in .tflite for --format={format}, got {out!r}"
     if workdir is None:
         if out is None:
-            return "--model needs --out, the folder of the versions"
+            return "--model needs --out, where the export is written"
         return None if os.path.isfile(model or "") else f"--model={model} does not exist"
     if not os.path.isdir(workdir):
         return f"--workdir={workdir} does not exist"
@@ -80,7 +150,20 @@ def _run(arguments: Sequence[str]) -> int:
     if logging.get_verbosity() == logging.INFO:
         # TensorFlow tells at this level which names of inputs it changed and how long a file took; -v=1 shows all.
         logging.set_verbosity(logging.WARNING)
-    return main(values.workdir, values.model, values.out, values.format)
+    return main(
+        values.workdir,
+        values.model,
+        values.out,
+        values.format,
+        values.name,
+        sessions=not values["no-sessions"].value,
+        slots=values.session_slots,
+        ttl=values.session_ttl,
+        xla=values.xla,
+        quantization=values.quantization,
+        batch_size=values.batch_size,
+        length=values.length,
+    )
 
 
 if __name__ == "__main__":
@@ -88,6 +171,14 @@ if __name__ == "__main__":
     # Here, not at import: other commands have flags of these names.
     flags.DEFINE_string("workdir", None, "Work directory of a training; its model.keras is exported.")
     flags.DEFINE_string("model", None, "A .keras file, instead of --workdir.")
-    flags.DEFINE_string("out", None, "Folder of the versions; by default `export` in the work directory.")
-    flags.DEFINE_string("format", "saved_model", f"One of {', '.join(FORMATS)}.")
+    flags.DEFINE_string("out", None, "Folder of the versions, by default `export` in the work directory; or the file.")
+    flags.DEFINE_string("format", SAVED_MODEL, f"One of {', '.join(FORMATS)}.")
+    flags.DEFINE_string("name", None, "Name of the model where it is served; by default that of the work directory.")
+    flags.DEFINE_boolean("no-sessions", False, "saved_model: leave the stateful signatures out.")
+    flags.DEFINE_integer("session_slots", 64, "saved_model: sessions at a time.")
+    flags.DEFINE_float("session_ttl", 600.0, "saved_model: seconds without a step after which a session expires.")
+    flags.DEFINE_boolean("xla", False, "saved_model: add signatures that are compiled by XLA.")
+    flags.DEFINE_string("quantization", QUANTIZATIONS[0], f"litert: one of {', '.join(QUANTIZATIONS)}.")
+    flags.DEFINE_integer("batch_size", 1, "litert: rows of a call.")
+    flags.DEFINE_integer("length", None, "litert: length of the events of a model of any length.")
     app.run(_run)

@@ -5,31 +5,32 @@ OUT/1, OUT/2, ...      the server polls OUT and loads what is called by a number
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 
+from export import batching, examples, reference, warm_up
+from export.canvas import Canvas
 from export.errors import ExportError
 from export.servable import Servable, quiet
-from export.signatures import signatures
+from export.signatures import Options, Signatures
+from export.ties import count_ties
 from tfar import models
 from tfar.core import noise as noises
-from tfar.core.conditions import Label
 from tfar.layers.weight_norm import folded
 from tfar.models import AutoregressiveModel
 
-# Law 3: rounding differs between kernels, so a draw whose noise lies this close to a boundary may tip.
-TIE = 1e-5
-# Continuous values are no integers: rounding of the parameters shows in them.
-_VALUE_TOLERANCE = 1e-3
 _LOG_PROB_TOLERANCE = 1e-5
+# Events of models of any length are checked at this one.
+_CHECKED_LENGTH = 24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Report:
 
     Attributes:
         num_samples: events drawn by the version and by Python from the same seeds, whole or completed.
-        num_ties: those that part ways at a draw whose noise lies within `TIE` of a boundary; the others are equal.
+        num_ties: those that part ways at a draw whose noise lies within `ties.TIE` of a boundary; others are equal.
         log_prob_difference: largest difference, relative where |log_prob| > 1.
     """
 
@@ -62,12 +63,21 @@ def load_model(path: str | Path) -> AutoregressiveModel:
     return model
 
 
-def export(model: AutoregressiveModel, out: str | Path) -> tuple[Path, Report]:
+def export(
+    model: AutoregressiveModel,
+    out: str | Path,
+    options: Options | None = None,
+    name: str = "model",
+    facts: Mapping[str, Any] | None = None,
+) -> tuple[Path, Report]:
     """Writes the next free version of a model below `out`.
 
     Args:
         model: the model, in Python.
         out: folder of the versions; created if need be.
+        options: which signatures there are.
+        name: what the model is called where it is served.
+        facts: what is known of the training, for the model card.
 
     Returns:
         The folder of the new version and what its check found.
@@ -77,7 +87,7 @@ def export(model: AutoregressiveModel, out: str | Path) -> tuple[Path, Report]:
             no version appears.
     """
     try:
-        functions = signatures(model)
+        signatures = Signatures(model, options)
     except ValueError as error:
         raise ExportError(str(error)) from error
     out = Path(out)
@@ -88,10 +98,14 @@ def export(model: AutoregressiveModel, out: str | Path) -> tuple[Path, Report]:
         holder = tf.Module()
         with quiet(), folded(model) as variables:
             # The variables alone: Keras would add its own traces of `call`.
-            holder.weights = variables
-            tf.saved_model.save(holder, str(temporary), signatures=functions)
+            holder.weights, holder.trackables = variables, signatures.trackables
+            tf.saved_model.save(holder, str(temporary), signatures=signatures.functions())
         with Servable(temporary) as servable:
-            report = check(servable, model)
+            report = check(servable, model, signatures)
+            warm_up.write(temporary, servable, signatures, name)
+        reference.write(temporary, signatures, name, report, facts or {})
+        if signatures.store is None:
+            batching.write(temporary)
         return _publish(temporary, out), report
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -100,93 +114,76 @@ def export(model: AutoregressiveModel, out: str | Path) -> tuple[Path, Report]:
         raise
 
 
-def check(servable: Servable, model: AutoregressiveModel, seed: int = 0) -> Report:
-    """Compares every signature with Python.
+def check(servable: Servable, model: AutoregressiveModel, signatures: Signatures, seed: int = 0) -> Report:
+    """Compares every signature with Python; those compiled by XLA are left to servers that have it.
 
     Raises:
         ExportError: they disagree; the message says where.
     """
-    condition = _example_condition(model, 4, seed)
-    given = {} if condition is None else {"condition": condition}
+    endless = None in model.event_shape
+    shape = [_CHECKED_LENGTH] if endless else list(model.event_shape)
+    condition = examples.condition(model, 4, seed)
+    given = examples.inputs(model, condition)
     first, last = ({name: value[rows] for name, value in given.items()} for rows in (slice(3), slice(3, 4)))
     temperature = np.array([1.0, 1.0, 0.8, 1.0], np.float32)
+    length = {"length": np.array([_CHECKED_LENGTH], np.int32)} if endless else {}
 
     # Three rows with seeds of their own, and one for which everything that may be left out is. Python then draws all
     # four at once: a row depends on its own seed alone.
     seeds = noises.seed_rows(seed, 3).numpy()
-    drawn = [servable.run("sample", seed=seeds, temperature=temperature[:3], **first), servable.run("sample", **last)]
+    some = servable.run("sample", seed=seeds, temperature=temperature[:3], **first, **length)
+    drawn = [some, servable.run("sample", **last, **length)]
     seeds, served = (np.concatenate([part[name] for part in drawn]) for name in ("seed", "samples"))
-    samples = model.sample(4, condition, seeds, temperature, jit_compile=False).numpy()
-    ties = _count_ties(model, samples, served, seeds, temperature, condition)
+    whole = _CHECKED_LENGTH if endless else None
+    samples = model.sample(4, condition, seeds, temperature, jit_compile=False, length=whole).numpy()
+    compared = [served]
 
-    # The first halves kept, the rest drawn again.
-    if "complete" in servable.signatures:
-        draw = {"seed": seeds, "temperature": temperature, **given}
-        length = np.full([4], model.event.num_dimensions // 2, np.int32)
-        completed = servable.run("complete", x=samples, observed_length=length, **draw)["samples"]
-        ties += _count_ties(model, samples, completed, seeds, temperature, condition)
+    draw = {"seed": seeds, "temperature": temperature, **given}
+    half = int(np.prod(shape)) // 2
+    if "complete" in signatures.every:
+        observed = np.full([4], half, np.int32)
+        # The first halves kept, the rest drawn again.
+        compared.append(servable.run("complete", x=samples, observed_length=observed, **draw)["samples"])
+    if "start" in signatures.every:
+        compared.append(_stepped(servable, signatures, ("start", "step"), draw, shape))
+    if "session_begin" in signatures.every:
+        fit = {name: value[: signatures.options.slots] for name, value in draw.items()}
+        # The first call takes seconds, in which a session could expire.
+        with contextlib.suppress(tf.errors.InvalidArgumentError):
+            servable.run("session_step", session_id=np.array([1], np.int64))
+        compared.append(_stepped(servable, signatures, ("session_begin", "session_step"), fit, shape))
+    noise = noises.uniform(tf.constant(seeds), model.event.count_positions(shape), model.head.noise_size).numpy()
+    ties = 0
+    for served in compared:
+        rows = slice(len(served))
+        told = None if condition is None else tf.nest.map_structure(lambda value, rows=rows: value[rows], condition)
+        ties += count_ties(model, samples[rows], served, noise[rows], temperature[rows], told)
 
     scored = servable.run("log_prob", x=samples, **given)
     expected = model.log_prob(samples, condition).numpy()
     difference = float(np.max(np.abs(scored["log_prob"] - expected) / np.maximum(1.0, np.abs(expected))))
     if not difference <= _LOG_PROB_TOLERANCE:
         raise ExportError(f"log_prob of the export differs from Python's by {difference:.1e}")
-    num_samples = 8 if "complete" in servable.signatures else 4
-    return Report(num_samples=num_samples, num_ties=ties, log_prob_difference=difference)
+    return Report(num_samples=sum(map(len, compared)), num_ties=ties, log_prob_difference=difference)
 
 
-def _count_ties(
-    model: AutoregressiveModel,
-    expected: np.ndarray,
-    served: np.ndarray,
-    seeds: np.ndarray,
-    temperature: np.ndarray,
-    condition: np.ndarray | None,
-) -> int:
-    """Number of rows that part ways at a tie of rounding; any other difference is an error."""
-    event, num = model.event, len(expected)
-    noise = noises.uniform(tf.constant(seeds), event.num_positions, model.head.noise_size)
-    context, noise = model.prepare_draws(None if condition is None else tf.constant(condition), noise)
-    order = _order(model, context, num)
-    tolerance = _VALUE_TOLERANCE if model.head.levels is None else 0.0
-    different = ~np.isclose(served, expected, rtol=tolerance, atol=tolerance).reshape(num, -1)
-    different = np.take_along_axis(different, order, 1)
-    rows = np.flatnonzero(different.any(1))
-    if not len(rows):
-        return 0
-    # Up to the first difference both saw the same past, so both had these parameters, but for rounding.
-    params = model.decode(model.encode(expected), context)
-    noise = tf.reshape(noise, [num, *event.positions, model.head.noise_size])
-    temperatures = temperature.reshape(-1, *[1] * len(event.positions))
-    distance = tf.reshape(model.head.boundary_distance(params, noise, temperatures), [num, -1]).numpy()
-    for row in rows:
-        first = order[row, np.argmax(different[row])]
-        position = first // (event.num_dimensions // event.num_positions)
-        if distance[row, position] > TIE:
-            place = tuple(int(index) for index in np.unravel_index(first, event.event_shape))
-            raise ExportError(
-                f"the exported sample differs from Python's for seed {seeds[row].tolist()}: first at {place}, "
-                f"{served[row][place]} instead of {expected[row][place]}, which is no tie of rounding"
-            )
-    return len(rows)
-
-
-def _order(model: AutoregressiveModel, context: Any, num: int) -> np.ndarray:
-    """The flat value that every step draws, [num, num_dimensions]."""
-    order, channels = model.stage.order(context), model.event.channels
-    cells = np.arange(model.event.num_cells) if order is None else np.asarray(order[0])
-    values = cells[..., None] * channels + np.arange(channels)
-    return np.broadcast_to(values.reshape(*cells.shape[:-1], -1), [num, model.event.num_dimensions])
-
-
-def _example_condition(model: AutoregressiveModel, num: int, seed: int) -> np.ndarray | None:
-    if model.condition is None:
-        return None
-    if isinstance(model.condition, Label):
-        return np.arange(num, dtype=np.int32) % model.condition.num_labels
-    sizes = iter(model.event_shape)
-    shape = [next(sizes) if size is None else size for size in model.condition.shape]
-    return np.random.default_rng(seed).normal(size=[num, *shape]).astype(np.float32)
+def _stepped(
+    servable: Servable, signatures: Signatures, names: tuple[str, str], draw: dict[str, Any], shape: list[int]
+) -> np.ndarray:
+    """Events drawn in two steps: by a state that is handed back and forth, or in a session."""
+    sampler = signatures.sampler
+    units = sampler.units or shape[0]
+    begun = servable.run(names[0], **draw)
+    held = "state" if "state" in begun else "session_id"
+    events = Canvas(len(draw["seed"]), shape, sampler.unit)
+    for n in (units - units // 2, units // 2):
+        if n:
+            taken = servable.run(names[1], n=np.array([n], np.int32), **{held: begun[held]})
+            events.put(taken)
+            begun = {**begun, **taken}
+    if held == "session_id" and not (servable.run("session_end", session_id=begun[held])["ended"] == 1).all():
+        raise ExportError("session_end does not know the sessions that session_begin opened")
+    return events.values
 
 
 def _create(out: Path) -> list[Path]:
@@ -219,31 +216,23 @@ def describe(version: Path, report: Report) -> str:
     """A summary for people: the signatures and what the check found."""
     size = sum(file.stat().st_size for file in version.rglob("*") if file.is_file())
     lines = [f"exported {version} ({size / 1e6:.1f} MB)"]
-    saved = saved_model_pb2.SavedModel.FromString((version / "saved_model.pb").read_bytes())
     known: dict[str, str] = {}
-    for name, definition in sorted(saved.meta_graphs[0].signature_def.items()):
-        if not name.startswith("__"):
-            rows = []
-            for direction, tensors in (("in ", definition.inputs), ("out", definition.outputs)):
-                width = max(map(len, tensors))
-                for key in sorted(tensors):
-                    default = definition.defaults[key] if direction == "in " and key in definition.defaults else None
-                    rows.append(f"    {direction} {key:{width}}  {_describe(tensors[key], default)}")
-            text = "\n".join(rows)
-            same = known.setdefault(text, name)
-            lines += [f"  {name}", text] if same == name else [f"  {name}: the same as {same}"]
+    for name, definition in reference.read_signatures(version).items():
+        rows = []
+        for direction, tensors in (("in ", definition.inputs), ("out", definition.outputs)):
+            width = max(map(len, tensors), default=0)
+            for key in sorted(tensors):
+                default = definition.defaults[key] if direction == "in " and key in definition.defaults else None
+                rows.append(f"    {direction} {key:{width}}  {reference.tensor_text(tensors[key], default)}")
+        text = "\n".join(rows)
+        same = known.setdefault(text, name)
+        lines += [f"  {name}", text] if same == name else [f"  {name}: the same as {same}"]
     lines.append(
         f"checked in a v1 session: {report.num_samples} samples equal Python's ({report.num_ties} ties of rounding), "
         f"log_prob within {report.log_prob_difference:.1e}"
     )
+    lines.append(f"read {version / reference.SIGNATURES} for the calls")
     return "\n".join(lines)
-
-
-def _describe(info: Any, default: Any) -> str:
-    """Type, shape and default of a tensor: "float32 [B], by default 1.0"."""
-    shape = ", ".join("B" if dim.size < 0 else str(dim.size) for dim in info.tensor_shape.dim)
-    behind = "" if default is None else f", by default {tf.make_ndarray(default)[0].tolist()}"
-    return f"{tf.as_dtype(info.dtype).name} [{shape}]{behind}"
 
 
 def _first_line(error: Exception) -> str:

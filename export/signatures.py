@@ -1,246 +1,364 @@
-"""The signatures of an exported model: pure functions of their inputs, one row per example.
+"""The signatures of an exported model: what each takes, computes and returns, one row per example.
 
-    sample     (condition?, seed, temperature)                      -> samples, seed
-    complete   (x, observed_length, condition?, seed, temperature)  -> samples, seed
-    log_prob   (x, condition?)                                      -> log_prob, bits_per_dim, score
+    sample         (condition?, seed, temperature, prefix)               -> samples, seed
+    complete       (x, observed_length, condition?, seed, temperature)   -> samples, seed
+    log_prob       (x, condition?)                                       -> log_prob, bits_per_dim, score
+    start          (condition?, seed, temperature, prefix)               -> state, position, seed
+    step           (state, n)                                            -> chunk, count, position, done, state
+    session_begin  (condition?, seed, temperature, prefix)               -> session_id, position, seed
+    session_step   (session_id, n)                                       -> chunk, count, position, done
+    session_end    (session_id)                                          -> ended
+    session_stats  ()                                                    -> slots, active, begun, reclaimed, ttl_seconds
 
-Every input has B rows, or one row that stands for all. TensorFlow Serving compares no fed shape with the signature
-and leaves XLA switched off, so the graphs check their inputs themselves, with texts that do not change, and are plain.
+The released server leaves XLA switched off, so the graphs are plain; `xla=True` adds `sample_xla` and `complete_xla`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
+from export import sessions, states
+from export.inputs import (
+    MAX_LENGTH,
+    Input,
+    Tensors,
+    after,
+    checked,
+    condition_inputs,
+    condition_of,
+    count_input,
+    event_input,
+    fresh_seeds,
+    function_of,
+    prefix_input,
+    require,
+    seed_input,
+    temperature_input,
+)
+from export.rows import RowSampler
 from tfar.core import noise as noises
-from tfar.core.conditions import Label
 from tfar.core.units import bits_per_dim
 from tfar.models import AutoregressiveModel
 from tfar.models.ensemble import Ensemble
 
-Outputs = dict[str, tf.Tensor]
+DEFAULT_LENGTH = 256
+DEFAULT_SLOTS = 64
+DEFAULT_TTL = 600.0
 
-# Only a tensor as the default of an argument becomes a default of the signature; Python numbers are dropped.
-FRESH_SEED = -1
-_SEED = tf.TensorSpec([None, 2], tf.int64, "seed")
-_TEMPERATURE = tf.TensorSpec([None], tf.float32, "temperature")
-_OBSERVED_LENGTH = tf.TensorSpec([None], tf.int32, "observed_length")
+_OUTPUTS = {
+    "samples": "events",
+    "seed": "seeds that were used",
+    "length": "values of each event; what follows them is 0",
+    "log_prob": "log-likelihood in nats",
+    "bits_per_dim": "negative log-likelihood in bits per dimension",
+    "score": "log-probability in nats of every factor; they sum to log_prob",
+    "state": "state for the next step",
+    "session_id": "names the session",
+    "position": "units drawn so far",
+    "chunk": "units drawn by this step, in the order of drawing",
+    "count": "how many units of the chunk are drawn; the rest is 0",
+    "done": "1 where the event is complete",
+    "cells": "where in the image each unit belongs: row * width + column",
+    "ended": "1 where the session was open, 0 where it is unknown",
+    "slots": "sessions at a time",
+    "active": "open sessions",
+    "begun": "sessions opened since the version was loaded",
+    "reclaimed": "slots taken from sessions that had expired",
+    "ttl_seconds": "seconds without a step after which a session expires",
+}
 
 
-def signatures(model: AutoregressiveModel) -> dict[str, Callable[..., Outputs]]:
-    """The signatures of a model as `tf.function`s, for the argument of that name of `tf.saved_model.save`.
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """One signature.
 
-    Args:
-        model: a model for events of known shape.
+    Attributes:
+        name: as in requests.
+        meaning: one line for the reference.
+        inputs: what it takes; those with a default may be left out.
+        compute: values by name as they were fed -> outputs by name.
+        refusals: how the texts begin with which it refuses requests, besides those of its inputs.
+        stateful: whether a call changes what later calls find.
+        jit_compile: whether it is compiled by XLA.
+    """
 
-    Returns:
-        "sample" (again as "serving_default"), "log_prob" and "complete"; an ensemble has no factors, so it has no
-        "complete" and no output "score".
+    name: str
+    meaning: str
+    inputs: tuple[Input, ...]
+    compute: Callable[[Tensors], Tensors]
+    refusals: tuple[str, ...] = ()
+    stateful: bool = False
+    jit_compile: bool = False
+
+    def function(self) -> Any:
+        """The `tf.function` for `tf.saved_model.save`."""
+        return function_of(self.inputs, self.compute)
+
+    @staticmethod
+    def output_meaning(name: str) -> str:
+        """One line on an output, for the reference."""
+        return _OUTPUTS[name]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What an export holds besides the default.
+
+    Attributes:
+        sessions: whether there are `session_...` signatures.
+        slots: sessions at a time.
+        ttl: seconds without a step after which a session expires.
+        xla: whether there are `..._xla` signatures, for servers with `--xla_cpu_compilation_enabled`.
 
     Raises:
-        ValueError: the event shape is not known.
+        ValueError: slots or ttl are out of range.
     """
-    if None in model.event_shape:
-        raise ValueError(f"event_shape must be known for an export, got {model.event_shape}")
-    x_spec = tf.TensorSpec([None, *model.event_shape], model.head.dtype, "x")
-    condition_spec = _condition_spec(model)
-    seed_default = tf.constant([[FRESH_SEED, FRESH_SEED]], tf.int64)
-    temperature_default = tf.constant([1.0])
 
-    def sample(seed: tf.Tensor = seed_default, temperature: tf.Tensor = temperature_default) -> Outputs:
-        return _sample(model, _checked(model, seed=seed, temperature=temperature))
+    sessions: bool = True
+    slots: int = DEFAULT_SLOTS
+    ttl: float = DEFAULT_TTL
+    xla: bool = False
 
-    def sample_given(
-        condition: tf.Tensor, seed: tf.Tensor = seed_default, temperature: tf.Tensor = temperature_default
-    ) -> Outputs:
-        return _sample(model, _checked(model, condition=condition, seed=seed, temperature=temperature))
+    def __post_init__(self) -> None:
+        if not 1 <= self.slots <= sessions.MAX_SLOTS:
+            raise ValueError(f"session_slots must be from 1 to {sessions.MAX_SLOTS}, got {self.slots}")
+        if not 0 < self.ttl < float("inf"):
+            raise ValueError(f"session_ttl must be a positive number of seconds, got {self.ttl}")
 
-    def complete(
-        x: tf.Tensor,
-        observed_length: tf.Tensor,
-        seed: tf.Tensor = seed_default,
-        temperature: tf.Tensor = temperature_default,
-    ) -> Outputs:
-        inputs = {"x": x, "observed_length": observed_length, "seed": seed, "temperature": temperature}
-        return _sample(model, _checked(model, **inputs))
 
-    def complete_given(
-        x: tf.Tensor,
-        observed_length: tf.Tensor,
-        condition: tf.Tensor,
-        seed: tf.Tensor = seed_default,
-        temperature: tf.Tensor = temperature_default,
-    ) -> Outputs:
-        inputs = {"x": x, "observed_length": observed_length, "seed": seed, "temperature": temperature}
-        return _sample(model, _checked(model, **inputs, condition=condition))
+class Signatures:
+    """The signatures of a model.
 
-    def log_prob(x: tf.Tensor) -> Outputs:
-        return _log_prob(model, _checked(model, x=x))
+    Args:
+        model: the model.
+        options: which there are.
 
-    def log_prob_given(x: tf.Tensor, condition: tf.Tensor) -> Outputs:
-        return _log_prob(model, _checked(model, x=x, condition=condition))
+    Attributes:
+        every: the signatures by name; "serving_default" is "sample" again.
+        trackables: what must be saved with them.
+    """
 
-    given = [] if condition_spec is None else [condition_spec]
-    draws = [*given, _SEED, _TEMPERATURE]
-    drawn = tf.function(sample_given if given else sample, autograph=False, input_signature=draws)
-    scored = tf.function(log_prob_given if given else log_prob, autograph=False, input_signature=[x_spec, *given])
-    every = {"sample": drawn, "serving_default": drawn, "log_prob": scored}
-    if _has_factors(model):
-        observed = [x_spec, _OBSERVED_LENGTH]
-        every["complete"] = tf.function(
-            complete_given if given else complete, autograph=False, input_signature=[*observed, *draws]
+    def __init__(self, model: AutoregressiveModel, options: Options | None = None):
+        self.model, self.options = model, options or Options()
+        self._endless = None in model.event_shape
+        self._has_factors = not isinstance(model, Ensemble) or model.num_members == 1
+        self._given = condition_inputs(model)
+        prefix = [prefix_input(model)] if self._has_factors else []
+        self._draws = [*self._given, seed_input(), temperature_input(), *prefix]
+        self.sampler: RowSampler | None = None
+        self.store: sessions.SessionStore | None = None
+        self.every: dict[str, Signature] = {}
+        # What several signatures compute is one function, traced once.
+        self._draw = tf.function(self.model.sample_from_noise, autograph=False)
+        for signature in self._signatures():
+            self.every[signature.name] = signature
+        self.every["serving_default"] = self.every["sample"]
+
+    @property
+    def trackables(self) -> list[Any]:
+        """What must be saved with the functions."""
+        return [] if self.store is None else [self.store]
+
+    def functions(self) -> dict[str, Any]:
+        """For the argument `signatures` of `tf.saved_model.save`."""
+        made = {name: item.function() for name, item in self.every.items() if name != "serving_default"}
+        return {**made, "serving_default": made["sample"]}
+
+    def _signatures(self) -> list[Signature]:
+        found = [self._sample(), self._log_prob()]
+        if self._has_factors and not self._endless:
+            found.append(self._complete())
+        if self.options.xla:
+            found += [self._compiled(item) for item in found if item.name != "log_prob"]
+        try:
+            self.sampler = RowSampler(self.model)
+        except ValueError:
+            # Frames of any length beside a sequence of any length: its state has no size.
+            return found
+        if len(self.model.event_shape) == 1:
+            found += [self._start(), self._step()]
+        if self.options.sessions:
+            self.store = sessions.SessionStore(self.sampler, self.options.slots, self.options.ttl)
+            found += self._session_signatures(self.sampler, self.store)
+        return found
+
+    # Whole events.
+
+    def _sample(self) -> Signature:
+        inputs = list(self._draws)
+        if self._endless:
+            inputs.append(count_input("length", "values to draw, the prefix included", MAX_LENGTH, DEFAULT_LENGTH))
+
+        def sample(fed: Tensors) -> Tensors:
+            values = self._prepare(inputs, fed)
+            return self._drawn(values, self._draw)
+
+        refusals = () if not self._has_factors else ("prefix must be no longer than the event; values:",)
+        return Signature("sample", "Draws events.", tuple(inputs), sample, refusals)
+
+    def _complete(self) -> Signature:
+        model = self.model
+        observed = count_input(
+            "observed_length", "values kept, in the order of drawing", model.event.num_dimensions, least=0
         )
-    return every
+        inputs = [event_input(model), observed, *self._given, seed_input(), temperature_input()]
+
+        def complete(fed: Tensors) -> Tensors:
+            return self._drawn(self._prepare(inputs, fed), self._draw)
+
+        return Signature("complete", "Keeps the first values of events and draws the others.", tuple(inputs), complete)
+
+    def _compiled(self, signature: Signature) -> Signature:
+        """The same with its sampler compiled by XLA; checks and entropy, which XLA has not, stay outside."""
+        draw = tf.function(self.model.sample_from_noise, autograph=False, jit_compile=True)
+
+        def compute(fed: Tensors) -> Tensors:
+            return self._drawn(self._prepare(signature.inputs, fed), draw)
+
+        meaning = f"{signature.meaning} Compiled by XLA: the server needs --xla_cpu_compilation_enabled."
+        return dataclasses.replace(
+            signature, name=f"{signature.name}_xla", meaning=meaning, compute=compute, jit_compile=True
+        )
+
+    def _drawn(self, inputs: Tensors, draw: Any) -> Tensors:
+        """Draws whole events from checked inputs."""
+        model, seed, event = self.model, inputs["seed"], self.model.event
+        condition, temperature = condition_of(model, inputs), inputs["temperature"]
+        size = tf.reduce_max(inputs["length"]) if self._endless else event.num_positions
+        noise = noises.uniform(seed, size, event.head.noise_size)
+        known = lambda values, observed: draw(noise, condition, temperature, values, observed)  # noqa: E731
+        if "observed_length" in inputs:
+            length = tf.reshape(inputs["observed_length"], [-1, *[1] * len(model.event_shape)])
+            observed = ranks_of_values(model)[None] < length
+            samples = known(tf.where(observed, inputs["x"], tf.zeros_like(inputs["x"])), observed)
+        elif not self._has_factors:
+            samples = draw(noise, condition, temperature)
+        else:
+            prefix = inputs["prefix"]
+            # Without one the sampler has nothing to look up.
+            samples = tf.cond(
+                tf.shape(prefix)[1] > 0,
+                lambda: known(*self._place(prefix, size)),
+                lambda: draw(noise, condition, temperature),
+            )
+        if not self._endless:
+            return {"samples": samples, "seed": seed}
+        length = inputs["length"]
+        inside = tf.range(size)[None] < length[:, None]
+        return {"samples": tf.where(inside, samples, tf.zeros_like(samples)), "seed": seed, "length": length}
+
+    def _place(self, prefix: tf.Tensor, length: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """Events that begin with a prefix [B, P] in the order of drawing, and which of their values it holds."""
+        total = length if self._endless else self.model.event.num_dimensions
+        values = tf.pad(prefix, [[0, 0], [0, total - tf.shape(prefix)[1]]])
+        ranks = tf.range(total) if self._endless else ranks_of_values(self.model)
+        if not self._endless:
+            values = tf.reshape(tf.gather(values, tf.reshape(ranks, [-1]), axis=1), [-1, *self.model.event_shape])
+        return values, tf.broadcast_to(ranks[None] < tf.shape(prefix)[1], tf.shape(values))
+
+    def _log_prob(self) -> Signature:
+        model = self.model
+        inputs = [event_input(model), *self._given]
+
+        def log_prob(fed: Tensors) -> Tensors:
+            values = self._prepare(inputs, fed)
+            x, condition = values["x"], condition_of(model, values)
+            if not self._has_factors:
+                nats, score = model.log_prob(x, condition), {}
+            else:
+                score = {"score": model.score(x, condition)}
+                nats = tf.reduce_sum(tf.reshape(score["score"], [tf.shape(x)[0], -1]), -1)
+            size = tf.reduce_prod(tf.shape(x)[1:])
+            return {"log_prob": nats, "bits_per_dim": bits_per_dim(nats, tf.cast(size, nats.dtype)), **score}
+
+        return Signature("log_prob", "Scores events exactly.", tuple(inputs), log_prob)
+
+    # Step by step.
+
+    def _begin(self, fed: Tensors) -> Tensors:
+        values = self._prepare(self._draws, fed)
+        given = {item.name: values[item.name] for item in self._given}
+        return self.sampler.begin(values["seed"], values["temperature"], given, values.get("prefix"))
+
+    def _start(self) -> Signature:
+        stamp = states.fingerprint(self.model)
+
+        def start(fed: Tensors) -> Tensors:
+            rows = self._begin(fed)
+            return {"state": states.pack(rows, stamp), "position": rows["position"], "seed": rows["seed"]}
+
+        return Signature("start", "Begins events whose state the client holds.", tuple(self._draws), start)
+
+    def _step(self) -> Signature:
+        stamp, sampler = states.fingerprint(self.model), self.sampler
+        inputs = [states.state_input(), sessions.units_input(sampler)]
+
+        def step(fed: Tensors) -> Tensors:
+            values = self._prepare(inputs, fed)
+            rows = states.unpack(values["state"], sampler.spec, stamp)
+            rows, chunk = sampler.step(rows, values["n"])
+            return {**chunk.outputs, "state": states.pack(rows, stamp)}
+
+        return Signature("step", "Goes on with events that start began.", tuple(inputs), step, (states.ANOTHER,))
+
+    def _session_signatures(self, sampler: RowSampler, store: sessions.SessionStore) -> list[Signature]:
+        session, units = sessions.session_input(), sessions.units_input(sampler)
+
+        def begin(fed: Tensors) -> Tensors:
+            rows = self._begin(fed)
+            return {"session_id": store.begin(rows), "position": rows["position"], "seed": rows["seed"]}
+
+        def step(fed: Tensors) -> Tensors:
+            values = self._prepare([session, units], fed)
+            return store.step(values["session_id"], values["n"]).outputs
+
+        def end(fed: Tensors) -> Tensors:
+            return {"ended": store.end(self._prepare([session], fed)["session_id"])}
+
+        refused = (sessions.UNKNOWN, sessions.REPEATED, sessions.OVERTAKEN)
+        return [
+            Signature(
+                "session_begin",
+                "Begins events whose state the server holds.",
+                tuple(self._draws),
+                begin,
+                (sessions.FULL,),
+                stateful=True,
+            ),
+            Signature("session_step", "Goes on with events.", (session, units), step, refused, stateful=True),
+            Signature("session_end", "Gives sessions up.", (session,), end, stateful=True),
+            Signature("session_stats", "Counts sessions.", (), lambda fed: store.stats()),
+        ]
+
+    # Checks.
+
+    def _prepare(self, inputs: Any, fed: Tensors) -> Tensors:
+        """What was fed with B rows each, when everything about it is right; fresh seeds are drawn here."""
+        values = checked(inputs, fed)
+        checks = []
+        unless = None
+        if "observed_length" in values:
+            # What is not observed may be anything.
+            length = tf.reshape(values["observed_length"], [-1, *[1] * len(self.model.event_shape)])
+            unless = ranks_of_values(self.model)[None] >= length
+        for item in inputs:
+            checks += item.check_values(values[item.name], unless if item.name == "x" else None)
+        if "prefix" in values and not (self._endless and "length" not in values):
+            most = self.model.event.num_dimensions if not self._endless else tf.reduce_min(values["length"])
+            size = tf.shape(values["prefix"])[1]
+            checks.append(require(size <= most, "prefix must be no longer than the event; values:", size))
+        values = after(checks, values)
+        if "seed" in values:
+            values["seed"] = fresh_seeds(values["seed"])
+        return values
 
 
-# What the signatures compute, from checked inputs.
-
-
-def _sample(model: AutoregressiveModel, inputs: dict[str, tf.Tensor]) -> Outputs:
-    """Draws what is not observed."""
-    seed = inputs["seed"]
-    noise = noises.uniform(seed, model.event.num_positions, model.head.noise_size)
-    values = observed = None
-    if "observed_length" in inputs:
-        values, length = inputs["x"], inputs["observed_length"]
-        observed = _rank_of_values(model)[None] < tf.reshape(length, [-1, *[1] * len(model.event_shape)])
-        values = tf.where(observed, values, tf.zeros_like(values))
-    samples = model.sample_from_noise(noise, inputs.get("condition"), inputs["temperature"], values, observed)
-    return {"samples": samples, "seed": seed}
-
-
-def _log_prob(model: AutoregressiveModel, inputs: dict[str, tf.Tensor]) -> Outputs:
-    x, condition = inputs["x"], inputs.get("condition")
-    if not _has_factors(model):
-        nats, score = model.log_prob(x, condition), {}
-    else:
-        score = {"score": model.score(x, condition)}
-        nats = tf.reduce_sum(tf.reshape(score["score"], [tf.shape(x)[0], -1]), -1)
-    return {"log_prob": nats, "bits_per_dim": bits_per_dim(nats, model.event.num_dimensions), **score}
-
-
-def _has_factors(model: AutoregressiveModel) -> bool:
-    """Whether the model has one order of drawing; an ensemble has one per member."""
-    return not isinstance(model, Ensemble) or model.num_members == 1
-
-
-def _rank_of_values(model: AutoregressiveModel) -> tf.Tensor:
+def ranks_of_values(model: AutoregressiveModel) -> tf.Tensor:
     """Place of every value in the order of drawing, int32 [*event_shape]: cell by cell, channels in their order."""
     channels = model.event.channels
     ranks = tf.constant(model.ordering.ranks)[..., None] * channels + tf.range(channels)
     return tf.reshape(ranks, model.event_shape)
-
-
-# Checks in the graph.
-
-
-def _condition_spec(model: AutoregressiveModel) -> tf.TensorSpec | None:
-    if model.condition is None:
-        return None
-    sizes = iter(model.event_shape)
-    shape = [next(sizes) if size is None else size for size in model.condition.shape]
-    return tf.TensorSpec([None, *shape], model.condition.dtype, "condition")
-
-
-def _checked(model: AutoregressiveModel, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-    """The inputs with B rows each, handed on only when everything about them is right; fresh seeds are drawn here."""
-    specs = {
-        "x": tf.TensorSpec([None, *model.event_shape], model.head.dtype),
-        "seed": _SEED,
-        "temperature": _TEMPERATURE,
-        "observed_length": _OBSERVED_LENGTH,
-        "condition": _condition_spec(model),
-    }
-    with tf.control_dependencies([_check_shape(name, x, specs[name].shape) for name, x in inputs.items()]):
-        rows = {name: tf.reduce_prod(tf.raw_ops.Shape(input=x)[:1]) for name, x in inputs.items()}
-    batch = tf.reduce_max(tf.stack(list(rows.values())))
-    checks = [
-        _require(
-            (count == batch) | (count == 1),
-            f"{name} must have one row, or one per example; rows, examples:",
-            count,
-            batch,
-        )
-        for name, count in rows.items()
-    ]
-    if "seed" in inputs:
-        with tf.control_dependencies(checks):
-            fresh = tf.reduce_all(tf.equal(inputs["seed"], FRESH_SEED), -1, keepdims=True)
-        alone = (rows["seed"] == batch) | tf.reduce_all(fresh)
-        checks.append(
-            _require(
-                alone, "seed must have one row per example, or be [[-1, -1]]; rows, examples:", rows["seed"], batch
-            )
-        )
-    with tf.control_dependencies(checks):
-        full = {name: tf.broadcast_to(x, tf.concat([[batch], tf.shape(x)[1:]], 0)) for name, x in inputs.items()}
-    with tf.control_dependencies(_check_values(model, full)):
-        full = {name: tf.identity(x) for name, x in full.items()}
-    if "seed" in full:
-        full["seed"] = _fresh_seeds(full["seed"], batch)
-    return full
-
-
-def _check_shape(name: str, x: tf.Tensor, shape: tf.TensorShape) -> tf.Operation:
-    """Fails unless the tensor that was fed has this shape, whatever the signature promises, and at least one row."""
-    # Not tf.shape, tf.rank or tf.size: they answer from the signature. A text can be compared whatever the rank is.
-    fed = tf.raw_ops.Shape(input=x)
-    sizes = tf.strings.reduce_join(tf.strings.as_string(fed), separator=",")
-    wanted = [str(size) for size in shape[1:]]
-    return _require(
-        tf.strings.regex_full_match(sizes, ",".join([r"[1-9]\d*", *wanted])),
-        f"{name} must have shape [{', '.join(['rows', *wanted])}], at least one row; shape:",
-        fed,
-    )
-
-
-def _check_values(model: AutoregressiveModel, inputs: dict[str, tf.Tensor]) -> list[tf.Operation]:
-    """Fails where a value lies outside of what the model accepts."""
-    checks = []
-    if "x" in inputs:
-        x = inputs["x"]
-        levels = model.head.levels
-        if levels is None:
-            wrong, accepted = ~tf.math.is_finite(x), "finite numbers"
-        else:
-            wrong, accepted = (x < 0) | (x >= levels), f"whole numbers from 0 to {levels - 1}"
-        if "observed_length" in inputs:
-            length = tf.reshape(inputs["observed_length"], [-1, *[1] * len(model.event_shape)])
-            wrong &= _rank_of_values(model)[None] < length
-        checks.append(_require_none(wrong, x, f"x must hold {accepted}; values:"))
-    if "observed_length" in inputs:
-        length, most = inputs["observed_length"], model.event.num_dimensions
-        wrong = (length < 0) | (length > most)
-        checks.append(_require_none(wrong, length, f"observed_length must lie between 0 and {most}; values:"))
-    if "temperature" in inputs:
-        temperature = inputs["temperature"]
-        wrong = ~(tf.math.is_finite(temperature) & (temperature > 0))
-        checks.append(_require_none(wrong, temperature, "temperature must be positive and finite; values:"))
-    if "condition" in inputs:
-        condition = inputs["condition"]
-        if isinstance(model.condition, Label):
-            num_labels = model.condition.num_labels
-            wrong, accepted = (condition < 0) | (condition >= num_labels), f"labels from 0 to {num_labels - 1}"
-        else:
-            wrong, accepted = ~tf.math.is_finite(condition), "finite numbers"
-        checks.append(_require_none(wrong, condition, f"condition must hold {accepted}; values:"))
-    return checks
-
-
-def _require(condition: tf.Tensor, message: str, *values: Any) -> tf.Operation:
-    return tf.debugging.Assert(condition, [message, *values], summarize=8)
-
-
-def _require_none(wrong: tf.Tensor, values: tf.Tensor, message: str) -> tf.Operation:
-    """Fails with the first wrong values in the message."""
-    return _require(~tf.reduce_any(wrong), message, tf.boolean_mask(values, wrong))
-
-
-def _fresh_seeds(seed: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
-    """Rows of -1, -1 replaced by entropy of the operating system, below 2^31 so that every client can write them."""
-    random = tf.raw_ops.NonDeterministicInts(shape=tf.stack([batch, 2]), dtype=tf.int64)
-    random = tf.bitwise.bitwise_and(random, tf.constant(2**31 - 1, tf.int64))
-    return tf.where(tf.reduce_all(tf.equal(seed, FRESH_SEED), -1, keepdims=True), random, seed)

@@ -5,6 +5,7 @@ Images go into a PNG picture, text to the terminal as it is produced (or into a 
 python -m pipelines.sample --workdir=runs/digits --num=16 --out=samples.png [--label=3] [--temperature=0.9] [--seed=1]
 python -m pipelines.sample --workdir=runs/text_transformer --prompt="ROMEO:" --length=500 [--top_k=20] [--top_p=0.9]
                            [--beam_width=8] [--out=samples.txt]
+python -m pipelines.sample --server=localhost:8500 [--model_name=digits]       the same drawn by a server
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from typing import Any
 import numpy as np
 from absl import flags
 
+from export import client_command
 from pipelines import command
 
 # What is drawn where neither --num, --length nor --out says otherwise; text goes to the terminal.
-_NUM = {"image": 16, "text": 1, "audio": 1}
-_TEXT_LENGTH = 500
-_OUT = {"image": "samples.png", "text": None, "audio": "samples.wav"}
+NUM = {"image": 16, "text": 1, "audio": 1}
+TEXT_LENGTH = 500
+OUT = {"image": "samples.png", "text": None, "audio": "samples.wav"}
 
 
 def define_flags() -> None:
@@ -41,26 +43,31 @@ def define_flags() -> None:
     flags.DEFINE_integer("top_k", None, "Text: draw among the k most probable characters.", lower_bound=1)
     flags.DEFINE_float("top_p", None, "Text: draw among the most probable characters of this probability together.")
     flags.DEFINE_integer("beam_width", None, "Text: search with so many beams instead of drawing.", lower_bound=1)
+    client_command.define_connection_flags()
 
 
 def main() -> int:
     """Runs the command; returns the exit code."""
     values = flags.FLAGS
     check(1 if values.num is None else values.num, values.temperature, values.seed)  # before TensorFlow loads
+    if values.server is not None:
+        from pipelines import remote
+
+        return remote.main()
     command.check_workdir(values.workdir)
     command.import_quietly()
     from pipelines import workdir as runs
 
-    kind = _kind(runs.read_config(pathlib.Path(values.workdir)))
-    _refuse_others(kind)
-    num = _NUM[kind] if values.num is None else values.num
-    out = _OUT[kind] if values.out is None else values.out
+    kind = kind_of(runs.read_config(pathlib.Path(values.workdir)))
+    refuse_others(kind)
+    num = NUM[kind] if values.num is None else values.num
+    out = OUT[kind] if values.out is None else values.out
     shared = {key: getattr(values, key) for key in ("label", "temperature", "seed", "weights")}
     if kind == "image":
         sample(values.workdir, num, out, batch_size=values.batch_size, columns=values.columns, **shared)
     elif kind == "text":
         decoding = {key: getattr(values, key) for key in ("prompt", "top_k", "top_p", "beam_width")}
-        sample_text(values.workdir, num, out, length=values.length or _TEXT_LENGTH, **decoding, **shared)
+        sample_text(values.workdir, num, out, length=values.length or TEXT_LENGTH, **decoding, **shared)
     else:
         sample_audio(values.workdir, num, out, length=values.length, batch_size=values.batch_size, **shared)
     if out is not None:
@@ -68,14 +75,14 @@ def main() -> int:
     return 0
 
 
-def _kind(record: dict[str, Any]) -> str:
+def kind_of(record: dict[str, Any]) -> str:
     """What a run models: "image", "text" or "audio"."""
     if record["resolved"]["event_shape"] != [None]:
         return "image"
     return "text" if record["config"]["data"]["name"].partition(":")[0] == "text" else "audio"
 
 
-def _refuse_others(kind: str) -> None:
+def refuse_others(kind: str) -> None:
     """Raises ValueError for a flag that means nothing for what the run models."""
     meant = {
         "image": ("columns", "batch_size"),
@@ -124,7 +131,7 @@ def sample(
     from tfar import training
 
     record = runs.read_config(pathlib.Path(workdir))
-    conditions = _conditions(workdir, record, label, num)
+    conditions = conditions_of(workdir, record, label, num)
     model = runs.load_run(workdir, weights).model
     bar = training.ProgressBar(1, "sample")
 
@@ -187,7 +194,7 @@ def sample_text(
     from pipelines import workdir as runs
 
     record = runs.read_config(pathlib.Path(workdir))
-    conditions = _conditions(workdir, record, label, num)
+    conditions = conditions_of(workdir, record, label, num)
     model = runs.load_run(workdir, weights).model
     pieces: list[str] = []
 
@@ -239,7 +246,7 @@ def sample_audio(
     from tfar.core.conditions import Local
 
     record = runs.read_config(pathlib.Path(workdir))
-    conditions = _conditions(workdir, record, label, num)
+    conditions = conditions_of(workdir, record, label, num)
     run = runs.load_run(workdir, weights)
     arrays, info = runs.load_split(run.config, "test")
     if isinstance(run.model.condition, Local):
@@ -273,7 +280,7 @@ def check(num: int, temperature: float, seed: int, out: str | None = None, suffi
         raise ValueError(f"--out must end in {suffix}, got {out}")
 
 
-def _conditions(workdir: str, record: dict[str, Any], label: int | None, num: int) -> Any:
+def conditions_of(workdir: str, record: dict[str, Any], label: int | None, num: int) -> Any:
     """Conditions [num, ...] of the samples, or None."""
     condition = record["resolved"]["condition"]
     is_label = condition is not None and condition["name"] == "Label"

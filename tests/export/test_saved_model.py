@@ -1,18 +1,24 @@
 """Versions on disk, and the command."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow_serving.apis import prediction_log_pb2
 
 import tfar
-from export import saved_model
+from export import batching, saved_model
 from export.__main__ import main
 from export.errors import ExportError
+from export.servable import Servable
+from export.signatures import Options
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,7 +45,9 @@ def written(monkeypatch):
 
     monkeypatch.setattr(tf.saved_model, "save", save)
     monkeypatch.setattr(saved_model, "Servable", Nothing)
-    monkeypatch.setattr(saved_model, "check", lambda servable, model: saved_model.Report(8, 0, 0.0))
+    monkeypatch.setattr(saved_model, "check", lambda *arguments: saved_model.Report(8, 0, 0.0))
+    for part in (saved_model.warm_up, saved_model.reference):
+        monkeypatch.setattr(part, "write", lambda *arguments: None)
 
 
 def names(folder):
@@ -104,23 +112,35 @@ def test_command_exports_the_work_directory(model, tmp_path, capfd):
     assert f"exported {tmp_path / 'export' / '1'}" in out
     lines = out.splitlines()
     sample = lines.index("  sample")
-    assert lines[sample + 1 : sample + 5] == [
+    assert lines[sample + 1 : sample + 6] == [
+        "    in  prefix       int32 [B, any], by default empty",
         "    in  seed         int64 [B, 2], by default [-1, -1]",
         "    in  temperature  float32 [B], by default 1.0",
         "    out samples  int32 [B, 3]",
         "    out seed     int64 [B, 2]",
     ]
     assert "  serving_default: the same as sample" in lines and max(map(len, lines[1:])) < 120
-    assert "checked in a v1 session: 8 samples equal Python's (0 ties of rounding)" in out
+    assert "checked in a v1 session: 16 samples equal Python's (0 ties of rounding)" in out
     assert "WARNING:tensorflow" not in err
 
 
 @pytest.mark.parametrize(
     "flags, message",
     [
-        ({"format": "onnx", "workdir": "{0}"}, "--format must be one of saved_model, got 'onnx'"),
-        ({"format": "litert", "workdir": "{0}"}, "--format=litert comes with a later version of tfar"),
-        ({"format": "tflite", "workdir": "{0}"}, "--format=tflite comes with a later version of tfar"),
+        ({"format": "onnx", "workdir": "{0}"}, "--format must be one of saved_model, litert, tflite, got 'onnx'"),
+        ({"format": "litert", "workdir": "{0}", "out": "{0}/a"}, "--out must end in .tflite for --format=litert, got"),
+        (
+            {"format": "tflite", "workdir": "{0}", "quantization": "int4"},
+            "--quantization must be one of float32, float16, int8, got 'int4'",
+        ),
+        (
+            {"model": "{0}/made.keras", "out": "{0}/out", "slots": 0},
+            "session_slots must be from 1 to 4096, got 0",
+        ),
+        (
+            {"model": "{0}/made.keras", "out": "{0}/out", "ttl": -1.0},
+            "session_ttl must be a positive number of seconds, got -1.0",
+        ),
         ({"workdir": "{0}/missing"}, "--workdir={0}/missing does not exist"),
         ({"workdir": "{0}", "model": "m.keras"}, "give either --workdir or --model"),
         ({}, "give either --workdir or --model"),
@@ -139,15 +159,56 @@ def test_mistakes_cost_one_line_and_write_nothing(model, tmp_path, capsys, flags
     model.save(tmp_path / "made.keras")
     before = names(tmp_path)
     given = {"workdir": None, "model": None, "out": None, "format": "saved_model"}
-    assert main(**given | {name: value.format(tmp_path) for name, value in flags.items()}) == 1
+    texts = {name: value.format(tmp_path) if isinstance(value, str) else value for name, value in flags.items()}
+    assert main(**given | texts) == 1
     err = capsys.readouterr().err
     assert err.startswith(f"error: {message.format(tmp_path)}")
     assert err.count("\n") == 1
     assert names(tmp_path) == before
 
 
+def test_files_beside_a_version(model, tmp_path):
+    facts = {"data": "coins", "bits_per_dim": 0.5, "labels": ["a", "b"]}
+    version, _ = saved_model.export(model, tmp_path, Options(sessions=False, xla=True), "coins", facts)
+    assert names(version) == [
+        "MODEL_CARD.md", "SIGNATURES.md", "assets", "assets.extra", "batching_params.pbtxt", "fingerprint.pb",
+        "saved_model.pb", "variables",
+    ]  # fmt: skip
+    card, calls = (version / "MODEL_CARD.md").read_text(), (version / "SIGNATURES.md").read_text()
+    assert "- data: coins" in card and "Sessions:" not in card
+    assert "## sample_xla" in calls and "--xla_cpu_compilation_enabled" in calls and "session_" not in calls
+    assert calls.count("Batching: possible.") == 7  # sample and complete, both with XLA too, log_prob, start, step
+    told = json.loads((version / "assets.extra" / "tfar.json").read_text())
+    assert told["event_shape"] == [3] and told["labels"] == ["a", "b"] and told["unit"] == "value"
+    with Servable(version) as servable:
+        for record in tf.data.TFRecordDataset(str(version / "assets.extra" / "tf_serving_warmup_requests")):
+            request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
+            inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+            servable.run(request.model_spec.signature_name, **inputs)
+        plain, compiled = (
+            servable.run(name, seed=np.int64([[1, 2], [3, 4]]))["samples"] for name in ("sample", "sample_xla")
+        )
+    np.testing.assert_array_equal(plain, compiled)
+
+
+def test_why_a_signature_cannot_be_batched():
+    def definition(inputs, outputs):
+        made = meta_graph_pb2.SignatureDef()
+        for tensors, shapes in ((made.inputs, inputs), (made.outputs, outputs)):
+            for index, shape in enumerate(shapes):
+                tensors[f"t{index}"].tensor_shape.CopyFrom(tf.TensorShape(shape).as_proto())
+        return made
+
+    assert batching.why_not(definition([[None, 2]], [[None]])) is None
+    assert batching.why_not(definition([], [[None]])) == "it has no inputs"
+    assert batching.why_not(definition([[]], [[None]])) == "input t0 is a scalar"
+    assert batching.why_not(definition([[None]], [[]])) == "output t0 is a scalar"
+    assert batching.why_not(definition([[3]], [[None]])) == "the first dimension of input t0 is not the rows"
+    assert "padded" in batching.why_not(definition([[None]], [[None]]), stateful=True)
+
+
 def test_python_dash_m(tmp_path):
     command = [sys.executable, "-m", "export", "--format=onnx", f"--workdir={tmp_path}"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert result.returncode == 1
-    assert result.stderr == "error: --format must be one of saved_model, got 'onnx'\n"
+    assert result.stderr == "error: --format must be one of saved_model, litert, tflite, got 'onnx'\n"

@@ -1,16 +1,15 @@
 """Exported signatures in a v1 session, as TensorFlow Serving runs them, beside Python."""
 
-import types
-
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 import tfar
-from export import saved_model
+from export import examples, saved_model, ties
+from export.errors import ExportError
 from export.servable import Servable
-from export.signatures import signatures
+from tfar.core import noise as noises
 from tfar.testing.registry import MODELS
 
 CASES = [
@@ -31,7 +30,7 @@ class Export:
         self.model = model
         self.version, self.report = saved_model.export(model, folder)
         self.servable = Servable(self.version)
-        self.condition = saved_model._example_condition(model, NUM, seed=1)
+        self.condition = examples.condition(model, NUM, seed=1)
         # One shape throughout: each costs seconds of tracing.
         self.samples = model.sample(NUM, self.condition, SEED, TEMPERATURE, jit_compile=False).numpy()
 
@@ -74,7 +73,7 @@ def test_same_seeds_give_the_samples_of_python(exported, num):
 
 
 def test_check_of_the_export_found_no_ties(exported):
-    assert exported.report.num_samples == 8
+    assert exported.report.num_samples == (16 if len(exported.model.event_shape) == 1 else 12)
     assert exported.report.num_ties == 0
     assert exported.report.log_prob_difference < 1e-5
 
@@ -126,10 +125,13 @@ def test_completion_is_that_of_python(labelled):
 
 def test_signatures_say_what_may_be_left_out(exported):
     definitions = exported.servable.signatures
-    assert set(definitions) == {"sample", "serving_default", "complete", "log_prob"}
-    for name in ("sample", "serving_default", "complete"):
+    sessions = {"session_begin", "session_step", "session_end", "session_stats"}
+    steps = {"start", "step"} if len(exported.model.event_shape) == 1 else set()
+    assert set(definitions) == {"sample", "serving_default", "complete", "log_prob"} | sessions | steps
+    for name in {"sample", "serving_default", "complete", "session_begin"} | (steps - {"step"}):
         defaults = {key: tf.make_ndarray(value).tolist() for key, value in definitions[name].defaults.items()}
-        assert defaults == {"seed": [[-1, -1]], "temperature": [1.0]}
+        prefix = {} if name == "complete" else {"prefix": [[]]}
+        assert defaults == {"seed": [[-1, -1]], "temperature": [1.0], **prefix}
     has_condition = exported.model.condition is not None
     assert ("condition" in definitions["sample"].inputs) == has_condition
     assert set(definitions["log_prob"].outputs) == {"log_prob", "bits_per_dim", "score"}
@@ -141,7 +143,7 @@ def test_types_are_those_that_clients_write_compactly(exported):
         for definition in exported.servable.signatures.values()
         for info in [*definition.inputs.values(), *definition.outputs.values()]
     }
-    assert types <= {tf.float32, tf.int32, tf.int64}
+    assert types <= {tf.float32, tf.int32, tf.int64, tf.string}
 
 
 def test_graph_needs_neither_xla_nor_python(labelled):
@@ -267,12 +269,6 @@ def test_wrong_shapes_fail_although_the_server_compares_none(labelled, signature
     assert f"assertion failed: [{message}" in str(error.value)
 
 
-def test_length_must_be_known():
-    model = types.SimpleNamespace(event_shape=(None,))
-    with pytest.raises(ValueError, match=r"event_shape must be known for an export, got \(None,\)"):
-        signatures(model)
-
-
 def test_run_casts_nothing(labelled):
     with pytest.raises(ValueError, match="condition must be int32, got int64"):
         labelled.servable.run("sample", condition=np.zeros([2], np.int64))
@@ -282,10 +278,11 @@ def test_run_casts_nothing(labelled):
 
 def test_a_difference_that_is_no_tie_is_found(labelled, monkeypatch):
     model, expected = labelled.model, labelled.samples
-    given = (seeds(NUM), TEMPERATURE, labelled.condition)
+    noise = noises.uniform(tf.constant(seeds(NUM)), 4, model.head.noise_size).numpy()
+    given = (noise, TEMPERATURE, labelled.condition)
     served = expected.copy()
     served[1, 1, 0, 0] = (served[1, 1, 0, 0] + 1) % 3
-    with pytest.raises(saved_model.ExportError, match=r"for seed \[5, 1\]: first at \(1, 0, 0\), \d instead of \d"):
-        saved_model._count_ties(model, expected, served, *given)
-    monkeypatch.setattr(saved_model, "TIE", 1.0)
-    assert saved_model._count_ties(model, expected, served, *given) == 1
+    with pytest.raises(ExportError, match=r"in row 1: first at \(1, 0, 0\), \d instead of \d"):
+        ties.count_ties(model, expected, served, *given)
+    monkeypatch.setattr(ties, "TIE", 1.0)
+    assert ties.count_ties(model, expected, served, *given) == 1

@@ -42,6 +42,19 @@ def gradients(layer, x, shift, recompute, graph):
     return total, found, seed.numpy().tolist()
 
 
+def test_nothing_is_written_outside_of_training():
+    layer, x = Counted(), tf.zeros([2, 3])
+    layer(x)
+    traced = tf.function(lambda x, training: recomputed(layer, x, training=training), autograph=False)
+    writes = {
+        training: any(
+            "Assign" in operation.type for operation in traced.get_concrete_function(x, training).graph.get_operations()
+        )
+        for training in (False, True)
+    }
+    assert writes == {False: False, True: True}
+
+
 @pytest.mark.parametrize("graph", [False, True])
 def test_gradients_are_those_of_a_plain_call(graph):
     layer, x = Counted(), tf.random.stateless_normal([4, 3], [0, 0])

@@ -88,7 +88,7 @@ def test_a_label_without_a_label_condition(workdir, tmp_path):
     record = runs.read_config(workdir)
     record["resolved"]["condition"] = None
     with pytest.raises(ValueError, match="--label=3 was given, but the model .* has no Label condition"):
-        sample._conditions(workdir, record, 3, 2)
+        sample.conditions_of(workdir, record, 3, 2)
 
 
 def test_a_bad_flag_is_one_line_and_exit_code_1(run_command, tmp_path):

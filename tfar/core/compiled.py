@@ -17,16 +17,33 @@ def for_xla() -> bool:
 
     False outside of `CompiledFunctions`: a function that somebody else compiles with XLA uses what works everywhere.
     """
-    return getattr(_thread, "xla", False)
+    return _target() == "xla"
+
+
+def updates_slices() -> bool:
+    """Whether what is traced now may write a slice with `XlaDynamicUpdateSlice`.
+
+    XLA has it, and LiteRT has a built-in operator for it, where a scatter becomes several that copy everything.
+    """
+    return _target() in ("xla", "litert")
+
+
+def tracing_for_litert() -> contextlib.AbstractContextManager[None]:
+    """What is traced in here is converted for LiteRT, and runs nowhere else."""
+    return _tracing("litert")
+
+
+def _target() -> str | None:
+    return getattr(_thread, "target", None)
 
 
 @contextlib.contextmanager
-def _tracing(xla: bool) -> Iterator[None]:
-    outer, _thread.xla = for_xla(), xla
+def _tracing(target: str | None) -> Iterator[None]:
+    outer, _thread.target = _target(), target
     try:
         yield
     finally:
-        _thread.xla = outer
+        _thread.target = outer
 
 
 class CompiledFunctions:
@@ -55,7 +72,7 @@ class CompiledFunctions:
         key = (name, jit_compile, *(_signature(x) for x in tf.nest.flatten(arguments)))
         if key not in self._functions:
             compiled = tf.function(function, autograph=False, jit_compile=jit_compile or None)
-            with _tracing(bool(jit_compile)):
+            with _tracing("xla" if jit_compile else None):
                 self._functions[key] = compiled.get_concrete_function(*arguments)
         return self._functions[key](*arguments)
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 
 from tfar.core import scope as scopes
-from tfar.core.compiled import for_xla
+from tfar.core.compiled import updates_slices
 from tfar.layers.attention import masked_attention
 
 
@@ -288,7 +288,7 @@ class LocalAttention2D(LocalAttention):
 
 def _write(cache: tf.Tensor, slot: Any, x: tf.Tensor) -> tf.Tensor:
     """`cache` [B, heads, slots, d] with x [B, heads, 1, d] in `slot`; XLA writes in place."""
-    if for_xla():
+    if updates_slices():
         return tf.ensure_shape(gen_xla_ops.xla_dynamic_update_slice(cache, x, tf.stack([0, 0, slot, 0])), cache.shape)
     heads = cache.shape[1]
     index = tf.stack(tf.meshgrid(tf.range(tf.shape(cache)[0]), tf.range(heads), slot, indexing="ij"), -1)

@@ -42,7 +42,8 @@ def recomputed(layer: keras.layers.Layer, *inputs: tf.Tensor | None, training: b
     if not layer.built or scopes.current() is not None or is_initializing():
         return layer(*inputs, training=training)
     weights = {id(weight) for weight in layer.weights}
-    seeds = [variable for variable in layer.variables if id(variable) not in weights]
+    # Without dropout the seeds stay as they are, and nothing is to be written: an exported function has no variables.
+    seeds = [variable for variable in layer.variables if training and id(variable) not in weights]
     before = [tf.identity(seed.value) for seed in seeds]  # as they are now: the seeds move on below
     after: list[Any] = []
 

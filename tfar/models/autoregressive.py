@@ -385,7 +385,7 @@ class AutoregressiveModel(keras.Model):
             [B, *event_shape] of type `head.dtype`.
         """
         stage, batch = self.stage, tf.shape(noise)[0]
-        shape = [noise.shape[1]] if None in self.event_shape else self.event_shape
+        shape = [tf.shape(noise)[1]] if None in self.event_shape else self.event_shape
         context, noise = self.prepare_draws(condition, noise)
         if values is None:
             values = tf.zeros([batch, *shape], self.head.dtype)
@@ -393,9 +393,10 @@ class AutoregressiveModel(keras.Model):
         grid = self.event.to_grid(tf.cast(values, self.head.dtype))
         draw = Draw(noise, tf.ones([batch]) if temperature is None else temperature, grid, known)
         carry = incremental.start(stage, grid, context)
-        units = incremental.num_units(stage, int(np.prod(grid.shape[1:-1])))
+        units = incremental.num_units(stage, tf.shape(noise)[1] if None in self.event_shape else self.event.num_cells)
         carry = incremental.advance(stage, carry, draw, context, 0, units)
-        return tf.ensure_shape(tf.reshape(incremental.values(stage, carry), tf.shape(values)), [None, *shape])
+        drawn = tf.reshape(incremental.values(stage, carry), tf.shape(values))
+        return tf.ensure_shape(drawn, [None, *self.event_shape])
 
     def _guided(self, scale: Any) -> Stage:
         """The stage, or the one that asks with and without the condition."""

@@ -15,13 +15,14 @@ The network is called whole in every phase; what a phase does not need is pruned
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import tensorflow as tf
 
 from tfar.core.event import Stage
 from tfar.core.invariants import invariants
-from tfar.core.scope import Incremental, State, initial_state
+from tfar.core.scope import Incremental, State, initial_state, state_spec
 from tfar.core.slicing import take
 from tfar.sampling.draw import Draw, batch_first, cells_first, reorder, write
 
@@ -37,14 +38,31 @@ def start(stage: Stage, values: tf.Tensor, context: Any) -> Carry:
     """The carry before the first unit; `values` [B, *grid, C] is the canvas to begin with."""
     canvas = cells_first(values)
     batch = tf.shape(canvas)[1]
-    encoded = stage.encode(canvas[:1])
-    features = encoded.shape[-1]
-    inputs: dict[str, tuple[int, ...]] = {"step": (1, features)}
-    if len(stage.event.grid) == 2:
-        inputs = {"row": (1, stage.event.grid[1], features), "pixel": (1, 1, features)}
-    previous = tf.zeros([batch, *list(inputs.values())[-1]], encoded.dtype)
+    inputs, dtype = _inputs(stage, canvas)
+    previous = tf.zeros([batch, *list(inputs.values())[-1]], dtype)
     state = initial_state(stage.network, batch * stage.copies, inputs, context)
     return {"canvas": canvas, "state": state, "previous": previous}
+
+
+def carry_spec(stage: Stage, context: Any) -> dict[str, Any]:
+    """What `start` returns besides the canvas: tensors whose shapes have None in place of the rows of the batch.
+
+    Args:
+        stage: the model.
+        context: second argument of the network, an example of any number of rows.
+    """
+    inputs, dtype = _inputs(stage, tf.zeros([1, 1, stage.event.channels], stage.event.head.dtype))
+    previous = tf.TensorSpec([None, *list(inputs.values())[-1]], dtype)
+    return {"state": dict(state_spec(stage.network, inputs, context)), "previous": previous}
+
+
+def _inputs(stage: Stage, canvas: tf.Tensor) -> tuple[dict[str, tuple[int, ...]], tf.DType]:
+    """Shapes by phase of what the network is given, without the batch, and their type."""
+    encoded = stage.encode(canvas[:1])
+    features = encoded.shape[-1]
+    if len(stage.event.grid) == 2:
+        return {"row": (1, stage.event.grid[1], features), "pixel": (1, 1, features)}, encoded.dtype
+    return {"step": (1, features)}, encoded.dtype
 
 
 def prefill(stage: Stage, carry: Carry, context: Any, length: int) -> Carry:
@@ -72,9 +90,22 @@ def prefill(stage: Stage, carry: Carry, context: Any, length: int) -> Carry:
     return {"canvas": canvas, "state": scope.state, "previous": rows[:, -1:, -1:]}
 
 
-def advance(stage: Stage, carry: Carry, draw: Draw, context: Any, start: tf.Tensor, stop: tf.Tensor) -> Carry:
-    """Draws units start, ..., stop - 1."""
-    body = _row if len(stage.event.grid) == 2 else _step
+def advance(
+    stage: Stage, carry: Carry, draw: Draw, context: Any, start: tf.Tensor, stop: tf.Tensor, origin: Any = 0
+) -> Carry:
+    """Draws units start, ..., stop - 1.
+
+    Args:
+        stage: the model.
+        carry: what was drawn, and the state of the network.
+        draw: noise, temperature and what is known.
+        context: second argument of the network.
+        start: first unit.
+        stop: the unit after the last.
+        origin: the step that the first cell of the canvas and of the draw belongs to: a stream of any length is drawn
+            on a canvas of one chunk.
+    """
+    body = _row if len(stage.event.grid) == 2 else functools.partial(_step, origin=origin)
     draw = draw.by_cell(stage.event)
     order = stage.order(context)
     if order is not None:
@@ -95,12 +126,12 @@ def values(stage: Stage, carry: Carry) -> tf.Tensor:
     return batch_first(carry["canvas"], stage.event)
 
 
-def _step(stage: Stage, carry: Carry, draw: Draw, context: Any, t: tf.Tensor) -> Carry:
+def _step(stage: Stage, carry: Carry, draw: Draw, context: Any, t: tf.Tensor, origin: Any) -> Carry:
     with Incremental(carry["state"], at=t) as scope:
         params = stage.run(carry["previous"], context)[:, 0]
-    value = draw.pixel(stage.event, params, t)
+    value = draw.pixel(stage.event, params, t - origin)
     return {
-        "canvas": write(carry["canvas"], t, value),
+        "canvas": write(carry["canvas"], t - origin, value),
         "state": scope.state,
         "previous": stage.encode(value)[:, None],
     }

@@ -1,0 +1,242 @@
+"""Inputs of signatures: what a request may hold, and the checks of it inside the graph.
+
+TensorFlow Serving compares no fed shape with the signature, so a graph checks its inputs itself, with texts that do
+not change. Every input has B rows, or one row that stands for all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfar.core.conditions import Condition, Label, Local
+from tfar.models import AutoregressiveModel
+
+Tensors = dict[str, tf.Tensor]
+
+FRESH_SEED = -1
+# Longest event that one request may ask of a model of any length, and the most units of one step.
+MAX_LENGTH = 65536
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """One input of a signature.
+
+    Attributes:
+        name: as in requests.
+        spec: type and shape; the first dimension is the rows.
+        meaning: one line for the reference.
+        accepted: which values are, as it stands in the refusal: "hold labels from 0 to 9"; None where all are.
+        wrong: values -> bool of the same shape, True where one is not accepted.
+        default: value of an input that is left out, with one row; None where it must be given.
+    """
+
+    name: str
+    spec: tf.TensorSpec
+    meaning: str
+    accepted: str | None = None
+    wrong: Callable[[tf.Tensor], tf.Tensor] | None = None
+    default: Any = None
+
+    @property
+    def refusals(self) -> list[str]:
+        """How the texts begin with which a request is refused."""
+        sizes = ["rows", *("any" if size is None else str(size) for size in self.spec.shape[1:])]
+        texts = [f"{self.name} must have shape [{', '.join(sizes)}], at least one row; shape:"]
+        return texts if self.accepted is None else [*texts, f"{self.name} must {self.accepted}; values:"]
+
+    def check_shape(self, x: tf.Tensor) -> tf.Operation:
+        """Fails unless the tensor that was fed has this shape, whatever the signature promises, and a row."""
+        # Not tf.shape, tf.rank or tf.size: they answer from the signature. A text can be compared whatever the rank is.
+        fed = tf.raw_ops.Shape(input=x)
+        sizes = tf.strings.reduce_join(tf.strings.as_string(fed), separator=",")
+        wanted = [r"[1-9]\d*", *(r"\d+" if size is None else str(size) for size in self.spec.shape[1:])]
+        return require(tf.strings.regex_full_match(sizes, ",".join(wanted)), self.refusals[0], fed)
+
+    def check_values(self, x: tf.Tensor, unless: tf.Tensor | None = None) -> list[tf.Operation]:
+        """Fails with the first wrong values in the message; those where `unless` is True may be anything."""
+        if self.wrong is None:
+            return []
+        wrong = self.wrong(x)
+        return [require_none(wrong if unless is None else wrong & ~unless, x, self.refusals[1])]
+
+
+def require(condition: tf.Tensor, message: str, *values: Any) -> tf.Operation:
+    """Fails the request with INVALID_ARGUMENT unless the condition holds."""
+    return tf.debugging.Assert(condition, [message, *values], summarize=8)
+
+
+def require_none(wrong: tf.Tensor, values: tf.Tensor, message: str) -> tf.Operation:
+    """Fails where anything is wrong, with the first wrong values in the message."""
+    return require(~tf.reduce_any(wrong), message, tf.boolean_mask(values, wrong))
+
+
+def checked(inputs: Sequence[Input], values: Mapping[str, tf.Tensor]) -> Tensors:
+    """The values with B rows each, handed on only when their shapes and numbers of rows are right."""
+    with tf.control_dependencies([item.check_shape(values[item.name]) for item in inputs]):
+        rows = {item.name: tf.reduce_prod(tf.raw_ops.Shape(input=values[item.name])[:1]) for item in inputs}
+    batch = tf.reduce_max(tf.stack(list(rows.values())))
+    checks = [
+        require(
+            (count == batch) | (count == 1),
+            f"{name} must have one row, or one per example; rows, examples:",
+            count,
+            batch,
+        )
+        for name, count in rows.items()
+    ]
+    if "seed" in rows:
+        with tf.control_dependencies(checks):
+            fresh = tf.reduce_all(tf.equal(values["seed"], FRESH_SEED), -1, keepdims=True)
+        alone = (rows["seed"] == batch) | tf.reduce_all(fresh)
+        message = "seed must have one row per example, or be [[-1, -1]]; rows, examples:"
+        checks.append(require(alone, message, rows["seed"], batch))
+    with tf.control_dependencies(checks):
+        return {name: tf.broadcast_to(x, tf.concat([[batch], tf.shape(x)[1:]], 0)) for name, x in values.items()}
+
+
+def after(checks: Sequence[tf.Operation], values: Tensors) -> Tensors:
+    """The values, handed on only when the checks have passed."""
+    with tf.control_dependencies(checks):
+        return {name: tf.identity(x) for name, x in values.items()}
+
+
+def fresh_seeds(seed: tf.Tensor) -> tf.Tensor:
+    """Rows of -1, -1 replaced by entropy of the operating system, below 2^31 so that every client can write them."""
+    random = tf.raw_ops.NonDeterministicInts(shape=tf.shape(seed), dtype=tf.int64)
+    random = tf.bitwise.bitwise_and(random, tf.constant(2**31 - 1, tf.int64))
+    return tf.where(tf.reduce_all(tf.equal(seed, FRESH_SEED), -1, keepdims=True), random, seed)
+
+
+def function_of(inputs: Sequence[Input], compute: Callable[[Tensors], Tensors], jit_compile: bool = False) -> Any:
+    """A `tf.function` with these inputs as its arguments, for `signatures=` of `tf.saved_model.save`.
+
+    Those with a default come last. Only a tensor as the default of an argument becomes one of the signature.
+    """
+    ordered = sorted(inputs, key=lambda item: item.default is not None)
+
+    def function(*values: tf.Tensor) -> Tensors:
+        return compute({item.name: value for item, value in zip(ordered, values, strict=True)})
+
+    kind, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
+    function.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(
+                item.name, kind, default=empty if item.default is None else tf.constant(item.default, item.spec.dtype)
+            )
+            for item in ordered
+        ]
+    )
+    specs = [tf.TensorSpec(item.spec.shape, item.spec.dtype, item.name) for item in ordered]
+    return tf.function(function, autograph=False, input_signature=specs)
+
+
+# The inputs of a model.
+
+
+def event_input(model: AutoregressiveModel) -> Input:
+    """`x`: events."""
+    wrong, accepted = _wrong_values(model)
+    spec = tf.TensorSpec([None, *model.event_shape], model.head.dtype)
+    return Input("x", spec, "events, values as stored in the data", accepted, wrong)
+
+
+def prefix_input(model: AutoregressiveModel) -> Input:
+    """`prefix`: the first values of an event."""
+    wrong, accepted = _wrong_values(model)
+    return Input(
+        "prefix",
+        tf.TensorSpec([None, None], model.head.dtype),
+        "first values of the event in the order of drawing, kept as they are",
+        accepted,
+        wrong,
+        np.zeros([1, 0], model.head.dtype.as_numpy_dtype),
+    )
+
+
+def _wrong_values(model: AutoregressiveModel) -> tuple[Callable[[tf.Tensor], tf.Tensor], str]:
+    levels = model.head.levels
+    if levels is None:
+        return lambda x: ~tf.math.is_finite(x), "hold finite numbers"
+    return lambda x: (x < 0) | (x >= levels), f"hold whole numbers from 0 to {levels - 1}"
+
+
+def seed_input() -> Input:
+    """`seed`: one pair per row."""
+    return Input(
+        "seed",
+        tf.TensorSpec([None, 2], tf.int64),
+        "seed of every row; -1, -1 asks for entropy of the operating system",
+        default=np.full([1, 2], FRESH_SEED),
+    )
+
+
+def temperature_input() -> Input:
+    """`temperature`: one per row."""
+    return Input(
+        "temperature",
+        tf.TensorSpec([None], tf.float32),
+        "below 1 draws likelier values, 1 draws from the model itself",
+        "be positive and finite",
+        lambda t: ~(tf.math.is_finite(t) & (t > 0)),
+        np.ones([1], np.float32),
+    )
+
+
+def count_input(name: str, meaning: str, most: int, default: int | None = None, least: int = 1) -> Input:
+    """A whole number per row, from `least` to `most`."""
+    return Input(
+        name,
+        tf.TensorSpec([None], tf.int32),
+        meaning,
+        f"lie between {least} and {most}",
+        lambda n: (n < least) | (n > most),
+        None if default is None else np.full([1], default, np.int32),
+    )
+
+
+def condition_inputs(model: AutoregressiveModel) -> list[Input]:
+    """`condition`; for several conditions at once `condition_0`, `condition_1`, ..."""
+    if model.condition is None:
+        return []
+    parts = model.condition.parts
+    names = ["condition"] if len(parts) == 1 else [f"condition_{index}" for index in range(len(parts))]
+    return [_condition_input(name, part, model.event_shape) for name, part in zip(names, parts, strict=True)]
+
+
+def condition_of(model: AutoregressiveModel, inputs: Mapping[str, tf.Tensor]) -> Any:
+    """The condition among the inputs, as models take it; None without one."""
+    if model.condition is None:
+        return None
+    if len(model.condition.parts) == 1:
+        return inputs["condition"]
+    return tuple(inputs[f"condition_{index}"] for index in range(len(model.condition.parts)))
+
+
+def _condition_input(name: str, part: Condition, event_shape: tuple[Any, ...]) -> Input:
+    spec = tf.TensorSpec([None, *condition_shape(part, event_shape)], part.dtype)
+    if isinstance(part, Label):
+        num_labels = part.num_labels
+        accepted = f"hold labels from 0 to {num_labels - 1}"
+        return Input(name, spec, "class label", accepted, lambda label: (label < 0) | (label >= num_labels))
+    kind = type(part).__name__.lower()
+    meaning = {
+        "vector": "vector that every position is told",
+        "spatial": "map beside the image",
+        "local": f"frames beside the sequence, one for {getattr(part, 'hop', 1)} values",
+    }.get(kind, f"what the events are conditioned on, {part!r}")
+    return Input(name, spec, meaning, "hold finite numbers", lambda value: ~tf.math.is_finite(value))
+
+
+def condition_shape(part: Condition, event_shape: tuple[Any, ...]) -> list[int | None]:
+    """Shape of one value of a condition, as far as the event tells."""
+    if isinstance(part, Local):
+        return [None if event_shape[0] is None else part.num_frames(event_shape[0]), part.channels]
+    sizes = iter(event_shape)
+    return [next(sizes) if size is None else size for size in part.shape]

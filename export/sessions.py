@@ -1,0 +1,330 @@
+"""Sessions: the state of rows held by the server, in a fixed number of slots.
+
+TensorFlow Serving runs requests side by side without a lock of the model's own, stops one at its deadline wherever it
+stands, and optimizes graphs across calls. So (each rule found by a failure, most in serving.md section 2.2):
+
+- what is locked is one inner function, and the lock goes only after all of its outputs are there;
+- nothing is drawn under the lock: read under the lock, draw from local tensors, check and commit under the lock;
+- the second lock is taken only after everything that is to be written has been computed;
+- a slot holds two copies of its row; a step writes the idle one and publishes it with a single scatter on a counter,
+  so that a step that is stopped half way has changed nothing;
+- a step is committed only if the session and its counter are what was read: of two steps at once one is refused;
+- the lock alone does not keep others out: where a call is stopped while it waits for it, TensorFlow 2.21 marks the
+  lock as free although another call holds it (`MutexLock` sets `locked_` when a wait is cancelled). So whoever is
+  inside takes tickets from an atomic counter, and changes nothing once somebody else has taken one in between.
+
+A session whose time has passed loses its slot to the next `session_begin`; a living one never does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from export.inputs import MAX_LENGTH, Input, Tensors, count_input, require, require_none
+from export.rows import Chunk, RowSampler
+
+UNKNOWN = "session_id is unknown or expired; values:"
+REPEATED = "session_id must not repeat; values:"
+OVERTAKEN = "session_id was stepped by another call at the same time; values:"
+BUSY = "sessions are changed by too many calls at once; try again; attempts:"
+FULL = "all session slots are in use; slots, wanted:"
+
+# The low bits of an id name its slot; below 2^53 an id is exact in JavaScript and in JSON.
+_SLOT_BITS = 12
+MAX_SLOTS = 2**_SLOT_BITS
+_NONCE_BITS = 53 - _SLOT_BITS
+_BEGUN, _RECLAIMED = 0, 1
+# RngReadAndSkip counts in steps of 256.
+_PHILOX, _TICKET = 1, 256
+_ATTEMPTS = 64
+
+
+class _Scratch(tf.saved_model.experimental.TrackableResource):
+    """A variable of zeros that is made when a version is loaded and is no part of the saved weights."""
+
+    def __init__(self, shape: Sequence[int | None], dtype: tf.DType, name: str):
+        super().__init__()
+        self._shape, self._dtype, self._shared_name = [int(size or 0) for size in shape], dtype, name
+        self.handle = self.resource_handle  # made now: on first use it would belong to the function that uses it
+
+    def _create_resource(self) -> tf.Tensor:
+        return tf.raw_ops.VarHandleOp(dtype=self._dtype, shape=self._shape, shared_name=self._shared_name)
+
+    def _initialize(self) -> None:
+        tf.raw_ops.AssignVariableOp(resource=self.resource_handle, value=tf.zeros(self._shape, self._dtype))
+
+    def read(self) -> tf.Tensor:
+        value = tf.raw_ops.ReadVariableOp(resource=self.handle, dtype=self._dtype)
+        return tf.ensure_shape(value, self._shape)
+
+    def rows(self, indices: tf.Tensor) -> tf.Tensor:
+        value = tf.raw_ops.ResourceGather(resource=self.handle, indices=indices, dtype=self._dtype)
+        return tf.ensure_shape(value, [None, *self._shape[1:]])
+
+    def write(self, indices: tf.Tensor, values: tf.Tensor) -> tf.Operation:
+        return tf.raw_ops.ResourceScatterUpdate(resource=self.handle, indices=indices, updates=values)
+
+    def add(self, index: int, value: tf.Tensor) -> tf.Operation:
+        return tf.raw_ops.ResourceScatterAdd(resource=self.handle, indices=[index], updates=value[None])
+
+
+class _Mutex(tf.saved_model.experimental.TrackableResource):
+    """A lock that is saved with a version; `tf.CriticalSection` cannot be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.handle = self.resource_handle
+
+    def _create_resource(self) -> tf.Tensor:
+        return tf.raw_ops.MutexV2(shared_name="sessions/mutex")
+
+    def _initialize(self) -> None: ...
+
+    def run(self, body: Callable[[], Any]) -> Any:
+        """`body()`, with others kept out as far as the lock does."""
+        section = tf.function(body, autograph=False)
+        lock = tf.raw_ops.MutexLock(mutex=self.handle)
+        with tf.control_dependencies([lock]):
+            outputs = section()
+        with tf.control_dependencies(tf.nest.flatten(outputs)):
+            release = tf.raw_ops.ConsumeMutexLock(mutex_lock=lock)
+        with tf.control_dependencies([release]):
+            return tf.nest.map_structure(tf.identity, outputs)
+
+
+class _Transactions(tf.Module):
+    """Changes that happen whole or not at all, one at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mutex = _Mutex()
+        self._tickets = _Scratch([3], tf.int64, "sessions/tickets")
+
+    def _ticket(self) -> tf.Tensor:
+        """The next ticket; reading and counting on are one atomic operation."""
+        state = tf.raw_ops.RngReadAndSkip(
+            resource=self._tickets.handle, alg=tf.constant(_PHILOX), delta=tf.constant(1, tf.uint64)
+        )
+        return state[0]
+
+    def run(
+        self,
+        read: Callable[[], Tensors],
+        write: Callable[[Tensors], list[tf.Operation]],
+        publish: Callable[[Tensors], tf.Operation],
+    ) -> Tensors:
+        """Reads; where what was read is "valid", writes what nobody looks at yet, and publishes it in one operation.
+
+        Args:
+            read: () -> tensors, among them "valid", a scalar bool.
+            write: writes to places that are not valid yet.
+            publish: a single operation that makes them valid.
+
+        Returns:
+            What was read; if it is valid, it has been published.
+        """
+
+        def attempt() -> Tensors:
+            entered = self._ticket()
+            with tf.control_dependencies([entered]):
+                values = read()
+            with tf.control_dependencies(list(values.values())):
+                before = self._ticket()
+            alone = tf.equal(before, entered + _TICKET)
+
+            def change() -> tf.Tensor:
+                with tf.control_dependencies(write(values)):
+                    after = self._ticket()
+                undisturbed = tf.equal(after, before + _TICKET)
+
+                def make_valid() -> tf.Tensor:
+                    with tf.control_dependencies([publish(values)]):
+                        return tf.constant(True)
+
+                published = tf.cond(undisturbed, make_valid, lambda: tf.constant(False))
+                with tf.control_dependencies([published]):
+                    left = self._ticket()
+                with tf.control_dependencies([left]):
+                    return tf.identity(published)
+
+            settled = tf.cond(values["valid"] & alone, change, lambda: alone & ~values["valid"])
+            return {**values, "settled": settled}
+
+        again = lambda values: ~values["settled"]  # noqa: E731
+        once_more = lambda values: [self.mutex.run(attempt)]  # noqa: E731
+        return tf.while_loop(again, once_more, [self.mutex.run(attempt)], maximum_iterations=_ATTEMPTS)[0]
+
+
+class SessionStore(tf.Module):
+    """Slots for the rows of a sampler.
+
+    Args:
+        sampler: draws the rows.
+        slots: sessions at a time.
+        ttl: seconds without a step after which a session is given up.
+    """
+
+    def __init__(self, sampler: RowSampler, slots: int, ttl: float):
+        super().__init__()
+        self.sampler, self.slots, self.ttl = sampler, slots, ttl
+        self._transactions = _Transactions()
+        self._ids = _Scratch([slots], tf.int64, "sessions/ids")
+        # Step counters; the last bit says which of the two copies of a row is the valid one.
+        self._counters = _Scratch([slots], tf.int64, "sessions/counters")
+        self._expiry = _Scratch([slots], tf.float64, "sessions/expiry")
+        self._events = _Scratch([2], tf.int64, "sessions/events")
+        self._copies = {
+            name: _Scratch([2 * slots, *item.shape[1:]], item.dtype, f"sessions/row/{name}")
+            for name, item in sampler.spec.items()
+        }
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the slots."""
+        return 2 * self.slots * self.sampler.row_bytes
+
+    def begin(self, rows: Tensors) -> tf.Tensor:
+        """Opens a session for every row, or refuses all of them.
+
+        Returns:
+            Ids, int64 [B].
+        """
+        batch = tf.shape(rows["seed"])[0]
+        nonce = tf.raw_ops.NonDeterministicInts(shape=batch[None], dtype=tf.int64)
+        nonce = 1 + tf.math.floormod(nonce, tf.constant(2**_NONCE_BITS - 1, tf.int64))
+
+        def read() -> Tensors:
+            now = tf.timestamp()
+            ids = self._ids.read()
+            free = tf.where(tf.equal(ids, 0) | (self._expiry.read() <= now))[:, 0]
+            fits = tf.size(free) >= batch
+            # Not the first free ones: calls that got past the lock together had better not want the same.
+            turn = tf.cast(nonce[0] % tf.cast(tf.maximum(tf.size(free), 1), tf.int64), tf.int32)
+            slots = tf.roll(free, turn, 0)[:batch]
+            slots = tf.cond(fits, lambda: slots, lambda: tf.zeros([batch], tf.int64))
+            reclaimed = tf.math.count_nonzero(tf.gather(ids, slots))
+            given = nonce * 2**_SLOT_BITS + slots
+            return {"valid": fits, "slots": slots, "ids": given, "reclaimed": reclaimed, "now": now}
+
+        def write(values: Tensors) -> list[tf.Operation]:
+            slots = values["slots"]
+            return [
+                *(copy.write(2 * slots, rows[name]) for name, copy in self._copies.items()),
+                self._counters.write(slots, tf.zeros_like(slots)),
+                self._expiry.write(slots, tf.fill([batch], values["now"] + self.ttl)),
+            ]
+
+        ready = [*tf.nest.flatten(rows), nonce]
+        with tf.control_dependencies(ready):
+            opened = self._transactions.run(read, write, lambda values: self._ids.write(values["slots"], values["ids"]))
+        checks = [
+            require(opened["settled"], BUSY, _ATTEMPTS),
+            require(opened["valid"] | ~opened["settled"], FULL, self.slots, batch),
+        ]
+        with tf.control_dependencies(checks):
+            counted = [
+                self._events.add(_BEGUN, tf.cast(batch, tf.int64)),
+                self._events.add(_RECLAIMED, opened["reclaimed"]),
+            ]
+        with tf.control_dependencies(counted):
+            return tf.identity(opened["ids"])
+
+    def step(self, ids: tf.Tensor, n: tf.Tensor) -> Chunk:
+        """Draws the next n units of every session, and keeps the new rows."""
+        slots = tf.bitwise.bitwise_and(ids, tf.constant(MAX_SLOTS - 1, tf.int64))
+        _, _, times = tf.unique_with_counts(slots)
+        with tf.control_dependencies([require(tf.reduce_all(tf.equal(times, 1)), REPEATED, ids)]):
+            slots = tf.identity(slots)
+
+        def fetch() -> Tensors:
+            found, inside = self._found(ids, slots)
+            counters = self._counters.rows(inside)
+            place = 2 * inside + tf.bitwise.bitwise_and(counters, tf.constant(1, tf.int64))
+            rows = {name: copy.rows(place) for name, copy in self._copies.items()}
+            return {"found": found, "counters": counters, **rows}
+
+        # Read while somebody else writes, the row would be worthless; but then its counter changes, see below.
+        rows = dict(self._transactions.mutex.run(fetch))
+        found, counters = rows.pop("found"), rows.pop("counters")
+        with tf.control_dependencies([require_none(~found, ids, UNKNOWN)]):
+            rows = {name: tf.identity(x) for name, x in rows.items()}
+        rows, chunk = self.sampler.step(rows, n)
+
+        def read() -> Tensors:
+            # Whoever was in time when the step began is: nobody else has taken the slot.
+            found, inside = self._found(ids, slots, expired=True)
+            current = tf.equal(self._counters.rows(inside), counters)
+            return {"valid": tf.reduce_all(found & current), "found": found, "current": current}
+
+        def write(values: Tensors) -> list[tf.Operation]:
+            place = 2 * slots + tf.bitwise.bitwise_and(counters + 1, tf.constant(1, tf.int64))
+            writes = [copy.write(place, rows[name]) for name, copy in self._copies.items()]
+            return [*writes, self._expiry.write(slots, tf.fill(tf.shape(slots), tf.timestamp() + self.ttl))]
+
+        # Not even the lock may be taken before all that is to be written is there.
+        ready = [*tf.nest.flatten(rows), *chunk.outputs.values()]
+        with tf.control_dependencies(ready):
+            kept = self._transactions.run(read, write, lambda values: self._counters.write(slots, counters + 1))
+        checks = [
+            require(kept["settled"], BUSY, _ATTEMPTS),
+            require_none(~kept["found"] & kept["settled"], ids, UNKNOWN),
+            require_none(~kept["current"] & kept["settled"], ids, OVERTAKEN),
+        ]
+        with tf.control_dependencies(checks):
+            return Chunk(*(None if x is None else tf.identity(x) for x in chunk))
+
+    def end(self, ids: tf.Tensor) -> tf.Tensor:
+        """Gives slots back; int32 [B], 0 where a session is unknown, so that a call may be repeated."""
+        slots = tf.bitwise.bitwise_and(ids, tf.constant(MAX_SLOTS - 1, tf.int64))
+
+        def read() -> Tensors:
+            found, inside = self._found(ids, slots, expired=True)
+            return {"valid": tf.reduce_any(found), "found": found, "slots": inside}
+
+        def publish(values: Tensors) -> tf.Operation:
+            mine = tf.boolean_mask(values["slots"], values["found"])
+            return self._ids.write(mine, tf.zeros_like(mine))
+
+        ended = self._transactions.run(read, lambda values: [], publish)
+        with tf.control_dependencies([require(ended["settled"], BUSY, _ATTEMPTS)]):
+            return tf.cast(ended["found"], tf.int32)
+
+    def stats(self) -> Tensors:
+        """Counts of slots and sessions."""
+
+        def count() -> Tensors:
+            living = tf.not_equal(self._ids.read(), 0) & (self._expiry.read() > tf.timestamp())
+            events = self._events.read()
+            return {
+                "active": tf.math.count_nonzero(living),
+                "begun": events[_BEGUN],
+                "reclaimed": events[_RECLAIMED],
+            }
+
+        constants = {"slots": tf.constant(self.slots, tf.int64), "ttl_seconds": tf.constant(self.ttl, tf.float32)}
+        return {**constants, **count()}
+
+    def _found(self, ids: tf.Tensor, slots: tf.Tensor, expired: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+        """Which ids are those of sessions, living ones unless `expired`, and their slots; called under the lock."""
+        inside = slots < self.slots
+        slots = tf.where(inside, slots, tf.zeros_like(slots))
+        found = inside & (ids > 0) & tf.equal(self._ids.rows(slots), ids)
+        return found if expired else found & (self._expiry.rows(slots) > tf.timestamp()), slots
+
+
+def session_input() -> Input:
+    """`session_id`: what `session_begin` returned."""
+    return Input(
+        "session_id",
+        tf.TensorSpec([None], tf.int64),
+        "what session_begin returned",
+    )
+
+
+def units_input(sampler: RowSampler) -> Input:
+    """`n`: units of a step."""
+    names = {"row": "rows of the image", "value": "values of the sequence", "cell": "cells, in the order of drawing,"}
+    return count_input("n", f"{names[sampler.unit]} to draw; fewer at the end of the event", MAX_LENGTH, default=1)

@@ -1,0 +1,150 @@
+"""Samples drawn by a server, written as `pipelines.sample` writes those that it draws itself.
+
+The same seed gives the same samples, up to ties of rounding. What the numbers of a model stand for (the characters of
+a text, the rate of a recording) is written in its work directory; pictures need nothing but the server.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from export import client_command
+from export.client import Client
+from export.serving.errors import ServingError
+from pipelines import command
+from pipelines import sample as command_sample
+
+# Symbols of text, and samples of a recording, that one call draws.
+_TEXT_CHUNK, _AUDIO_CHUNK = 16, 1000
+_HERE_ONLY = ("weights", "top_k", "top_p", "beam_width")
+
+
+def main() -> int:
+    """What `pipelines.sample` does with --server; returns the exit code."""
+    values = flags.FLAGS
+    for name in _HERE_ONLY:
+        if values[name].present:
+            raise ValueError(f"--{name} is for samples that are drawn here; a server draws what was exported")
+    with client_command.connect(pathlib.Path(values.workdir).name) as client:
+        try:
+            record = read_record(client)
+            kind = command_sample.kind_of(record)
+            command_sample.refuse_others(kind)
+            num = command_sample.NUM[kind] if values.num is None else values.num
+            out = command_sample.OUT[kind] if values.out is None else values.out
+            suffix = {"image": ".png", "text": ".txt", "audio": ".wav"}[kind]
+            command_sample.check(num, values.temperature, values.seed, out, suffix)
+            command.import_quietly()
+            given: dict[str, Any] = {
+                "condition": command_sample.conditions_of(values.workdir, record, values.label, num),
+                "temperature": values.temperature,
+            }
+            {"image": _images, "text": _texts, "audio": _recordings}[kind](client, record, num, out, given)
+        except ServingError as error:
+            raise ValueError(client_command.explain(error, client)) from error
+    if out is not None:
+        print(f"{num} {'sample' if num == 1 else 'samples'}: {out}")
+    return 0
+
+
+def read_record(client: Client) -> dict[str, Any]:
+    """What the run says that was exported; for pictures without a run, what the server says.
+
+    Raises:
+        ValueError: the work directory is that of another model, or it is needed and is not there.
+    """
+    values = flags.FLAGS
+    workdir = pathlib.Path(values.workdir)
+    event_shape = list(client.event_shape)
+    if values["workdir"].present or (workdir / "config.json").exists():
+        command.check_workdir(workdir)
+        command.import_quietly()
+        from pipelines import workdir as runs
+
+        record = runs.read_config(workdir)
+        if record["resolved"]["event_shape"] == event_shape:
+            return record
+        if values["workdir"].present:
+            raise ValueError(
+                f"--workdir={workdir} holds a run of events {record['resolved']['event_shape']}, the server's "
+                f"{client.model_name} has {event_shape}"
+            )
+    if None in event_shape:
+        raise ValueError(
+            f"{client.model_name} draws sequences of any length; what their numbers stand for is written in the run: give --workdir"
+        )
+    labels = client.limit("sample", "condition")
+    condition = None if labels is None else {"name": "Label", "num_labels": labels + 1}
+    return {"config": {"data": {"name": ""}}, "resolved": {"event_shape": event_shape, "condition": condition}}
+
+
+def _images(client: Client, record: dict[str, Any], num: int, out: str, given: dict[str, Any]) -> None:
+    from pipelines import pictures
+
+    values = flags.FLAGS
+    x = client.sample(num, seed=values.seed, batch_size=values.batch_size, **given).samples
+    highest = client.limit("log_prob", "x")
+    images = pictures.to_images(x, None if highest is None else highest + 1)
+    pictures.save_png(pictures.grid(images, values.columns), out)
+
+
+def _texts(client: Client, record: dict[str, Any], num: int, out: str | None, given: dict[str, Any]) -> None:
+    from pipelines import text
+    from tfar.core.vocabulary import Vocabulary
+
+    values, resolved = flags.FLAGS, record["resolved"]
+    symbols = Vocabulary(resolved["model"].get("vocabulary"))
+    prompt = symbols.encode(values.prompt)
+    length = values.length or command_sample.TEXT_LENGTH
+    pieces: list[str] = []
+    write: Callable[[str], Any] = pieces.append if out is not None else lambda piece: print(piece, end="", flush=True)
+    for row in range(num):
+        if num > 1:
+            write(f"--- {row + 1} ---\n")
+        write(values.prompt)
+        one = {**given, "condition": None if given["condition"] is None else given["condition"][row : row + 1]}
+        drawn = _chunks(client, 1, length, _TEXT_CHUNK, np.array([[values.seed, row]], np.int64), prompt, one)
+        for piece in text.characters(symbols, (chunk[0] for chunk in drawn)):
+            write(piece)
+        write("\n")
+    if out is not None:
+        pathlib.Path(out).write_text("".join(pieces), encoding="utf-8")
+
+
+def _recordings(client: Client, record: dict[str, Any], num: int, out: str, given: dict[str, Any]) -> None:
+    from pipelines import audio
+    from pipelines import workdir as runs
+
+    values, length, condition = flags.FLAGS, flags.FLAGS.length, record["resolved"]["condition"]
+    arrays, info = runs.load_split(record["config"], "test")
+    if condition is not None and condition["name"] == "Local":
+        frames = given["condition"].shape[1]
+        frames = frames if length is None else min(frames, -(-length // condition["hop"]))
+        given["condition"], length = given["condition"][:, :frames], frames * condition["hop"]
+    elif length is None:
+        length = int(np.median(arrays["length"]))
+    seeds = np.stack([np.full([num], values.seed), np.arange(num)], 1)
+    if "start" in client.signatures:
+        parts = list(_chunks(client, num, length, _AUDIO_CHUNK, seeds, np.zeros([0], np.int32), given))
+        codes = np.concatenate(parts, 1)
+    else:
+        print("this model has no steps: a whole recording is one call, and --timeout may need to grow", file=sys.stderr)
+        codes = client.sample(num, seed=seeds, length=length, batch_size=values.batch_size, **given).samples
+    audio.write_wav(out, audio.to_samples(codes, record["resolved"]["head"]["levels"]), info.sample_rate)
+
+
+def _chunks(
+    client: Client, num: int, length: int, size: int, seed: np.ndarray, prompt: np.ndarray, given: dict[str, Any]
+) -> Iterator[np.ndarray]:
+    """Pieces [num, n] of sequences of `length` values behind a prompt."""
+    with client.stream(num, seed=seed, prefix=prompt if len(prompt) else None, n=size, **given) as stream:
+        while length > 0 and not stream.done:
+            chunk = stream.step(min(size, length)).values
+            length -= chunk.shape[1]
+            yield chunk
