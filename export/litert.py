@@ -21,6 +21,7 @@ import tensorflow as tf
 from export import litert_metadata as metadata
 from export.errors import ExportError
 from export.inputs import condition_of
+from export.litert_model import LiteRTModel, draw_in_steps
 from export.litert_signatures import LiteRTSignatures
 from export.quiet import quietly
 from export.servable import quiet
@@ -30,7 +31,6 @@ from tfar.core.compiled import tracing_for_litert
 from tfar.core.conditions import Label
 from tfar.layers.weight_norm import folded
 from tfar.models import AutoregressiveModel
-from tfar.models.ensemble import choose_member
 
 QUANTIZATIONS = ("float32", "float16", "int8")
 SUFFIX = ".tflite"
@@ -145,35 +145,6 @@ def _convert(signatures: LiteRTSignatures, quantization: str) -> tuple[bytes, Ex
             return b"", error
 
 
-class LiteRTModel:
-    """A file in the LiteRT runtime.
-
-    Args:
-        content: the bytes of the file.
-
-    Raises:
-        ExportError: the runtime is not installed, or does not take the file.
-    """
-
-    def __init__(self, content: bytes):
-        try:
-            from ai_edge_litert.interpreter import Interpreter
-        except ImportError as error:
-            raise ExportError("the check of a LiteRT model needs its runtime: pip install ai-edge-litert") from error
-        try:
-            # It remarks on its delegates.
-            self._interpreter = quietly(lambda: Interpreter(model_content=content, num_threads=os.cpu_count()))
-        except (RuntimeError, ValueError) as error:
-            raise ExportError(f"the LiteRT runtime does not take the model: {_reason(error)}") from error
-        self._runners: dict[str, Any] = {}
-
-    def run(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """One call of a signature."""
-        if signature not in self._runners:
-            self._runners[signature] = self._interpreter.get_signature_runner(signature)
-        return self._runners[signature](**inputs)
-
-
 def check(content: bytes, signatures: LiteRTSignatures, quantization: str = "float32", seed: int = 0) -> Report:
     """Compares every signature of a file with Python.
 
@@ -217,54 +188,6 @@ def check(content: bytes, signatures: LiteRTSignatures, quantization: str = "flo
     same = [np.isclose(served, expected, rtol=tolerance, atol=tolerance).reshape(num, -1).all(1) for served in both]
     equal = int(np.sum(same))
     return Report(quantization, 2 * num, ties, equal, difference, tuple(builtin))
-
-
-def draw_in_steps(
-    runtime: LiteRTModel,
-    signatures: LiteRTSignatures,
-    noise: np.ndarray,
-    temperature: np.ndarray,
-    told: dict[str, np.ndarray],
-) -> np.ndarray:
-    """Events drawn unit by unit with `start` and `step`, from the noise that `sample` takes.
-
-    Args:
-        runtime: the file.
-        signatures: what it can do.
-        noise: [B, positions, k].
-        temperature: [B].
-        told: the condition.
-
-    Returns:
-        [B, *event_shape].
-    """
-    batch, units = len(noise), signatures.num_units
-    if signatures.num_members > 1:
-        member, rest = choose_member(tf.constant(noise), signatures.num_members)
-        told, noise = {**told, "member": member.numpy()}, rest.numpy()
-    noise = noise.reshape(batch, units, *signatures.noise_shape[1:])
-    order = _cells(signatures, told)
-    carry = runtime.run("start", **told)
-    canvas: np.ndarray | None = None
-    for unit in range(units):
-        at = order[:, unit]
-        outputs = runtime.run("step", noise=noise[np.arange(batch), at], temperature=temperature, **carry)
-        chunk = outputs.pop("chunk")
-        if canvas is None:
-            canvas = np.zeros([batch, units, *chunk.shape[1:]], chunk.dtype)
-        if signatures.unit == "cell" and not np.array_equal(outputs.pop("cells"), at):
-            raise ExportError(f"step {unit} of the LiteRT model draws another cell than Python")
-        canvas[np.arange(batch), at] = chunk
-        carry.update(outputs)
-    return np.zeros([0]) if canvas is None else canvas.reshape(batch, *signatures.event_shape)
-
-
-def _cells(signatures: LiteRTSignatures, told: dict[str, np.ndarray]) -> np.ndarray:
-    """The unit of the event that each step draws, [B, units]."""
-    shape = [signatures.batch_size, signatures.num_units]
-    context = {"member": tf.constant(told["member"])} if "member" in told else None
-    order = signatures.model.stage.order(context) if signatures.unit == "cell" else None
-    return np.broadcast_to(np.arange(shape[1]) if order is None else np.asarray(order[0]), shape)
 
 
 def _check_values(signatures: LiteRTSignatures, x: np.ndarray) -> None:

@@ -3,15 +3,16 @@
 TensorFlow Serving runs requests side by side without a lock of the model's own, stops one at its deadline wherever it
 stands, and optimizes graphs across calls. So (each rule found by a failure, most in serving.md section 2.2):
 
-- what is locked is one inner function, and the lock goes only after all of its outputs are there;
-- nothing is drawn under the lock: read under the lock, draw from local tensors, check and commit under the lock;
-- the second lock is taken only after everything that is to be written has been computed;
+- what must be alone is one inner function, and the next one begins only after it has ended;
+- nothing is drawn in there: read alone, draw from local tensors, check and commit alone;
+- the commit begins only after everything that is to be written has been computed;
 - a slot holds two copies of its row; a step writes the idle one and publishes it with a single scatter on a counter,
   so that a step that is stopped half way has changed nothing;
-- a step is committed only if the session and its counter are what was read: of two steps at once one is refused;
-- the lock alone does not keep others out: where a call is stopped while it waits for it, TensorFlow 2.21 marks the
-  lock as free although another call holds it (`MutexLock` sets `locked_` when a wait is cancelled). So whoever is
-  inside takes tickets from an atomic counter, and changes nothing once somebody else has taken one in between.
+- a step is committed only if the session and its counter are what was read: of two steps at once one is refused.
+
+Being alone is not had from a lock: where a call is stopped while it waits for one, TensorFlow 2.21 marks the lock as
+free although another call holds it (`MutexLock` sets `locked_` also when a wait is cancelled), and streams got mixed
+when clients had short deadlines. A batch function with a single thread and batches of one does it.
 
 A session whose time has passed loses its slot to the next `session_begin`; a living one never does.
 """
@@ -32,6 +33,8 @@ OVERTAKEN = "session_id was stepped by another call at the same time; values:"
 BUSY = "sessions are changed by too many calls at once; try again; attempts:"
 FULL = "all session slots are in use; slots, wanted:"
 
+# Stands for no session: a step of it draws as any other does and keeps nothing, so that a server can warm up.
+REHEARSAL = -1
 # The low bits of an id name its slot; below 2^53 an id is exact in JavaScript and in JSON.
 _SLOT_BITS = 12
 MAX_SLOTS = 2**_SLOT_BITS
@@ -71,91 +74,32 @@ class _Scratch(tf.saved_model.experimental.TrackableResource):
         return tf.raw_ops.ResourceScatterAdd(resource=self.handle, indices=[index], updates=value[None])
 
 
-class _Mutex(tf.saved_model.experimental.TrackableResource):
-    """A lock that is saved with a version; `tf.CriticalSection` cannot be."""
+def _alone(body: Callable[[], Tensors]) -> Tensors:
+    """`body()`, with all other calls of this function kept out: one thread runs them one after the other."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.handle = self.resource_handle
+    def section(ticket: tf.Tensor) -> list[tf.Tensor]:
+        del ticket
+        # A batch function returns rows of its batch, of which there is one.
+        return [x[None] for x in tf.nest.flatten(body())]
 
-    def _create_resource(self) -> tf.Tensor:
-        return tf.raw_ops.MutexV2(shared_name="sessions/mutex")
-
-    def _initialize(self) -> None: ...
-
-    def run(self, body: Callable[[], Any]) -> Any:
-        """`body()`, with others kept out as far as the lock does."""
-        section = tf.function(body, autograph=False)
-        lock = tf.raw_ops.MutexLock(mutex=self.handle)
-        with tf.control_dependencies([lock]):
-            outputs = section()
-        with tf.control_dependencies(tf.nest.flatten(outputs)):
-            release = tf.raw_ops.ConsumeMutexLock(mutex_lock=lock)
-        with tf.control_dependencies([release]):
-            return tf.nest.map_structure(tf.identity, outputs)
-
-
-class _Transactions(tf.Module):
-    """Changes that happen whole or not at all, one at a time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.mutex = _Mutex()
-        self._tickets = _Scratch([3], tf.int64, "sessions/tickets")
-
-    def _ticket(self) -> tf.Tensor:
-        """The next ticket; reading and counting on are one atomic operation."""
-        state = tf.raw_ops.RngReadAndSkip(
-            resource=self._tickets.handle, alg=tf.constant(_PHILOX), delta=tf.constant(1, tf.uint64)
-        )
-        return state[0]
-
-    def run(
-        self,
-        read: Callable[[], Tensors],
-        write: Callable[[Tensors], list[tf.Operation]],
-        publish: Callable[[Tensors], tf.Operation],
-    ) -> Tensors:
-        """Reads; where what was read is "valid", writes what nobody looks at yet, and publishes it in one operation.
-
-        Args:
-            read: () -> tensors, among them "valid", a scalar bool.
-            write: writes to places that are not valid yet.
-            publish: a single operation that makes them valid.
-
-        Returns:
-            What was read; if it is valid, it has been published.
-        """
-
-        def attempt() -> Tensors:
-            entered = self._ticket()
-            with tf.control_dependencies([entered]):
-                values = read()
-            with tf.control_dependencies(list(values.values())):
-                before = self._ticket()
-            alone = tf.equal(before, entered + _TICKET)
-
-            def change() -> tf.Tensor:
-                with tf.control_dependencies(write(values)):
-                    after = self._ticket()
-                undisturbed = tf.equal(after, before + _TICKET)
-
-                def make_valid() -> tf.Tensor:
-                    with tf.control_dependencies([publish(values)]):
-                        return tf.constant(True)
-
-                published = tf.cond(undisturbed, make_valid, lambda: tf.constant(False))
-                with tf.control_dependencies([published]):
-                    left = self._ticket()
-                with tf.control_dependencies([left]):
-                    return tf.identity(published)
-
-            settled = tf.cond(values["valid"] & alone, change, lambda: alone & ~values["valid"])
-            return {**values, "settled": settled}
-
-        again = lambda values: ~values["settled"]  # noqa: E731
-        once_more = lambda values: [self.mutex.run(attempt)]  # noqa: E731
-        return tf.while_loop(again, once_more, [self.mutex.run(attempt)], maximum_iterations=_ATTEMPTS)[0]
+    function = tf.function(section, autograph=False).get_concrete_function(tf.TensorSpec([1], tf.int32))
+    outputs = tf.raw_ops.BatchFunction(
+        in_tensors=[tf.zeros([1], tf.int32)],
+        captured_tensors=function.captured_inputs,
+        f=function,
+        Tout=[x.dtype for x in function.outputs],
+        num_batch_threads=1,
+        max_batch_size=1,
+        batch_timeout_micros=0,
+        max_enqueued_batches=_MAX_WAITING,
+        # All calls of one name share the thread; every loaded version has one of its own.
+        shared_name="sessions/alone",
+    )
+    flat = [
+        tf.ensure_shape(x, made.shape)[0] for x, made in zip(outputs, function.outputs, strict=True)
+    ]
+    with tf.Graph().as_default() if False else contextlib.nullcontext():
+        return tf.nest.pack_sequence_as(_structure(function), flat)
 
 
 class SessionStore(tf.Module):
@@ -233,7 +177,8 @@ class SessionStore(tf.Module):
             return tf.identity(opened["ids"])
 
     def step(self, ids: tf.Tensor, n: tf.Tensor) -> Chunk:
-        """Draws the next n units of every session, and keeps the new rows."""
+        """Draws the next n units of every session, and keeps the new rows; for `REHEARSAL` alone, keeps nothing."""
+        rehearsal = tf.reduce_all(tf.equal(ids, REHEARSAL))
         slots = tf.bitwise.bitwise_and(ids, tf.constant(MAX_SLOTS - 1, tf.int64))
         _, _, times = tf.unique_with_counts(slots)
         with tf.control_dependencies([require(tf.reduce_all(tf.equal(times, 1)), REPEATED, ids)]):
@@ -249,8 +194,8 @@ class SessionStore(tf.Module):
         # Read while somebody else writes, the row would be worthless; but then its counter changes, see below.
         rows = dict(self._transactions.mutex.run(fetch))
         found, counters = rows.pop("found"), rows.pop("counters")
-        with tf.control_dependencies([require_none(~found, ids, UNKNOWN)]):
-            rows = {name: tf.identity(x) for name, x in rows.items()}
+        with tf.control_dependencies([require_none(~found & ~rehearsal, ids, UNKNOWN)]):
+            rows = tf.cond(rehearsal, lambda: self._rehearsed(rows), lambda: rows)
         rows, chunk = self.sampler.step(rows, n)
 
         def read() -> Tensors:
@@ -266,8 +211,14 @@ class SessionStore(tf.Module):
 
         # Not even the lock may be taken before all that is to be written is there.
         ready = [*tf.nest.flatten(rows), *chunk.outputs.values()]
-        with tf.control_dependencies(ready):
+        nothing = {"settled": tf.constant(True), "found": tf.ones_like(found), "current": tf.ones_like(found)}
+
+        def commit() -> Tensors:
             kept = self._transactions.run(read, write, lambda values: self._counters.write(slots, counters + 1))
+            return {name: kept[name] for name in nothing}
+
+        with tf.control_dependencies(ready):
+            kept = tf.cond(rehearsal, lambda: nothing, commit)
         checks = [
             require(kept["settled"], BUSY, _ATTEMPTS),
             require_none(~kept["found"] & kept["settled"], ids, UNKNOWN),
@@ -275,6 +226,11 @@ class SessionStore(tf.Module):
         ]
         with tf.control_dependencies(checks):
             return Chunk(*(None if x is None else tf.identity(x) for x in chunk))
+
+    @staticmethod
+    def _rehearsed(rows: Tensors) -> Tensors:
+        """Rows as at the beginning in place of those of another's slot."""
+        return {name: tf.ones_like(x) if name == "temperature" else tf.zeros_like(x) for name, x in rows.items()}
 
     def end(self, ids: tf.Tensor) -> tf.Tensor:
         """Gives slots back; int32 [B], 0 where a session is unknown, so that a call may be repeated."""
@@ -320,7 +276,7 @@ def session_input() -> Input:
     return Input(
         "session_id",
         tf.TensorSpec([None], tf.int64),
-        "what session_begin returned",
+        f"what session_begin returned; {REHEARSAL} alone draws from a row of zeros and keeps nothing, to warm up",
     )
 
 

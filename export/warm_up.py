@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from export import examples
 from export.servable import Servable
+from export.sessions import REHEARSAL
 from export.signatures import Signatures
 
 # Of events without a length of their own.
@@ -20,7 +21,7 @@ FILE = Path("assets.extra", "tf_serving_warmup_requests")
 def write(version: Path, servable: Servable, signatures: Signatures, name: str) -> None:
     """Writes one request per signature that can be called without leaving a trace.
 
-    A warm-up of `session_begin` would leave sessions until they expire, and without one there is nothing to step.
+    A warm-up of `session_begin` would leave sessions until they expire.
 
     Args:
         version: folder of the version.
@@ -65,5 +66,6 @@ def _requests(servable: Servable, signatures: Signatures) -> list[tuple[str, dic
     if "start" in every:
         requests += [("start", {**seed, **given}), ("step", {"state": servable.run("start", **seed, **given)["state"]})]
     if "session_end" in every:
-        requests += [("session_end", {"session_id": np.array([1], np.int64)}), ("session_stats", {})]
+        nobody = {"session_id": np.array([REHEARSAL], np.int64)}
+        requests += [("session_step", nobody), ("session_end", nobody), ("session_stats", {})]
     return requests

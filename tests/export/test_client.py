@@ -419,47 +419,10 @@ def test_events_are_not_mixed_of_two_versions(exported, serve, tmp_path):
         assert "sample" in client.signatures and client._known[0] == 2
 
 
-# === TLS ===
-
-
-@pytest.fixture(scope="module")
-def pems(tmp_path_factory):
-    """An authority, and keys and certificates of server and client that it signed."""
-    if shutil.which("openssl") is None:
-        pytest.skip("needs the program openssl")
-    folder = tmp_path_factory.mktemp("tls")
-
-    def openssl(*arguments):
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-    new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=authority", "-days", "2")
-    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1")
-    for name in ("server", "client"):
-        openssl("req", *new, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names")
-        openssl("x509", "-req", "-in", f"{name}.csr", *signed, "-out", f"{name}.pem")
-    return folder
-
-
-def test_tls_on_both_sides(exported, serve, pems):
-    _, folder = exported
-    text = "".join(
-        f"{field}: {(pems / name).read_text()!r}\n"
-        for field, name in (("server_key", "server.key"), ("server_cert", "server.pem"), ("custom_ca", "ca.pem"))
-    )
-    (pems / "ssl.config").write_text(text + "client_verify: true\n")
-    own = {"private_key": pems / "client.key", "certificate_chain": pems / "client.pem"}
-    with serve(folder, ["texts"], ssl_config_file=str(pems / "ssl.config"), enable_model_warmup=False) as server:
-        target = f"localhost:{server.port}"
-        with Client(target, "texts", root_certificates=str(pems / "ca.pem"), **own) as client:
-            assert client.sample(1, length=3).samples.shape == (1, 3)
-        with Client(target, "texts", root_certificates=(pems / "ca.pem").read_bytes(), retries=0) as client:
-            with pytest.raises(ServingError) as caught:
-                client.sample(1, length=3)
-            assert caught.value.code == Code.UNAVAILABLE
-    with pytest.raises(ValueError, match="must be given together"):
-        Client(target, root_certificates=b"", private_key=b"")
+def test_tls_needs_both_parts():
+    for parts in ({"private_key": b"-----BEGIN"}, {"certificate_chain": b"-----BEGIN"}):
+        with pytest.raises(ValueError, match="private_key and certificate_chain must be given together"):
+            Client("localhost:1", root_certificates=b"-----BEGIN", **parts)
 
 
 # === Commands ===

@@ -72,7 +72,7 @@ def test_unknown_and_repeated_sessions_are_refused_by_name(text):
     step, unknown = text.servable.run, "session_id is unknown or expired; values:] "
     ids = text.servable.run("session_begin", seed=seeds(1))["session_id"]
     assert 0 < ids[0] < 2**53
-    for wrong in (ids + 2**12, ids + 1, ids * 0, ids * 0 - 1, ids * 0 + 2**62):
+    for wrong in (ids + 2**12, ids + 1, ids * 0, ids * 0 - 2, ids * 0 + 2**62):
         assert refusal(step, "session_step", session_id=wrong) == f"{unknown}[{wrong[0]}]"
         assert text.servable.run("session_end", session_id=wrong)["ended"].tolist() == [0]
     twice = refusal(step, "session_step", session_id=np.repeat(ids, 2))
@@ -83,6 +83,21 @@ def test_unknown_and_repeated_sessions_are_refused_by_name(text):
     assert text.servable.run("session_end", session_id=ids)["ended"].tolist() == [1]
     assert refusal(step, "session_step", session_id=ids) == f"{unknown}[{ids[0]}]"
     assert text.servable.run("session_end", session_id=ids)["ended"].tolist() == [0]
+
+
+def test_a_rehearsal_shows_and_keeps_nothing(text):
+    run, nobody = text.servable.run, np.int64([-1])
+    ids = [run("session_begin", seed=seeds(4))["session_id"], run("session_begin", seed=seeds(4))["session_id"]]
+    for each in ids:
+        run("session_step", session_id=each, n=np.int32([7]))
+    first, second = (run("session_step", session_id=nobody, n=np.int32([3])) for _ in range(2))
+    assert first["position"].tolist() == second["position"].tolist() == [3]
+    np.testing.assert_array_equal(first["chunk"], second["chunk"])
+    both = np.concatenate([ids[0][:1], nobody])
+    assert refusal(run, "session_step", session_id=both) == "session_id is unknown or expired; values:] [-1]"
+    for each in ids:
+        assert run("session_step", session_id=each)["position"].tolist() == [8] * 4
+        run("session_end", session_id=each)
 
 
 def test_a_full_store_refuses_and_forgets_only_what_has_expired(image):
