@@ -20,7 +20,6 @@ A session whose time has passed loses its slot to the next `session_begin`; a li
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import tensorflow as tf
 
@@ -30,7 +29,6 @@ from export.rows import Chunk, RowSampler
 UNKNOWN = "session_id is unknown or expired; values:"
 REPEATED = "session_id must not repeat; values:"
 OVERTAKEN = "session_id was stepped by another call at the same time; values:"
-BUSY = "sessions are changed by too many calls at once; try again; attempts:"
 FULL = "all session slots are in use; slots, wanted:"
 
 # Stands for no session: a step of it draws as any other does and keeps nothing, so that a server can warm up.
@@ -40,9 +38,7 @@ _SLOT_BITS = 12
 MAX_SLOTS = 2**_SLOT_BITS
 _NONCE_BITS = 53 - _SLOT_BITS
 _BEGUN, _RECLAIMED = 0, 1
-# RngReadAndSkip counts in steps of 256.
-_PHILOX, _TICKET = 1, 256
-_ATTEMPTS = 64
+_MAX_WAITING = 100_000
 
 
 class _Scratch(tf.saved_model.experimental.TrackableResource):
@@ -75,12 +71,15 @@ class _Scratch(tf.saved_model.experimental.TrackableResource):
 
 
 def _alone(body: Callable[[], Tensors]) -> Tensors:
-    """`body()`, with all other calls of this function kept out: one thread runs them one after the other."""
+    """`body()` with all other calls of this function kept out: one thread runs them one after the other."""
+    names: list[str] = []
 
     def section(ticket: tf.Tensor) -> list[tf.Tensor]:
         del ticket
-        # A batch function returns rows of its batch, of which there is one.
-        return [x[None] for x in tf.nest.flatten(body())]
+        outputs = body()
+        names[:] = outputs
+        # A batch function returns the rows of its batch, of which there is one.
+        return [x[None] for x in outputs.values()]
 
     function = tf.function(section, autograph=False).get_concrete_function(tf.TensorSpec([1], tf.int32))
     outputs = tf.raw_ops.BatchFunction(
@@ -92,14 +91,11 @@ def _alone(body: Callable[[], Tensors]) -> Tensors:
         max_batch_size=1,
         batch_timeout_micros=0,
         max_enqueued_batches=_MAX_WAITING,
-        # All calls of one name share the thread; every loaded version has one of its own.
+        # Calls of one name share the thread; every version that is loaded has its own.
         shared_name="sessions/alone",
     )
-    flat = [
-        tf.ensure_shape(x, made.shape)[0] for x, made in zip(outputs, function.outputs, strict=True)
-    ]
-    with tf.Graph().as_default() if False else contextlib.nullcontext():
-        return tf.nest.pack_sequence_as(_structure(function), flat)
+    shaped = [tf.ensure_shape(x, made.shape)[0] for x, made in zip(outputs, function.outputs, strict=True)]
+    return dict(zip(names, shaped, strict=True))
 
 
 class SessionStore(tf.Module):
@@ -114,7 +110,6 @@ class SessionStore(tf.Module):
     def __init__(self, sampler: RowSampler, slots: int, ttl: float):
         super().__init__()
         self.sampler, self.slots, self.ttl = sampler, slots, ttl
-        self._transactions = _Transactions()
         self._ids = _Scratch([slots], tf.int64, "sessions/ids")
         # Step counters; the last bit says which of the two copies of a row is the valid one.
         self._counters = _Scratch([slots], tf.int64, "sessions/counters")
@@ -140,40 +135,32 @@ class SessionStore(tf.Module):
         nonce = tf.raw_ops.NonDeterministicInts(shape=batch[None], dtype=tf.int64)
         nonce = 1 + tf.math.floormod(nonce, tf.constant(2**_NONCE_BITS - 1, tf.int64))
 
-        def read() -> Tensors:
+        def commit() -> Tensors:
             now = tf.timestamp()
             ids = self._ids.read()
             free = tf.where(tf.equal(ids, 0) | (self._expiry.read() <= now))[:, 0]
             fits = tf.size(free) >= batch
-            # Not the first free ones: calls that got past the lock together had better not want the same.
-            turn = tf.cast(nonce[0] % tf.cast(tf.maximum(tf.size(free), 1), tf.int64), tf.int32)
-            slots = tf.roll(free, turn, 0)[:batch]
-            slots = tf.cond(fits, lambda: slots, lambda: tf.zeros([batch], tf.int64))
-            reclaimed = tf.math.count_nonzero(tf.gather(ids, slots))
-            given = nonce * 2**_SLOT_BITS + slots
-            return {"valid": fits, "slots": slots, "ids": given, "reclaimed": reclaimed, "now": now}
 
-        def write(values: Tensors) -> list[tf.Operation]:
-            slots = values["slots"]
-            return [
-                *(copy.write(2 * slots, rows[name]) for name, copy in self._copies.items()),
-                self._counters.write(slots, tf.zeros_like(slots)),
-                self._expiry.write(slots, tf.fill([batch], values["now"] + self.ttl)),
-            ]
+            def open_slots() -> tf.Tensor:
+                slots = free[:batch]
+                given = nonce * 2**_SLOT_BITS + slots
+                writes = [
+                    *(copy.write(2 * slots, rows[name]) for name, copy in self._copies.items()),
+                    self._counters.write(slots, tf.zeros_like(slots)),
+                    self._expiry.write(slots, tf.fill([batch], now + self.ttl)),
+                    self._events.add(_BEGUN, tf.cast(batch, tf.int64)),
+                    self._events.add(_RECLAIMED, tf.math.count_nonzero(tf.gather(ids, slots))),
+                ]
+                with tf.control_dependencies(writes):
+                    published = self._ids.write(slots, given)
+                with tf.control_dependencies([published]):
+                    return tf.identity(given)
 
-        ready = [*tf.nest.flatten(rows), nonce]
-        with tf.control_dependencies(ready):
-            opened = self._transactions.run(read, write, lambda values: self._ids.write(values["slots"], values["ids"]))
-        checks = [
-            require(opened["settled"], BUSY, _ATTEMPTS),
-            require(opened["valid"] | ~opened["settled"], FULL, self.slots, batch),
-        ]
-        with tf.control_dependencies(checks):
-            counted = [
-                self._events.add(_BEGUN, tf.cast(batch, tf.int64)),
-                self._events.add(_RECLAIMED, opened["reclaimed"]),
-            ]
-        with tf.control_dependencies(counted):
+            return {"fits": fits, "ids": tf.cond(fits, open_slots, lambda: tf.zeros([batch], tf.int64))}
+
+        with tf.control_dependencies([*rows.values(), nonce]):
+            opened = _alone(commit)
+        with tf.control_dependencies([require(opened["fits"], FULL, self.slots, batch)]):
             return tf.identity(opened["ids"])
 
     def step(self, ids: tf.Tensor, n: tf.Tensor) -> Chunk:
@@ -191,40 +178,35 @@ class SessionStore(tf.Module):
             rows = {name: copy.rows(place) for name, copy in self._copies.items()}
             return {"found": found, "counters": counters, **rows}
 
-        # Read while somebody else writes, the row would be worthless; but then its counter changes, see below.
-        rows = dict(self._transactions.mutex.run(fetch))
+        rows = _alone(fetch)
         found, counters = rows.pop("found"), rows.pop("counters")
         with tf.control_dependencies([require_none(~found & ~rehearsal, ids, UNKNOWN)]):
             rows = tf.cond(rehearsal, lambda: self._rehearsed(rows), lambda: rows)
         rows, chunk = self.sampler.step(rows, n)
 
-        def read() -> Tensors:
+        def commit() -> Tensors:
             # Whoever was in time when the step began is: nobody else has taken the slot.
             found, inside = self._found(ids, slots, expired=True)
             current = tf.equal(self._counters.rows(inside), counters)
-            return {"valid": tf.reduce_all(found & current), "found": found, "current": current}
 
-        def write(values: Tensors) -> list[tf.Operation]:
-            place = 2 * slots + tf.bitwise.bitwise_and(counters + 1, tf.constant(1, tf.int64))
-            writes = [copy.write(place, rows[name]) for name, copy in self._copies.items()]
-            return [*writes, self._expiry.write(slots, tf.fill(tf.shape(slots), tf.timestamp() + self.ttl))]
+            def write() -> tf.Tensor:
+                place = 2 * slots + tf.bitwise.bitwise_and(counters + 1, tf.constant(1, tf.int64))
+                writes = [copy.write(place, rows[name]) for name, copy in self._copies.items()]
+                writes.append(self._expiry.write(slots, tf.fill(tf.shape(slots), tf.timestamp() + self.ttl)))
+                with tf.control_dependencies(writes):
+                    published = self._counters.write(slots, counters + 1)
+                with tf.control_dependencies([published]):
+                    return tf.constant(True)
 
-        # Not even the lock may be taken before all that is to be written is there.
-        ready = [*tf.nest.flatten(rows), *chunk.outputs.values()]
-        nothing = {"settled": tf.constant(True), "found": tf.ones_like(found), "current": tf.ones_like(found)}
+            done = tf.cond(tf.reduce_all(found & current), write, lambda: tf.constant(False))
+            return {"found": found, "current": current, "done": done}
 
-        def commit() -> Tensors:
-            kept = self._transactions.run(read, write, lambda values: self._counters.write(slots, counters + 1))
-            return {name: kept[name] for name in nothing}
-
-        with tf.control_dependencies(ready):
-            kept = tf.cond(rehearsal, lambda: nothing, commit)
-        checks = [
-            require(kept["settled"], BUSY, _ATTEMPTS),
-            require_none(~kept["found"] & kept["settled"], ids, UNKNOWN),
-            require_none(~kept["current"] & kept["settled"], ids, OVERTAKEN),
-        ]
-        with tf.control_dependencies(checks):
+        # This must not even begin before all that is to be written is there.
+        with tf.control_dependencies([*rows.values(), *chunk.outputs.values()]):
+            nothing = {"found": tf.ones_like(found), "current": tf.ones_like(found), "done": rehearsal}
+            kept = tf.cond(rehearsal, lambda: nothing, lambda: _alone(commit))
+        checks = [require_none(~kept["found"], ids, UNKNOWN), require_none(~kept["current"], ids, OVERTAKEN)]
+        with tf.control_dependencies([*checks, kept["done"]]):
             return Chunk(*(None if x is None else tf.identity(x) for x in chunk))
 
     @staticmethod
@@ -236,17 +218,13 @@ class SessionStore(tf.Module):
         """Gives slots back; int32 [B], 0 where a session is unknown, so that a call may be repeated."""
         slots = tf.bitwise.bitwise_and(ids, tf.constant(MAX_SLOTS - 1, tf.int64))
 
-        def read() -> Tensors:
+        def commit() -> Tensors:
             found, inside = self._found(ids, slots, expired=True)
-            return {"valid": tf.reduce_any(found), "found": found, "slots": inside}
+            mine = tf.boolean_mask(inside, found)
+            with tf.control_dependencies([self._ids.write(mine, tf.zeros_like(mine))]):
+                return {"ended": tf.cast(found, tf.int32)}
 
-        def publish(values: Tensors) -> tf.Operation:
-            mine = tf.boolean_mask(values["slots"], values["found"])
-            return self._ids.write(mine, tf.zeros_like(mine))
-
-        ended = self._transactions.run(read, lambda values: [], publish)
-        with tf.control_dependencies([require(ended["settled"], BUSY, _ATTEMPTS)]):
-            return tf.cast(ended["found"], tf.int32)
+        return _alone(commit)["ended"]
 
     def stats(self) -> Tensors:
         """Counts of slots and sessions."""
@@ -261,10 +239,10 @@ class SessionStore(tf.Module):
             }
 
         constants = {"slots": tf.constant(self.slots, tf.int64), "ttl_seconds": tf.constant(self.ttl, tf.float32)}
-        return {**constants, **count()}
+        return {**constants, **_alone(count)}
 
     def _found(self, ids: tf.Tensor, slots: tf.Tensor, expired: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
-        """Which ids are those of sessions, living ones unless `expired`, and their slots; called under the lock."""
+        """Which ids are those of sessions, living ones unless `expired`, and their slots; called alone."""
         inside = slots < self.slots
         slots = tf.where(inside, slots, tf.zeros_like(slots))
         found = inside & (ids > 0) & tf.equal(self._ids.rows(slots), ids)
