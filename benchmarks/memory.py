@@ -1,6 +1,11 @@
-"""Measures the memory of a training step, with and without recomputation of the blocks' activations.
+"""Measures the memory of a training step, with and without the options that trade time for it.
 
     python -m benchmarks.memory [--preset=image_transformer_small] [--batches=1,4,16] [--json=FILE]
+
+    kept        nothing: every activation is kept for the backward pass
+    recomputed  `recompute`: of every block the inputs are kept
+    blocked     `attention_block_size`, where the model has it: weights of attention by blocks of 128 queries
+    both        both
 
 Every figure is of a process of its own that builds the preset for 32 x 32 colour images and takes two training steps
 (a plain graph, Adam) on random ones: peak resident memory, less that of the process before its first step, and the
@@ -9,6 +14,7 @@ seconds of the second step. A preset that leaves the head open gets a mixture of
 
 from __future__ import annotations
 
+import inspect
 import json
 import resource
 import subprocess
@@ -22,6 +28,12 @@ from pipelines import command
 
 # Linux counts in KiB.
 _UNIT = 1024 / 2**20
+WAYS: dict[str, dict[str, Any]] = {
+    "kept": {},
+    "recomputed": {"recompute": True},
+    "blocked": {"attention_block_size": 128},
+    "both": {"recompute": True, "attention_block_size": 128},
+}
 
 
 def define_flags() -> None:
@@ -30,22 +42,21 @@ def define_flags() -> None:
     flags.DEFINE_list("batches", ["1", "4", "16"], "Numbers of images in a step.")
     flags.DEFINE_list("event_shape", ["32", "32", "3"], "Height, width and channels of an image.")
     flags.DEFINE_string("json", None, "File to write the numbers to.")
-    flags.DEFINE_bool("measure", False, "Measure one batch in this process and print JSON; the command uses it.")
-    flags.DEFINE_bool("recompute", False, "With --measure: the option.")
+    flags.DEFINE_enum("measure", None, list(WAYS), "Measure one batch in this process and print JSON; for the command.")
 
 
 def main() -> int:
     """Runs the command; returns the exit code."""
     values = flags.FLAGS
+    command.import_quietly()
     if values.measure:
-        command.import_quietly()
         shape = tuple(int(size) for size in values.event_shape)
-        print(json.dumps(measure(values.preset, shape, int(values.batches[0]), values.recompute)))
+        print(json.dumps(measure(values.preset, shape, int(values.batches[0]), values.measure)))
         return 0
     results = []
     for batch in values.batches:
-        for recompute in (False, True):
-            arguments = ["--measure", f"--preset={values.preset}", f"--batches={batch}", f"--recompute={recompute}"]
+        for way in ways(values.preset):
+            arguments = [f"--measure={way}", f"--preset={values.preset}", f"--batches={batch}"]
             arguments.append(f"--event_shape={','.join(values.event_shape)}")
             output = subprocess.run(
                 [sys.executable, "-m", "benchmarks.memory", *arguments], check=True, capture_output=True, text=True
@@ -59,14 +70,22 @@ def main() -> int:
     return 0
 
 
-def measure(preset: str, event_shape: tuple[int, ...], batch: int, recompute: bool) -> dict[str, Any]:
+def ways(preset: str) -> list[str]:
+    """Names of `WAYS` whose options the model of a preset has."""
+    import tfar
+
+    known = inspect.signature(tfar.models.presets()[preset]).parameters
+    return [way for way, options in WAYS.items() if options.keys() <= known.keys()]
+
+
+def measure(preset: str, event_shape: tuple[int, ...], batch: int, way: str) -> dict[str, Any]:
     """Takes two training steps in this process.
 
     Args:
-        preset: of a model with the option `recompute`.
+        preset: of a model with the options of the way.
         event_shape: (height, width, channels), where the preset leaves it open.
         batch: number of images.
-        recompute: the option.
+        way: of `WAYS`.
 
     Returns:
         The figures; memory in MiB, time in seconds.
@@ -81,7 +100,7 @@ def measure(preset: str, event_shape: tuple[int, ...], batch: int, recompute: bo
         given = {"event_shape": event_shape, "head": tfar.heads.DiscretizedLogisticMixture(10)}
     else:
         given = {}
-    model = tfar.models.from_preset(preset, **given, recompute=recompute)
+    model = tfar.models.from_preset(preset, **given, **WAYS[way])
     optimizer = keras.optimizers.Adam(1e-3)
     optimizer.build(model.trainable_variables)
     x = tf.constant(tfar.testing.random_events(model, batch))
@@ -103,7 +122,7 @@ def measure(preset: str, event_shape: tuple[int, ...], batch: int, recompute: bo
         "preset": preset,
         "event_shape": list(model.event_shape),
         "batch": batch,
-        "recompute": recompute,
+        "way": way,
         "loss": loss,
         "before_mib": round(before),
         "step_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT - before),
@@ -115,12 +134,14 @@ def table(results: list[dict[str, Any]]) -> str:
     """The figures for people."""
     lines = [
         f"{results[0]['preset']}, {' x '.join(map(str, results[0]['event_shape']))}: memory of a training step",
-        f"{'batch':>6}{'kept':>14}{'recomputed':>14}{'share':>8}{'seconds a step':>22}",
+        f"{'batch':>6}  {'way':<12}{'memory':>12}{'share':>8}{'seconds a step':>16}",
     ]
-    for kept, again in zip(results[::2], results[1::2], strict=True):
-        times = f"{kept['step_s']:.2f}, {again['step_s']:.2f}"
-        share = again["step_mib"] / max(kept["step_mib"], 1)
-        lines.append(f"{kept['batch']:>6}{kept['step_mib']:>10} MiB{again['step_mib']:>10} MiB{share:>8.0%}{times:>22}")
+    kept = {result["batch"]: result["step_mib"] for result in results if result["way"] == "kept"}
+    for result in results:
+        share = result["step_mib"] / max(kept[result["batch"]], 1)
+        lines.append(
+            f"{result['batch']:>6}  {result['way']:<12}{result['step_mib']:>8} MiB{share:>8.0%}{result['step_s']:>16.2f}"
+        )
     return "\n".join(lines)
 
 

@@ -15,6 +15,7 @@ saved_model:
                  writes batching_params.pbtxt
 --session_slots  sessions at a time
 --session_ttl    seconds without a step after which a session expires
+--batch_calls    draws requests that are under way together as one batch; one with a short deadline may then stop others
 --xla            adds sample_xla and complete_xla, for servers started with --xla_cpu_compilation_enabled
 
 litert:
@@ -88,7 +89,7 @@ def _write_saved_model(model: Any, workdir: str | None, out: str | None, name: s
     from export.errors import ExportError
     from export.signatures import Options
 
-    given = {key: options[key] for key in ("sessions", "slots", "ttl", "xla") if key in options}
+    given = {key: options[key] for key in ("sessions", "slots", "ttl", "xla", "batch_calls") if key in options}
     try:
         chosen = Options(**given)
     except ValueError as error:
@@ -160,6 +161,7 @@ def _run(arguments: Sequence[str]) -> int:
         slots=values.session_slots,
         ttl=values.session_ttl,
         xla=values.xla,
+        batch_calls=values.batch_calls,
         quantization=values.quantization,
         batch_size=values.batch_size,
         length=values.length,
@@ -178,6 +180,7 @@ if __name__ == "__main__":
     flags.DEFINE_integer("session_slots", 64, "saved_model: sessions at a time.")
     flags.DEFINE_float("session_ttl", 600.0, "saved_model: seconds without a step after which a session expires.")
     flags.DEFINE_boolean("xla", False, "saved_model: add signatures that are compiled by XLA.")
+    flags.DEFINE_boolean("batch_calls", False, "saved_model: draw requests that are under way together as one batch.")
     flags.DEFINE_string("quantization", QUANTIZATIONS[0], f"litert: one of {', '.join(QUANTIZATIONS)}.")
     flags.DEFINE_integer("batch_size", 1, "litert: rows of a call.")
     flags.DEFINE_integer("length", None, "litert: length of the events of a model of any length.")

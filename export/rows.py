@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from export.batched import batched
 from export.inputs import Tensors, condition_inputs, condition_of
 from tfar.core import noise as noises
 from tfar.models import AutoregressiveModel
@@ -54,6 +55,7 @@ class RowSampler:
 
     Args:
         model: a model. One without an own length goes on for ever.
+        batch_calls: draw the rows of steps that are under way together as one batch, see `export.batched`.
 
     Attributes:
         unit: what a step draws: "row" of an image, "value" of a sequence, or "cell".
@@ -63,8 +65,9 @@ class RowSampler:
         ValueError: the state of a row has no fixed size.
     """
 
-    def __init__(self, model: AutoregressiveModel):
+    def __init__(self, model: AutoregressiveModel, batch_calls: bool = False):
         self.model, self.stage, event = model, model.stage, model.event
+        self._batch_calls = batch_calls
         self._endless = None in model.event_shape
         self._conditions = condition_inputs(model)
         for item in self._conditions:
@@ -110,11 +113,6 @@ class RowSampler:
     @property
     def _dtype(self) -> tf.DType:
         return self.model.head.dtype
-
-    @property
-    def row_bytes(self) -> int:
-        """Size of the state of one row."""
-        return sum(int(np.prod(item.shape[1:])) * item.dtype.size for item in self.spec.values())
 
     def begin(self, seed: tf.Tensor, temperature: tf.Tensor, condition: Tensors, prefix: tf.Tensor | None) -> Tensors:
         """Rows at the position after the prefix.
@@ -170,6 +168,21 @@ class RowSampler:
         Returns:
             The rows at their new positions, and what was drawn.
         """
+        if not self._batch_calls:
+            return self._step(rows, n)
+
+        def compute(together: Tensors) -> Tensors:
+            kept, chunk = self._step({name: together[name] for name in self.spec}, together["n"])
+            return {**kept, **chunk.outputs, "position": kept["position"]}
+
+        drawn = batched(compute, {**rows, "n": n})
+        most = tf.reduce_max(drawn["count"])
+        cells = drawn["cells"][:, :most] if "cells" in drawn else None
+        chunk = Chunk(drawn["chunk"][:, :most], drawn["count"], drawn["position"], drawn["done"], cells)
+        return {name: drawn[name] for name in self.spec}, chunk
+
+    def _step(self, rows: Tensors, n: tf.Tensor) -> tuple[Tensors, Chunk]:
+        """`step` of these rows alone."""
         first = rows["position"]
         count = n if self.units is None else tf.minimum(n, self.units - first)
         batch, most = tf.shape(n)[0], tf.reduce_max(count)

@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from export import states
 from export.inputs import MAX_LENGTH, Input, Tensors, count_input, require, require_none
 from export.rows import Chunk, RowSampler
 
@@ -115,15 +116,12 @@ class SessionStore(tf.Module):
         self._counters = _Scratch([slots], tf.int64, "sessions/counters")
         self._expiry = _Scratch([slots], tf.float64, "sessions/expiry")
         self._events = _Scratch([2], tf.int64, "sessions/events")
-        self._copies = {
-            name: _Scratch([2 * slots, *item.shape[1:]], item.dtype, f"sessions/row/{name}")
-            for name, item in sampler.spec.items()
-        }
+        self._copies = _Scratch([2 * slots, states.row_bytes(sampler.spec)], tf.uint8, "sessions/rows")
 
     @property
     def bytes(self) -> int:
         """Memory of the slots."""
-        return 2 * self.slots * self.sampler.row_bytes
+        return 2 * self.slots * states.row_bytes(self.sampler.spec)
 
     def begin(self, rows: Tensors) -> tf.Tensor:
         """Opens a session for every row, or refuses all of them.
@@ -145,7 +143,7 @@ class SessionStore(tf.Module):
                 slots = free[:batch]
                 given = nonce * 2**_SLOT_BITS + slots
                 writes = [
-                    *(copy.write(2 * slots, rows[name]) for name, copy in self._copies.items()),
+                    self._copies.write(2 * slots, packed),
                     self._counters.write(slots, tf.zeros_like(slots)),
                     self._expiry.write(slots, tf.fill([batch], now + self.ttl)),
                     self._events.add(_BEGUN, tf.cast(batch, tf.int64)),
@@ -158,7 +156,8 @@ class SessionStore(tf.Module):
 
             return {"fits": fits, "ids": tf.cond(fits, open_slots, lambda: tf.zeros([batch], tf.int64))}
 
-        with tf.control_dependencies([*rows.values(), nonce]):
+        packed = states.to_bytes(rows, self.sampler.spec)
+        with tf.control_dependencies([packed, nonce]):
             opened = _alone(commit)
         with tf.control_dependencies([require(opened["fits"], FULL, self.slots, batch)]):
             return tf.identity(opened["ids"])
@@ -175,11 +174,11 @@ class SessionStore(tf.Module):
             found, inside = self._found(ids, slots)
             counters = self._counters.rows(inside)
             place = 2 * inside + tf.bitwise.bitwise_and(counters, tf.constant(1, tf.int64))
-            rows = {name: copy.rows(place) for name, copy in self._copies.items()}
-            return {"found": found, "counters": counters, **rows}
+            return {"found": found, "counters": counters, "rows": self._copies.rows(place)}
 
-        rows = _alone(fetch)
-        found, counters = rows.pop("found"), rows.pop("counters")
+        fetched = _alone(fetch)
+        found, counters = fetched["found"], fetched["counters"]
+        rows = states.from_bytes(fetched["rows"], self.sampler.spec)
         with tf.control_dependencies([require_none(~found & ~rehearsal, ids, UNKNOWN)]):
             rows = tf.cond(rehearsal, lambda: self._rehearsed(rows), lambda: rows)
         rows, chunk = self.sampler.step(rows, n)
@@ -191,8 +190,8 @@ class SessionStore(tf.Module):
 
             def write() -> tf.Tensor:
                 place = 2 * slots + tf.bitwise.bitwise_and(counters + 1, tf.constant(1, tf.int64))
-                writes = [copy.write(place, rows[name]) for name, copy in self._copies.items()]
-                writes.append(self._expiry.write(slots, tf.fill(tf.shape(slots), tf.timestamp() + self.ttl)))
+                expiry = tf.fill(tf.shape(slots), tf.timestamp() + self.ttl)
+                writes = [self._copies.write(place, packed), self._expiry.write(slots, expiry)]
                 with tf.control_dependencies(writes):
                     published = self._counters.write(slots, counters + 1)
                 with tf.control_dependencies([published]):
@@ -202,7 +201,8 @@ class SessionStore(tf.Module):
             return {"found": found, "current": current, "done": done}
 
         # This must not even begin before all that is to be written is there.
-        with tf.control_dependencies([*rows.values(), *chunk.outputs.values()]):
+        packed = states.to_bytes(rows, self.sampler.spec)
+        with tf.control_dependencies([packed, *chunk.outputs.values()]):
             nothing = {"found": tf.ones_like(found), "current": tf.ones_like(found), "done": rehearsal}
             kept = tf.cond(rehearsal, lambda: nothing, lambda: _alone(commit))
         checks = [require_none(~kept["found"], ids, UNKNOWN), require_none(~kept["current"], ids, OVERTAKEN)]

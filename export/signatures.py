@@ -22,6 +22,7 @@ from typing import Any
 import tensorflow as tf
 
 from export import sessions, states
+from export.batched import batched
 from export.inputs import (
     MAX_LENGTH,
     Input,
@@ -113,6 +114,7 @@ class Options:
         slots: sessions at a time.
         ttl: seconds without a step after which a session expires.
         xla: whether there are `..._xla` signatures, for servers with `--xla_cpu_compilation_enabled`.
+        batch_calls: whether requests that are under way together are drawn as one batch, see `export.batched`.
 
     Raises:
         ValueError: slots or ttl are out of range.
@@ -122,6 +124,7 @@ class Options:
     slots: int = DEFAULT_SLOTS
     ttl: float = DEFAULT_TTL
     xla: bool = False
+    batch_calls: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.slots <= sessions.MAX_SLOTS:
@@ -175,7 +178,7 @@ class Signatures:
         if self.options.xla:
             found += [self._compiled(item) for item in found if item.name != "log_prob"]
         try:
-            self.sampler = RowSampler(self.model)
+            self.sampler = RowSampler(self.model, self.options.batch_calls)
         except ValueError:
             # Frames of any length beside a sequence of any length: its state has no size.
             return found
@@ -217,39 +220,45 @@ class Signatures:
         draw = tf.function(self.model.sample_from_noise, autograph=False, jit_compile=True)
 
         def compute(fed: Tensors) -> Tensors:
-            return self._drawn(self._prepare(signature.inputs, fed), draw)
+            return self._drawn(self._prepare(signature.inputs, fed), draw, alone=True)
 
         meaning = f"{signature.meaning} Compiled by XLA: the server needs --xla_cpu_compilation_enabled."
         return dataclasses.replace(
             signature, name=f"{signature.name}_xla", meaning=meaning, compute=compute, jit_compile=True
         )
 
-    def _drawn(self, inputs: Tensors, draw: Any) -> Tensors:
-        """Draws whole events from checked inputs."""
+    def _drawn(self, inputs: Tensors, draw: Any, alone: bool = False) -> Tensors:
+        """Draws whole events from checked inputs; `alone` without the rows of other calls."""
         model, seed, event = self.model, inputs["seed"], self.model.event
-        condition, temperature = condition_of(model, inputs), inputs["temperature"]
         size = tf.reduce_max(inputs["length"]) if self._endless else event.num_positions
-        noise = noises.uniform(seed, size, event.head.noise_size)
-        known = lambda values, observed: draw(noise, condition, temperature, values, observed)  # noqa: E731
+
+        def sampled(rows: Tensors) -> Tensors:
+            noise = noises.uniform(rows["seed"], size, event.head.noise_size)
+            given = condition_of(model, rows), rows["temperature"], rows.get("values"), rows.get("observed")
+            return {"samples": draw(noise, *given)}
+
+        def samples(*known: tf.Tensor) -> tf.Tensor:
+            rows = {name: inputs[name] for name in ("seed", "temperature", *(item.name for item in self._given))}
+            rows |= dict(zip(("values", "observed"), known, strict=False))
+            # Events of different lengths do not go together.
+            together = self.options.batch_calls and not self._endless and not alone
+            return (batched(sampled, rows) if together else sampled(rows))["samples"]
+
         if "observed_length" in inputs:
             length = tf.reshape(inputs["observed_length"], [-1, *[1] * len(model.event_shape)])
             observed = ranks_of_values(model)[None] < length
-            samples = known(tf.where(observed, inputs["x"], tf.zeros_like(inputs["x"])), observed)
+            drawn = samples(tf.where(observed, inputs["x"], tf.zeros_like(inputs["x"])), observed)
         elif not self._has_factors:
-            samples = draw(noise, condition, temperature)
+            drawn = samples()
         else:
             prefix = inputs["prefix"]
             # Without one the sampler has nothing to look up.
-            samples = tf.cond(
-                tf.shape(prefix)[1] > 0,
-                lambda: known(*self._place(prefix, size)),
-                lambda: draw(noise, condition, temperature),
-            )
+            drawn = tf.cond(tf.shape(prefix)[1] > 0, lambda: samples(*self._place(prefix, size)), samples)
         if not self._endless:
-            return {"samples": samples, "seed": seed}
+            return {"samples": drawn, "seed": seed}
         length = inputs["length"]
         inside = tf.range(size)[None] < length[:, None]
-        return {"samples": tf.where(inside, samples, tf.zeros_like(samples)), "seed": seed, "length": length}
+        return {"samples": tf.where(inside, drawn, tf.zeros_like(drawn)), "seed": seed, "length": length}
 
     def _place(self, prefix: tf.Tensor, length: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """Events that begin with a prefix [B, P] in the order of drawing, and which of their values it holds."""
@@ -289,7 +298,11 @@ class Signatures:
 
         def start(fed: Tensors) -> Tensors:
             rows = self._begin(fed)
-            return {"state": states.pack(rows, stamp), "position": rows["position"], "seed": rows["seed"]}
+            return {
+                "state": states.pack(rows, self.sampler.spec, stamp),
+                "position": rows["position"],
+                "seed": rows["seed"],
+            }
 
         return Signature("start", "Begins events whose state the client holds.", tuple(self._draws), start)
 
@@ -301,7 +314,7 @@ class Signatures:
             values = self._prepare(inputs, fed)
             rows = states.unpack(values["state"], sampler.spec, stamp)
             rows, chunk = sampler.step(rows, values["n"])
-            return {**chunk.outputs, "state": states.pack(rows, stamp)}
+            return {**chunk.outputs, "state": states.pack(rows, sampler.spec, stamp)}
 
         return Signature("step", "Goes on with events that start began.", tuple(inputs), step, (states.ANOTHER,))
 

@@ -35,18 +35,40 @@ def state_input() -> Input:
     return Input("state", tf.TensorSpec([None], tf.string), "what start or the last step returned, unchanged")
 
 
-def pack(rows: Tensors, stamp: str) -> tf.Tensor:
+def to_bytes(rows: Tensors, spec: dict[str, tf.TensorSpec]) -> tf.Tensor:
+    """The tensors [B, ...] that `spec` names, in its order -> uint8 [B, bytes of a row]."""
+    parts = [tf.bitcast(rows[name], tf.uint8) for name in spec]
+    return tf.concat([tf.reshape(x, [tf.shape(x)[0], _size(x)]) for x in parts], 1)
+
+
+def from_bytes(flat: tf.Tensor, spec: dict[str, tf.TensorSpec]) -> Tensors:
+    """What `to_bytes` was given, whose names, types and shapes, in their order, are `spec`."""
+    rows = {}
+    for (name, item), part in zip(
+        spec.items(), tf.split(flat, [_size(item) for item in spec.values()], 1), strict=True
+    ):
+        shape = [-1, *item.shape[1:]] + [item.dtype.size] * (item.dtype.size > 1)
+        rows[name] = tf.bitcast(tf.reshape(part, shape), item.dtype)
+    return rows
+
+
+def row_bytes(spec: dict[str, tf.TensorSpec]) -> int:
+    """Bytes of a row."""
+    return sum(map(_size, spec.values()))
+
+
+def pack(rows: Tensors, spec: dict[str, tf.TensorSpec], stamp: str) -> tf.Tensor:
     """Rows as text.
 
     Args:
-        rows: tensors [B, ...] of static shapes but for B.
+        rows: tensors [B, ...].
+        spec: names, types and shapes of the tensors.
         stamp: fingerprint of the model.
 
     Returns:
         string [B].
     """
-    parts = [tf.reshape(tf.bitcast(x, tf.uint8), [tf.shape(x)[0], _size(x)]) for x in rows.values()]
-    payload = tf.map_fn(tf.io.serialize_tensor, tf.concat(parts, 1), fn_output_signature=tf.string)
+    payload = tf.map_fn(tf.io.serialize_tensor, to_bytes(rows, spec), fn_output_signature=tf.string)
     return tf.strings.join([stamp, _checksum(payload), payload])
 
 
@@ -55,7 +77,7 @@ def unpack(state: tf.Tensor, spec: dict[str, tf.TensorSpec], stamp: str) -> Tens
 
     Args:
         state: string [B].
-        spec: names, types and shapes of the tensors, in the order of `pack`.
+        spec: as for `pack`.
         stamp: fingerprint of the model.
 
     Returns:
@@ -72,18 +94,9 @@ def unpack(state: tf.Tensor, spec: dict[str, tf.TensorSpec], stamp: str) -> Tens
     row = tf.range(tf.shape(state)[0])
     with tf.control_dependencies([require_none(~right, row, ANOTHER)]):
         payload = tf.identity(payload)
-    size = sum(_size(item) for item in spec.values())
+    size = row_bytes(spec)
     parse = lambda text: tf.ensure_shape(tf.io.parse_tensor(text, tf.uint8), [size])  # noqa: E731
-    flat = tf.map_fn(parse, payload, fn_output_signature=tf.TensorSpec([size], tf.uint8))
-    rows = {}
-    parts = tf.split(flat, [_size(item) for item in spec.values()], 1)
-    for (name, item), part in zip(spec.items(), parts, strict=True):
-        shape = [-1, *item.shape[1:]]
-        if item.dtype.size > 1:
-            rows[name] = tf.bitcast(tf.reshape(part, [*shape, item.dtype.size]), item.dtype)
-        else:
-            rows[name] = tf.bitcast(tf.reshape(part, shape), item.dtype)
-    return rows
+    return from_bytes(tf.map_fn(parse, payload, fn_output_signature=tf.TensorSpec([size], tf.uint8)), spec)
 
 
 def _size(x: tf.Tensor | tf.TensorSpec) -> int:

@@ -77,7 +77,8 @@ def read_record(client: Client) -> dict[str, Any]:
             )
     if None in event_shape:
         raise ValueError(
-            f"{client.model_name} draws sequences of any length; what their numbers stand for is written in the run: give --workdir"
+            f"{client.model_name} draws sequences of any length; what their numbers stand for is written in the run: "
+            "give --workdir"
         )
     labels = client.limit("sample", "condition")
     condition = None if labels is None else {"name": "Label", "num_labels": labels + 1}

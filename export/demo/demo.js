@@ -75,33 +75,29 @@ async function end() {
   if (ended !== null) await call("session_end", { session_id: ended }).catch(() => {}); // It expires by itself.
 }
 
-/** A button with a picture. */
-function card(picture, name, seed) {
+/** A button with a picture; `row` is its row in the call that drew it. */
+function card(picture, name, row, seed) {
   const button = document.createElement("button"), canvas = document.createElement("canvas"), text = document.createElement("small");
   button.type = "button";
-  button.setAttribute("aria-label", `${name}: show what it costs`);
+  const condition = draws(row + 1).condition?.[row] ?? null;
+  name = condition === null ? name : labelName(condition);
   text.textContent = name;
+  button.setAttribute("aria-label", `${name}: show what it costs`);
   button.append(canvas, text);
   button.picture = picture;
   button.seeded = (used) => { button.title = `seed ${used.join(", ")}`; };
   button.redraw = () => picture.show(canvas);
   if (seed) button.seeded(seed);
   button.redraw();
+  button.addEventListener("click", () => { if (picture.complete) choose(picture, condition); });
   return button;
 }
 
-function labelName(row) {
-  if (!model.tfar.condition.length) return `sample ${row + 1}`;
-  const label = draws(row + 1).condition[row];
-  return String(model.tfar.labels[label] ?? label);
-}
+const labelName = (label) => String(model.tfar.labels[label] ?? `label ${label}`);
 
 async function drawPictures(num) {
   const { event_shape: shape, levels, units } = model.tfar;
-  const cards = Array.from({ length: num }, (_, row) => card(new Picture(shape, levels), labelName(row)));
-  for (const button of cards) {
-    button.addEventListener("click", () => { if (button.picture.complete) choose(button.picture); });
-  }
+  const cards = Array.from({ length: num }, (_, row) => card(new Picture(shape, levels), `sample ${row + 1}`, row));
   $("samples").replaceChildren(...cards);
   let seeds;
   if ("session_begin" in model.signatures) {
@@ -190,7 +186,7 @@ function introduce() {
     const names = Array.from({ length: condition.num_labels }, (_, i) => facts.labels[i] ?? i);
     $("label").replaceChildren(new Option("each in turn", -1), ...names.map((name, i) => new Option(name, i)));
   }
-  if (facts.event_shape.length === 3) choose = studio(model, draws, guarded, card);
+  if (facts.event_shape.length === 3) choose = studio(model, draws, guarded, card, labelName);
   $("length-field").hidden = facts.event_shape[0] !== null;
   $("prompt-field").hidden = typeof facts.vocabulary !== "string";
   if (facts.event_shape.length !== 3) $("num").value = 2;

@@ -11,12 +11,14 @@ const COMPLETIONS = 4;
  * @param draws returns condition, seed and temperature of `num` rows, as the form above has them
  * @param guarded runs a task with the buttons off, and shows what goes wrong
  * @param card makes a button for a picture
+ * @param labelName the name of a label
+ * @return shows a picture that was drawn under a label, or null
  */
-export function studio(model, draws, guarded, card) {
+export function studio(model, draws, guarded, card, labelName) {
   const { event_shape: shape, levels, unit } = model.tfar;
   const [height, width, channels] = shape, cells = height * width;
   const byRow = unit === "row" || unit === null;
-  let picture = blank(), scores = null, pen = null, cursor = [0, 0];
+  let picture = blank(), label = null, scores = null, pen = null, cursor = [0, 0];
 
   function blank() {
     return Picture.of(shape, levels, new Array(cells * channels).fill(0));
@@ -63,17 +65,17 @@ export function studio(model, draws, guarded, card) {
   }
 
   async function score() {
-    const given = draws(1);
-    const inputs = { x: [picture.nested()], ...("condition" in given ? { condition: given.condition } : {}) };
+    const inputs = { x: [picture.nested()] }, form = draws(1).condition;
+    if (form) inputs.condition = [label ?? form[0]];
     const found = await call("log_prob", inputs);
-    $("scored").textContent = `${found.bits_per_dim[0].toFixed(3)} bits/dim, ${found.log_prob[0].toFixed(2)} nats`;
+    $("scored").textContent = `${found.bits_per_dim[0].toFixed(3)} bits/dim, ${found.log_prob[0].toFixed(2)} nats${form ? `, as ${labelName(inputs.condition[0])}` : ""}`;
     if (!found.score) return;
     const flat = found.score[0].flat(Infinity), factors = flat.length / cells;
     scores = Array.from({ length: cells }, (_, i) => flat.slice(i * factors, (i + 1) * factors).reduce((a, b) => a + Number(b), 0));
     const finite = scores.filter(Number.isFinite), low = Math.min(...finite), high = Math.max(...finite);
     paint($("heat"), height, width, (i) => [...heat((scores[i] - low) / (high - low || 1)), 255]);
     $("heat-low").textContent = low.toFixed(2);
-    $("heat-high").textContent = high.toFixed(2);
+    $("heat-high").textContent = high.toFixed(2).replace("-0.00", "0.00");
     $("heat-at").textContent = "nats of each pixel: dark ones surprise the model";
   }
 
@@ -82,14 +84,13 @@ export function studio(model, draws, guarded, card) {
     const repeat = (value) => Array(COMPLETIONS).fill(value);
     const found = await call("complete", { x: repeat(picture.nested()), observed_length: repeat(kept), ...draws(COMPLETIONS) });
     $("completions").replaceChildren(...found.samples.map((sample, i) => {
-      const done = Picture.of(shape, levels, sample), button = card(done, `completion ${i + 1}`, found.seed[i]);
-      button.addEventListener("click", () => choose(done));
-      return button;
+      return card(Picture.of(shape, levels, sample), `completion ${i + 1}`, i, found.seed[i]);
     }));
-    await choose(Picture.of(shape, levels, found.samples[0]));
+    await choose(Picture.of(shape, levels, found.samples[0]), draws(1).condition?.[0] ?? null);
   }
 
-  function choose(other) {
+  function choose(other, drawnAs) {
+    label = drawnAs;
     picture = Picture.of(shape, levels, other.values);
     forget();
     show();
@@ -135,6 +136,7 @@ export function studio(model, draws, guarded, card) {
   $("keep").addEventListener("input", show);
   $("tools").addEventListener("submit", (event) => { event.preventDefault(); guarded(complete); });
   $("score").addEventListener("click", () => guarded(score));
-  $("clear").addEventListener("click", () => { picture = blank(); forget(); show(); });
+  $("clear").addEventListener("click", () => { picture = blank(); label = null; forget(); show(); });
+  $("label").addEventListener("change", () => { label = null; });
   return choose;
 }

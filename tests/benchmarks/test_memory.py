@@ -5,19 +5,24 @@ from benchmarks import memory
 
 
 def test_a_step_is_measured_and_printed():
-    results = [memory.measure("image_transformer_tiny", (4, 4, 3), 2, recompute) for recompute in (False, True)]
-    assert [result["recompute"] for result in results] == [False, True]
+    results = [memory.measure("pixel_snail_tiny", (4, 4, 3), 2, way) for way in ("kept", "both")]
+    assert [result["way"] for result in results] == ["kept", "both"]
     for result in results:
         assert math.isfinite(result["loss"])
         assert result["step_mib"] >= 0 < result["before_mib"]
         assert json.loads(json.dumps(result)) == result
     lines = memory.table(results).splitlines()
-    assert lines[0].startswith("image_transformer_tiny, 4 x 4 x 3")
-    assert lines[2].split()[0] == "2"
+    assert lines[0].startswith("pixel_snail_tiny, 4 x 4 x 3")
+    assert [line.split()[:2] for line in lines[2:]] == [["2", "kept"], ["2", "both"]]
+
+
+def test_ways_are_those_that_the_model_has():
+    assert memory.ways("pixel_snail_tiny") == ["kept", "recomputed", "blocked", "both"]
+    assert memory.ways("image_transformer_tiny") == ["kept", "recomputed"]
 
 
 def test_shares_are_of_what_is_kept():
     common = {"preset": "p", "event_shape": [2, 2, 1], "batch": 8, "step_s": 1.0}
-    pair = [{**common, "step_mib": 200}, {**common, "step_mib": 50}]
+    pair = [{**common, "way": "kept", "step_mib": 200}, {**common, "way": "recomputed", "step_mib": 50}]
     assert "200 MiB" in memory.table(pair)
     assert "25%" in memory.table(pair)

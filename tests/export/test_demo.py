@@ -279,13 +279,23 @@ def test_chosen_sample_is_scored(page, client):
     page.run("document.querySelector('#samples button').click()")
     page.idle()
     scores = client.log_prob(client.sample(1, 1, seed=3).samples, 1)
-    assert page.text("scored") == f"{scores.bits_per_dim[0]:.3f} bits/dim, {scores.log_prob[0]:.2f} nats"
-    assert (
-        page.text("heat-low") == f"{scores.score.min():.2f}" and page.text("heat-high") == f"{scores.score.max():.2f}"
-    )
+    assert page.text("scored") == f"{scores.bits_per_dim[0]:.3f} bits/dim, {scores.log_prob[0]:.2f} nats, as label 1"
+    assert page.text("heat-low") == f"{scores.score.min():.2f}" and page.text(
+        "heat-high"
+    ) == f"{scores.score.max():.2f}".replace("-0.00", "0.00")
     brightness = page.pixels("#heat")[0].ravel()
     order = np.argsort(scores.score.ravel(), kind="stable")
     assert (np.diff(brightness[order]) >= 0).all() and np.ptp(brightness) == 255
+
+
+def test_sample_is_scored_under_its_own_label(page, client):
+    page.fill(num=3, label=-1, seed=4)
+    page.click("start")
+    assert page.run("[...document.querySelectorAll('#samples small')].map((e) => e.textContent)")[2] == "label 2"
+    page.run("document.querySelectorAll('#samples button')[2].click()")
+    page.idle()
+    nats = client.log_prob(client.sample(3, [0, 1, 2], seed=4).samples[2:], 2).log_prob[0]
+    assert page.text("scored").endswith(f"{nats:.2f} nats, as label 2")
 
 
 def test_drawn_half_image_is_completed(page, client):
@@ -341,19 +351,24 @@ def test_server_that_does_not_answer_is_told(page):
     page.problems.clear()  # the browser's own note of the failure
 
 
-def test_sequences_are_shown(browser, served):
+def test_texts_are_written(browser, served):
     browser.open(f"{served.page}?model=texts")
     assert browser.run("document.getElementById('studio').hidden && document.getElementById('label-field').hidden")
     browser.fill(num=1, length=30, seed=5)
     browser.click("start")
     with Client(served.target, "texts") as client:
         expected = client.sample(1, seed=5, length=30).samples[0]
-    known = browser.run("document.querySelector('#samples pre')?.textContent")
-    if known is None:  # An export that does not say its vocabulary.
-        assert browser.pixels("#samples canvas").shape == (1, 96, 480)
-        assert (browser.pixels("#samples canvas") >= 0).any()
-    else:
-        assert known == "".join("abc "[value] for value in expected)
+    text = browser.run("document.querySelector('#samples pre').textContent")
+    assert text == "".join("abc "[value] for value in expected)
+    browser.fill(prompt="ab", seed=6)
+    browser.click("start")
+    with Client(served.target, "texts") as client:
+        expected = client.sample(1, seed=6, length=32, prefix=[0, 1]).samples[0]
+    text = browser.run("document.querySelector('#samples pre').textContent")
+    assert text == "".join("abc "[value] for value in expected)
+    browser.fill(prompt="abx")
+    browser.click("start")
+    assert browser.text("error") == "The model does not know the character “x”."
     assert not browser.problems
 
 

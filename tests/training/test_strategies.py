@@ -57,6 +57,26 @@ for a, b in zip(one, two, strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 print("equal")
 """
+# The seeds of dropout belong to a replica: both that recompute have to draw what both that do not would have drawn.
+RECOMPUTE = """
+x = generator.integers(0, 4, [2, 4, 3, 4, 1]).astype(np.uint8)
+def train(**options):
+    keras.utils.set_random_seed(0)
+    strategy = training.strategy("mirrored")
+    with strategy.scope():
+        sizes = {"filters": 4, "num_blocks": 1, "num_resnets": 1, "key_dim": 2, "dropout": 0.5}
+        model = tfar.models.PixelSNAIL((3, 4, 1), tfar.heads.Categorical(4), **sizes, **options)
+        optimizer = training.optimizer("adam", 0.01)
+    step = training.TrainStep(model, optimizer, strategy, 4)
+    losses = [float(step({"x": x[i]}, i)[0]) for i in range(2)]
+    assert strategy.num_replicas_in_sync == 2
+    return losses, [np.asarray(weight) for weight in model.weights]
+(losses, weights), (again, found) = train(), train(recompute=True, attention_block_size=5)
+np.testing.assert_allclose(again, losses, rtol=1e-4)
+for a, b in zip(weights, found, strict=True):
+    np.testing.assert_allclose(b, a, atol=1e-3)
+print("equal")
+"""
 # TensorFlow mixes up the reductions of two strategies in one process where their shapes differ.
 CARRIED_STATE = """
 text = WindowBatches({"x": generator.integers(0, 4, [1, 200]).astype(np.int32)}, 4, 6, contiguous=True)
@@ -86,7 +106,9 @@ print("equal")
 
 @pytest.mark.large
 @pytest.mark.parametrize(
-    "program", [IMAGES, WEIGHT_NORM, CARRIED_STATE], ids=["images", "weight_norm", "carried_state"]
+    "program",
+    [IMAGES, WEIGHT_NORM, RECOMPUTE, CARRIED_STATE],
+    ids=["images", "weight_norm", "recompute", "carried_state"],
 )
 def test_two_replicas_train_as_one_device(program):
     root = pathlib.Path(__file__).parents[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.layers.blocked_attention import blocked_attention, causal_blocks
 
 # Caches of fewer slots are read whole: a branch costs more.
 _LEAST_HALVED = 300
@@ -67,6 +69,11 @@ class CausalAttention(keras.layers.Layer):
         max_length: slots of the cache; by default the number of positions that the layer is built with.
         dropout: rate on the attention weights while training.
         scale: factor of the scores q k; 1 / sqrt(d) by default.
+        block_size: in parallel, take so many queries at a time and compute their weights again in the backward pass:
+            memory grows with block_size * N instead of N^2. The result is the same. None: all at once.
+
+    Raises:
+        ValueError: an argument is out of range, or `block_size` with dropout, whose masks would differ.
 
     Input shapes `[B, *grid, heads * d]` (query, key) and `[B, *grid, heads * e]` (value), output shape as the value.
 
@@ -81,6 +88,7 @@ class CausalAttention(keras.layers.Layer):
         max_length: int | None = None,
         dropout: float = 0.0,
         scale: float | None = None,
+        block_size: int | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -88,6 +96,11 @@ class CausalAttention(keras.layers.Layer):
             raise ValueError(f"num_heads must be at least 1, got {num_heads}")
         if max_length is not None and max_length < 1:
             raise ValueError(f"max_length must be at least 1, got {max_length}")
+        if block_size is not None and block_size < 1:
+            raise ValueError(f"block_size must be at least 1, got {block_size}")
+        if block_size is not None and dropout:
+            raise ValueError(f"dropout must be 0 with block_size={block_size}, got {dropout}")
+        self.block_size = block_size
         self.num_heads, self.exclusive, self.max_length, self.scale = num_heads, exclusive, max_length, scale
         self.dropout = keras.layers.Dropout(dropout) if dropout else None
 
@@ -116,14 +129,26 @@ class CausalAttention(keras.layers.Layer):
             return tf.zeros(tf.concat([tf.shape(query)[:-1], [value.shape[-1]]], 0), value.dtype)
         q, k, v = (self._split(x) for x in (query, key, value))
         if scope is None:
-            position = tf.range(tf.shape(q)[2])
-            # Key s is entry s + 1 of an exclusive layer: as in the cache, position t sees entries up to t.
-            mask = self._visible(position + int(self.exclusive), position)
-            return self._merge(masked_attention(q, k, v, mask, self.dropout, self.scale), query)
+            return self._merge(self._parallel(q, k, v), query)
         first, cell = self._position(scope, query), scope.cell(self)
         length = q.shape[2] if q.shape[2] is not None else scope.length
         attend = self._step if length == 1 else self._block
         return self._merge(attend(cell, q, k, v, first), query)
+
+    def _parallel(self, q: tf.Tensor, k: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
+        """All positions, [B, heads, N, d]."""
+
+        def visible(key: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+            # Key s is entry s + 1 of an exclusive layer: as in the cache, position t sees entries up to t.
+            return self._visible(key + int(self.exclusive), position)
+
+        if self.block_size is None:
+            position = tf.range(tf.shape(q)[2])
+            return masked_attention(q, k, v, visible(position, position), self.dropout, self.scale)
+        if q.shape[2] is None:
+            raise ValueError(f"block_size must be None where the number of positions is not known, got {q.shape}")
+        blocks = causal_blocks(q.shape[2], self.block_size, int(self.exclusive), self._slots, visible)
+        return blocked_attention(functools.partial(masked_attention, scale=self.scale), q, k, v, blocks)
 
     def _visible(self, entry: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
         """Which entries [K] of the cache a position [Q] sees, bool [Q, K]: the newest `max_length` up to its own."""
@@ -187,7 +212,8 @@ class CausalAttention(keras.layers.Layer):
 
     def _split(self, x: tf.Tensor) -> tf.Tensor:
         """[B, *grid, heads * d] -> [B, heads, N, d]."""
-        positions = x.shape[1] if x.shape.rank == 3 and x.shape[1] is not None else -1
+        grid = x.shape[1:-1]
+        positions = -1 if None in grid else int(np.prod(grid))
         x = tf.reshape(x, [tf.shape(x)[0], positions, self.num_heads, x.shape[-1] // self.num_heads])
         return tf.transpose(x, [0, 2, 1, 3])
 
@@ -222,4 +248,5 @@ class CausalAttention(keras.layers.Layer):
             "max_length": self.max_length,
             "dropout": self.dropout.rate if self.dropout else 0.0,
             "scale": self.scale,
+            "block_size": self.block_size,
         }

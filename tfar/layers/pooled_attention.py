@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ import tensorflow as tf
 from tfar.core import scope as scopes
 from tfar.core.slicing import take
 from tfar.layers.attention import masked_attention
+from tfar.layers.blocked_attention import Block, blocked_attention
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -23,21 +25,24 @@ class PooledCausalAttention(keras.layers.Layer):
 
     Args:
         downsample: s.
+        block_size: in parallel, take so many queries at a time, see `CausalAttention`; None: all at once.
 
     Input shapes `[B, H, W, d]` (query, key) and `[B, H, W, e]` (value), output shape as the value.
 
     Raises:
-        ValueError: s is not positive or does not divide height and width.
+        ValueError: s is not positive or does not divide height and width, or `block_size` is not positive.
 
     References:
         Chen et al., PixelSNAIL, 2018; https://github.com/neocxi/pixelsnail-public (att_downsample).
     """
 
-    def __init__(self, downsample: int, **kwargs: Any):
+    def __init__(self, downsample: int, block_size: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         if downsample < 1:
             raise ValueError(f"downsample must be at least 1, got {downsample}")
-        self.downsample = downsample
+        if block_size is not None and block_size < 1:
+            raise ValueError(f"block_size must be at least 1, got {block_size}")
+        self.downsample, self.block_size = downsample, block_size
 
     def build(self, query_shape: tuple[int | None, ...], *_: Any) -> None:
         """Notes which squares are complete before a pixel."""
@@ -57,7 +62,7 @@ class PooledCausalAttention(keras.layers.Layer):
         scope, s = scopes.current(), self.downsample
         if scope is None:
             keys, values = (_flat(tf.nn.max_pool2d(x, s, s, "VALID")) for x in (key, value))
-            return self._attend(query, keys, values, tf.constant(self._visible))
+            return self._parallel(query, keys, values)
         cell = scope.cell(self)
         width = self._grid[1]
         if scope.phase == "row":
@@ -90,9 +95,26 @@ class PooledCausalAttention(keras.layers.Layer):
         cell.write(name, new)
         return tf.transpose(new, [1, 0, 2])
 
+    def _parallel(self, query: tf.Tensor, keys: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+        if self.block_size is None:
+            return self._attend(query, keys, values, tf.constant(self._visible))
+        blocks = []
+        for first in range(0, len(self._visible), self.block_size):
+            visible = self._visible[first : first + self.block_size]
+            # The last query of a block sees the most squares, but not all of them are the first ones.
+            count = max(1, int(np.flatnonzero(visible.any(0)).max(initial=-1)) + 1)
+            mask = functools.partial(tf.constant, visible[:, :count])
+            blocks.append(Block((first, first + len(visible)), (0, count), mask))
+        y = blocked_attention(masked_attention, _flat(query)[:, None], keys[:, None], values[:, None], blocks)
+        return self._reshape(y, query)
+
     def _attend(self, query: tf.Tensor, keys: tf.Tensor, values: tf.Tensor, visible: tf.Tensor) -> tf.Tensor:
-        y = masked_attention(_flat(query)[:, None], keys[:, None], values[:, None], visible)[:, 0]
-        return tf.reshape(y, tf.concat([tf.shape(query)[:-1], [values.shape[-1]]], 0))
+        y = masked_attention(_flat(query)[:, None], keys[:, None], values[:, None], visible)
+        return self._reshape(y, query)
+
+    def _reshape(self, y: tf.Tensor, query: tf.Tensor) -> tf.Tensor:
+        """[B, 1, n, e] -> [B, H, W, e], the grid of the query."""
+        return tf.reshape(y, tf.concat([tf.shape(query)[:-1], [y.shape[-1]]], 0))
 
     def compute_output_shape(self, query_shape: tuple[int | None, ...], *shapes: Any) -> tuple[int | None, ...]:
         """[B, H, W, e]."""
@@ -100,7 +122,7 @@ class PooledCausalAttention(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
-        return {**super().get_config(), "downsample": self.downsample}
+        return {**super().get_config(), "downsample": self.downsample, "block_size": self.block_size}
 
 
 def _flat(x: tf.Tensor) -> tf.Tensor:

@@ -52,6 +52,7 @@ class SNAILBlock(Composite):
         key_dim: int,
         value_dim: int,
         attention_downsample: int,
+        attention_block_size: int | None,
         options: dict[str, Any],
         **kwargs: Any,
     ):
@@ -63,8 +64,10 @@ class SNAILBlock(Composite):
         self.key_value = Pointwise(key_dim + value_dim, weight_norm=True)
         self.question = GatedResnet(2 * channels + filters, "pointwise", **options)
         self.query = Pointwise(key_dim, weight_norm=True)
-        pooled = attention_downsample > 1
-        self.attention = PooledCausalAttention(attention_downsample) if pooled else CausalAttention(exclusive=True)
+        if attention_downsample > 1:
+            self.attention = PooledCausalAttention(attention_downsample, attention_block_size)
+        else:
+            self.attention = CausalAttention(exclusive=True, block_size=attention_block_size)
         self.join = GatedResnet(filters, "pointwise", **options)
         self.key_dim, self.value_dim = key_dim, value_dim
 
@@ -125,6 +128,8 @@ class PixelSNAIL(AutoregressiveModel):
         embedding_dim: size of a learned embedding of the input values; None feeds scaled values.
         recompute: keep only the blocks' inputs while training and compute the rest again in the backward pass: memory
             for one more forward pass, see `tfar.layers.recompute`. Results do not depend on it.
+        attention_block_size: in parallel, compute the attention of so many pixels at a time, and again in the backward
+            pass: memory that grows with the pixels instead of their square. Results do not depend on it.
         **kwargs: name and dtype.
 
     Raises:
@@ -174,19 +179,22 @@ class PixelSNAIL(AutoregressiveModel):
         condition: Condition | None = None,
         embedding_dim: int | None = None,
         recompute: bool = False,
+        attention_block_size: int | None = None,
         **kwargs: Any,
     ):
         event = Event(event_shape, head)
         check_whole_pixels(event, type(self).__name__)
         value_size = max(filters // 2, 1) if value_dim is None else value_dim
         sizes = {"filters": filters, "num_blocks": num_blocks, "num_resnets": num_resnets, "key_dim": key_dim}
-        for name, value in {**sizes, "value_dim": value_size, "attention_downsample": attention_downsample}.items():
-            if value < 1:
+        sizes |= {"value_dim": value_size, "attention_downsample": attention_downsample}
+        for name, value in {**sizes, "attention_block_size": attention_block_size}.items():
+            if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         options = {"nonlinearity": nonlinearity, "dropout": dropout}
         features = event.channels * (embedding_dim or 1)
+        attention = attention_downsample, attention_block_size
         blocks = [
-            SNAILBlock(features, filters, num_resnets, key_dim, value_size, attention_downsample, options)
+            SNAILBlock(features, filters, num_resnets, key_dim, value_size, *attention, options)
             for _ in range(num_blocks)
         ]
         network = PixelSNAILNetwork(blocks, filters, event.num_outputs, recompute)
@@ -194,6 +202,7 @@ class PixelSNAIL(AutoregressiveModel):
         self.filters, self.num_blocks, self.num_resnets = filters, num_blocks, num_resnets
         self.key_dim, self.value_dim, self.attention_downsample = key_dim, value_dim, attention_downsample
         self.nonlinearity, self.dropout, self.recompute = nonlinearity, dropout, recompute
+        self.attention_block_size = attention_block_size
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
@@ -208,4 +217,5 @@ class PixelSNAIL(AutoregressiveModel):
             "nonlinearity": self.nonlinearity,
             "dropout": self.dropout,
             "recompute": self.recompute,
+            "attention_block_size": self.attention_block_size,
         }

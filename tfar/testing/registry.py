@@ -252,7 +252,13 @@ MODELS: list[ModelCase] = [
     ModelCase("PixelSNAIL_binary", _snail((3, 3, 1), heads.Bernoulli()), enumerable=True, xla=True),
     ModelCase(
         "PixelSNAIL_logistic",
-        _snail((3, 4, 3), heads.DiscretizedLogisticMixture(2, bits=3), nonlinearity="concat_elu", condition=Label(3)),
+        _snail(
+            (3, 4, 3),
+            heads.DiscretizedLogisticMixture(2, bits=3),
+            nonlinearity="concat_elu",
+            condition=Label(3),
+            attention_block_size=5,
+        ),
     ),
     ModelCase(
         "PixelSNAIL_pooled",
@@ -501,6 +507,7 @@ LAYERS: list[LayerCase] = [
     LayerCase("CausalAttention_sequence", lambda: layers.CausalAttention(num_heads=2), (6, 4)),
     LayerCase("CausalAttention_image", lambda: layers.CausalAttention(num_heads=2), (3, 4, 4)),
     LayerCase("CausalAttention_window", lambda: layers.CausalAttention(max_length=3, scale=0.7), (7, 4)),
+    LayerCase("CausalAttention_blocks", lambda: layers.CausalAttention(2, max_length=5, block_size=3), (2, 4, 4)),
     LayerCase("CausalConv2D_inclusive", lambda: layers.CausalConv2D(3), (3, 4, 2)),
     LayerCase("CausalConv2D_normalized", lambda: layers.CausalConv2D(3, (3, 3), weight_norm=True), (4, 4, 2)),
     LayerCase(

@@ -1,0 +1,378 @@
+"""Measures and tries exported models on the local server: overhead, load, replicas, versions.
+
+    python -m benchmarks.serving [--seconds=60] [--clients=64] [--workdir=DIR] [--folder=DIR] [--json=FILE] [--tiny]
+
+The model is that of a work directory, or a GatedPixelCNN of 8 x 8 with random weights and labels; a char-rnn stands for
+text. The server runs in a process of its own (`python -m pipelines.serve`).
+
+    overhead   `sample` over gRPC / the same call in a v1 session of this process, plain graphs; the aim is 1.2
+    batch      as many calls of one row at once as there are clients / one call of as many rows; the aim is 2. Beside it
+               an export with `Options(batch_calls=True)`, which draws calls that are under way together. Sessions: as
+               many at once, each drawn unit by unit
+    threads    a server with the default number of threads refuses calls; clients that try again all get through
+    load       clients in several processes draw events, step sessions and states, with deadlines that are often too
+               short; some close their channels in the middle of a call, some are killed. What comes must be what Python
+               draws from the same seeds; no unseeded event may come twice; afterwards no slot and no thread is lost
+    replicas   two servers of one export draw the same, continue each other's states, refuse each other's sessions
+    versions   a new version loads before the old one goes, and labels move, while clients call: no call fails
+
+Latencies are of calls whose deadline was far away. Any failure makes the exit code 1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags, logging
+
+from benchmarks import serving_checks as checks
+from benchmarks.serving_load import Log, Reference
+from benchmarks.serving_server import LocalServer
+from pipelines import command
+
+Figures = dict[str, Any]
+SECTIONS = ("overhead", "batch", "threads", "load", "replicas", "versions")
+_TTL = 10.0  # seconds
+_TEXT_LENGTH = 48
+_PERCENTILES = (50, 95, 99)
+_OVERHEAD_AIM, _BATCH_AIM = 1.2, 2.0
+
+
+def define_flags() -> None:
+    """The command's flags."""
+    flags.DEFINE_float("seconds", 60.0, "Of the load.", lower_bound=0.5)
+    flags.DEFINE_integer("clients", 64, "At once.", lower_bound=2)
+    flags.DEFINE_string("workdir", None, "Work directory of a trained model that is served instead of the small one.")
+    flags.DEFINE_string("folder", None, "Where the exports are kept; those that are there are not written again.")
+    flags.DEFINE_integer("references", 128, "Events that Python draws for the comparison.", lower_bound=8)
+    flags.DEFINE_integer("repeats", 7, "Rounds of which the medians are taken.", lower_bound=1)
+    flags.DEFINE_multi_enum("only", None, SECTIONS, "Sections to run; may be given several times.")
+    flags.DEFINE_bool("tiny", False, "Models at a size that says nothing about speed, for tests.")
+    flags.DEFINE_string("json", None, "File to write the numbers to.")
+
+
+def main() -> int:
+    """Runs the command; returns the exit code."""
+    values = flags.FLAGS
+    command.import_quietly()
+    if logging.get_verbosity() <= logging.INFO:
+        logging.set_verbosity(logging.WARNING)  # TensorFlow tells of every file that it writes.
+    with contextlib.ExitStack() as stack:
+        folder = Path(values.folder or stack.enter_context(tempfile.TemporaryDirectory()))
+        scene = Scene.build(folder, values.workdir, values.clients, values.references, values.tiny)
+        figures = run(scene, values.clients, values.seconds, values.repeats, values.only or SECTIONS)
+    print(table(figures))
+    if values.json:
+        Path(values.json).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        print(f"written: {values.json}", file=sys.stderr)
+    failed = failures(figures)
+    for text in failed:
+        print(f"FAILED {text}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+# What is served.
+
+
+@dataclasses.dataclass
+class Scene:
+    """Models, their exports, and what Python draws.
+
+    Attributes:
+        models: in Python, by the names that they are served by; "next" is version 2 of "texts".
+        exports: folders that hold version 1, by the same names.
+        references: by the same names.
+    """
+
+    models: dict[str, Any]
+    exports: dict[str, Path]
+    references: dict[str, Reference]
+
+    @staticmethod
+    def build(folder: Path, workdir: str | None, clients: int, num: int, tiny: bool = False) -> Scene:
+        """Makes or loads the models, exports those that the folder does not hold, and draws from all.
+
+        Raises:
+            ExportError: a model has no such export.
+        """
+        from export import saved_model
+        from export.signatures import Options
+
+        slots = 2 * clients
+        made: dict[str, tuple[Any, Options]] = {}
+        pictures = _pictures(folder, workdir, tiny)
+        made["pictures"] = pictures, Options(slots=slots, ttl=_TTL)
+        made["batched"] = pictures, Options(slots=slots, ttl=_TTL, batch_calls=True)
+        for name in ("texts", "next"):
+            made[name] = _kept(folder / f"{name}.keras", _texts), Options(slots=slots, ttl=_TTL)
+        scene = Scene({}, {}, {})
+        for name, (model, options) in made.items():
+            out = folder / "exports" / name
+            if not (out / "1").exists():
+                print(f"exporting {name}", file=sys.stderr, flush=True)
+                saved_model.export(model, out, options, name)
+            scene.models[name], scene.exports[name] = model, out
+            known = scene.references.get("pictures") if name == "batched" else None
+            scene.references[name] = dataclasses.replace(
+                known or _reference(model, num), name="texts" if name == "next" else name, batched=name == "batched"
+            )
+        return scene
+
+
+def _kept(path: Path, build: Any) -> Any:
+    """A model that is built once and then read."""
+    import tfar
+    from export.saved_model import load_model
+
+    if not path.exists():
+        model = build()
+        tfar.testing.randomize_weights(model, seed=sum(path.name.encode()))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        model.save(path)
+    return load_model(path)
+
+
+def _pictures(folder: Path, workdir: str | None, tiny: bool) -> Any:
+    import tfar
+    from export.saved_model import load_model
+
+    if workdir is not None:
+        command.check_workdir(workdir)
+        model = load_model(Path(workdir) / "model.keras")
+        if len(model.event_shape) != 3:
+            raise ValueError(f"--workdir must hold a model of images, got events {model.event_shape}")
+        return model
+    head, condition = tfar.heads.Categorical(4), tfar.conditions.Label(10)
+    sizes: dict[str, Any] = {"filters": 2, "num_blocks": 1} if tiny else {"filters": 16, "num_blocks": 2}
+    shape = (4, 4, 1) if tiny else (8, 8, 1)
+    return _kept(
+        folder / "pictures.keras",
+        lambda: tfar.models.GatedPixelCNN(shape, head, first_kernel_size=3, condition=condition, **sizes),
+    )
+
+
+def _texts() -> Any:
+    import tfar
+
+    return tfar.models.CharRNN(
+        (None,), tfar.heads.Categorical(8), vocabulary="abcdefg ", units=16, num_layers=1, cell="gru"
+    )
+
+
+def _reference(model: Any, num: int) -> Reference:
+    """Events that Python draws, each from a seed of its own."""
+    from export import examples
+
+    endless = None in model.event_shape
+    given = examples.inputs(model, examples.condition(model, num))
+    seed = np.stack([np.full([num], 7), np.arange(num)], 1).astype(np.int64)
+    empty = np.zeros([0])
+    reference = Reference("", "value" if len(model.event_shape) == 1 else "row", empty, seed, given)
+    reference.length, reference.explicit = _TEXT_LENGTH if endless else None, len(model.event_shape) == 1
+    reference.samples = checks.draw(model, reference, seed, given)
+    return reference
+
+
+# The run.
+
+
+def run(scene: Scene, clients: int, seconds: float, repeats: int, sections: Any = SECTIONS) -> Figures:
+    """All measurements.
+
+    Args:
+        scene: what is served.
+        clients: at once.
+        seconds: of the load.
+        repeats: rounds of which the medians are taken.
+        sections: which of `SECTIONS`.
+
+    Returns:
+        The figures by section; "failures" of each in words.
+    """
+    threads = 4 * clients
+    figures: Figures = {"clients": clients, "seconds": seconds, "cpus": os.cpu_count(), "load_average": _load_average()}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        served = {name: folder / name for name in scene.exports if name != "next"}
+        for name, path in served.items():
+            shutil.copytree(scene.exports[name] / "1", path / "1")
+            scene.references[name].save(folder / f"{name}.npz")
+        references = {name: scene.references[name] for name in served}
+        with LocalServer(served, folder / "first.log", threads) as server:
+            server.wait()
+            _first_half(figures, scene, server, references, clients, repeats, sections)
+            if "load" in sections:
+                figures["load"] = _load(scene, server, references, folder, clients, seconds, threads)
+            if {"threads", "replicas"} & set(sections):
+                with LocalServer(served, folder / "second.log") as other:
+                    other.wait()
+                    if "replicas" in sections:
+                        figures["replicas"] = checks.replicas(server, other, references)
+                    if "threads" in sections:
+                        calls = 8 * (os.cpu_count() or 1)
+                        figures["threads"] = checks.exhaustion(other, references["pictures"], calls)
+                    figures["faults"] = other.faults()
+            if "versions" in sections:
+                known = scene.references["texts"], scene.references["next"]
+                figures["versions"] = checks.versions(server, served, *known, scene.exports["next"] / "1")
+            figures["faults"] = figures.get("faults", []) + server.faults()
+    return figures
+
+
+def _first_half(
+    figures: Figures,
+    scene: Scene,
+    server: LocalServer,
+    references: Mapping[str, Reference],
+    clients: int,
+    repeats: int,
+    sections: Any,
+) -> None:
+    """What is measured on an idle server."""
+    if "overhead" in sections:
+        version = scene.exports["pictures"] / "1"
+        figures["overhead"] = checks.overhead(server, references["pictures"], version, (1, 16, 64), repeats)
+    if "batch" in sections:
+        figures["batch"] = {
+            name: checks.batch(server, references[name], clients, repeats) for name in ("pictures", "batched")
+        }
+
+
+def _load(
+    scene: Scene,
+    server: LocalServer,
+    references: Mapping[str, Reference],
+    folder: Path,
+    clients: int,
+    seconds: float,
+    threads: int,
+) -> Figures:
+    wrong = checks.fill(server, references, threads)  # so that all its threads are there
+    before = server.resources()
+    load_before = _load_average()
+    log = checks.load(server, folder, _TTL, seconds, clients)
+    load_after = _load_average()
+    judged = checks.judge(log, scene.models, references)
+    after = checks.aftermath(server, references, _TTL, threads, before)
+    return {
+        **summary(log, seconds),
+        "load_average": [load_before, load_after],
+        "compared": judged,
+        "aftermath": after,
+        "failures": wrong + judged.pop("failures") + after.pop("failures"),
+    }
+
+
+def summary(log: Log, seconds: float) -> Figures:
+    """Outcomes, calls per second and latencies by kind of call."""
+    kinds: Figures = {}
+    for kind, outcomes in sorted(log.counts.items()):
+        times = sorted(log.seconds.get(kind, []))
+        latency = {f"p{part}_s": float(np.percentile(times, part)) for part in _PERCENTILES} if times else {}
+        kinds[kind] = {"outcomes": dict(outcomes), "per_second": outcomes["ok"] / seconds, **latency}
+    calls = [kind for kind in kinds if kind not in ("events compared", "vanished", "clients killed")]
+    total = sum(kinds[kind]["outcomes"].get("ok", 0) for kind in calls)
+    return {"kinds": kinds, "answered": total, "answered_per_second": total / seconds}
+
+
+def _load_average() -> float:
+    return round(os.getloadavg()[0], 2)
+
+
+# What is said of it.
+
+
+def failures(figures: Figures) -> list[str]:
+    """Everything that must not be, one line each; times are figures, not failures."""
+    found = [f"{section}: {text}" for section in SECTIONS for text in figures.get(section, {}).get("failures", [])]
+    found += [f"batch: {text}" for item in figures.get("batch", {}).values() for text in item["failures"]]
+    found += [
+        f"overhead: {rows} rows over gRPC differ from those in process"
+        for rows, item in figures.get("overhead", {}).items()
+        if not item["equal"]
+    ]
+    found += [f"the log of the server: {line}" for line in figures.get("faults", [])]
+    counts: dict[str, int] = {}
+    for text in found:
+        counts[text] = counts.get(text, 0) + 1
+    return [text if number == 1 else f"{text} ({number} times)" for text, number in counts.items()]
+
+
+def table(figures: Figures) -> str:
+    """The figures for people."""
+    lines = [
+        f"{figures['clients']} clients, {figures['cpus']} CPUs, load average {figures['load_average']} at the start"
+    ]
+    if "overhead" in figures:
+        lines += [
+            "",
+            f"overhead of gRPC (aim {_OVERHEAD_AIM:g})",
+            f"{'rows':>8}{'in process':>14}{'gRPC':>14}{'ratio':>8}",
+        ]
+        for rows, item in figures["overhead"].items():
+            here, there = item["in_process_s"] * 1e3, item["grpc_s"] * 1e3
+            lines.append(f"{rows:>8}{here:>11.1f} ms{there:>11.1f} ms{item['ratio']:>8.2f}")
+    if "batch" in figures:
+        lines += ["", f"calls of one row, or sessions, at once beside one call of all rows (aim {_BATCH_AIM:g})"]
+        lines.append(f"{'export':>12}{'rows':>8}{'one call':>14}{'calls':>14}{'ratio':>8}{'sessions':>14}{'ratio':>8}")
+        for name, item in figures["batch"].items():
+            if "ratio" in item:
+                times = [f"{item[f'{kind}_s'] * 1e3:>11.1f} ms" for kind in ("together", "apart", "sessions")]
+                lines.append(
+                    f"{name:>12}{item['calls']:>8}{times[0]}{times[1]}{item['ratio']:>8.2f}{times[2]}"
+                    f"{item['sessions_ratio']:>8.2f}"
+                )
+    if "load" in figures:
+        lines += ["", *_load_table(figures["load"], figures["seconds"])]
+    if "threads" in figures:
+        item = figures["threads"]
+        lines += ["", f"default threads: {item['refused']} of {item['calls']} calls at once refused; with retries all "]
+        lines[-1] += f"came in {item['with_retries_s']:.1f} s, {len(item['different'])} of them unlike Python's"
+    if "replicas" in figures:
+        lines += ["", f"two replicas: {figures['replicas']['compared']} events compared"]
+    if "versions" in figures:
+        item = figures["versions"]
+        lines += [
+            "",
+            f"a new version took over in {item.get('change_s', 0):.1f} s, during {item.get('calls', 0)} calls; ",
+        ]
+        lines[-1] += f"labels moved during {item.get('labelled_calls', 0)} calls"
+    lines += ["", "no failures" if not failures(figures) else f"{len(failures(figures))} failures"]
+    return "\n".join(lines)
+
+
+def _load_table(load: Figures, seconds: float) -> list[str]:
+    before, after = load["load_average"]
+    lines = [
+        f"load of {seconds:g} s: {load['answered']} calls answered, {load['answered_per_second']:.0f} a second; load "
+        f"average {before} before, {after} after",
+        f"{'':>20}{'ok/s':>8}{'p50':>9}{'p95':>9}{'p99':>9}  outcomes",
+    ]
+    for kind, item in load["kinds"].items():
+        known = [item.get(f"p{part}_s") for part in _PERCENTILES]
+        times = "".join(" " * 9 if value is None else f"{value * 1e3:>6.0f} ms" for value in known)
+        outcomes = ", ".join(f"{outcome} {number}" for outcome, number in sorted(item["outcomes"].items()))
+        lines.append(f"{kind:>20}{item['per_second']:>8.1f}{times}  {outcomes}")
+    judged, after_ = load["compared"], load["aftermath"]
+    lines.append(
+        f"{judged['ties']} ties of rounding; {judged['unseeded']} unseeded events, {judged['unseeded_drawn_again']} of "
+        "them drawn again by Python"
+    )
+    threads = [f"{after_[when]['threads']:.0f}" for when in ("before", "after")]
+    memory = [f"{after_[when]['memory_mib']:.0f}" for when in ("before", "after")]
+    lines.append(f"threads of the server {' -> '.join(threads)}, memory {' -> '.join(memory)} MiB")
+    return lines
+
+
+if __name__ == "__main__":
+    command.run(main, define_flags)

@@ -1,0 +1,115 @@
+"""The same noise draws the same event in Python, in a v1 session, over gRPC and in LiteRT: one model of every family.
+
+A row may part ways with Python's at a draw that is a tie of rounding (`export.ties`); any other difference is an error.
+"""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfar
+from export import examples, litert, saved_model
+from export.canvas import Canvas
+from export.client import Client
+from export.litert_model import LiteRTModel, draw_in_steps
+from export.litert_signatures import LiteRTSignatures
+from export.servable import Servable, quiet
+from export.serving.options import Options as ServerOptions
+from export.serving.server import Server
+from export.signatures import Options
+from export.ties import count_ties
+from tfar.core import noise as noises
+from tfar.testing.registry import MODELS
+
+# One of every family; those that take more than a few seconds to export twice are large.
+FAST = ["MADE_binary", "CharRNN_lstm", "ToyHistogram_embedded"]
+LARGE = [
+    "GatedPixelCNN_rgb",
+    "PixelCNN_logistic",
+    "PixelRNN_row",
+    "PixelRNN_diagonal_rgb",
+    "PixelCNNPP_binary",
+    "PixelCNNAutoencoder_code",
+    "PixelSNAIL_binary",
+    "CausalConvNet_gated",
+    "CausalTransformer_learned",
+    "WaveNet_local",
+    "MaskedAttention_several",
+    "ImageTransformer_blocks",
+    "LocallyMaskedPixelCNN_several",
+    "MADE_ensemble",
+    "PerConditional_hidden",
+    "BayesNet_continuous",
+]
+ROWS = 4
+LENGTH = 6  # of events of models without a length
+SEED = 11
+
+
+def test_every_family_is_compared():
+    assert {name.partition("_")[0] for name in FAST + LARGE} == {case.name.partition("_")[0] for case in MODELS}
+
+
+@pytest.mark.parametrize("name", [*FAST, *(pytest.param(name, marks=pytest.mark.large) for name in LARGE)])
+def test_the_same_noise_draws_the_same_event_everywhere(name, tmp_path, record_property):
+    model = next(case for case in MODELS if case.name == name).build()
+    tfar.testing.randomize_weights(model)
+    shape = [LENGTH] if None in model.event_shape else list(model.event_shape)
+    length = LENGTH if None in model.event_shape else None
+    condition = examples.condition(model, ROWS)
+    seed = noises.seed_rows(SEED, ROWS).numpy()
+    temperature = np.array([1.0, 1.0, 0.7, 1.3], np.float32)
+    noise = noises.uniform(tf.constant(seed), model.event.count_positions(shape), model.head.noise_size).numpy()
+    expected = model.sample(ROWS, condition, seed, temperature, jit_compile=False, length=length).numpy()
+
+    drawn = {"Python, from noise": model.sample(ROWS, condition, None, temperature, noise=noise, length=length).numpy()}
+    version, _ = saved_model.export(model, tmp_path / name, Options(slots=ROWS), name)
+    given = {"seed": seed, "temperature": temperature, **examples.inputs(model, condition)}
+    given |= {} if length is None else {"length": np.full([ROWS], length, np.int32)}
+    with Servable(version) as servable:
+        drawn["v1 session"] = servable.run("sample", **given)["samples"]
+    options = ServerOptions(port=0, model_name=name, model_base_path=str(tmp_path / name), enable_model_warmup=False)
+    with Server(options) as server, Client(f"127.0.0.1:{server.port}", name) as client:
+        drawn["gRPC"] = client.predict("sample", given)["samples"]
+        if client.unit is not None:
+            for kind in ("session", "state"):
+                if kind == "session" or "start" in client.signatures:
+                    drawn[f"gRPC, {kind}"] = streamed(client, kind, condition, seed, temperature, shape)
+    drawn |= in_litert(model, length, noise, temperature, given)
+
+    ties = {
+        place: count_ties(model, expected, samples, noise, temperature, condition) for place, samples in drawn.items()
+    }
+    record_property("compared", len(drawn) * ROWS)
+    record_property("ties", sum(ties.values()))
+    print(f"{name:30} {len(drawn) * ROWS:3} samples, {sum(ties.values())} ties, in {', '.join(drawn)}")
+    assert {"v1 session", "gRPC", "LiteRT"} <= set(drawn)
+    # Noise within 1e-5 of a boundary is rare: more than one such row in four would be something else.
+    assert all(number <= 1 for number in ties.values()), ties
+    # Rows differ from one another, so that no place can be right by accident.
+    assert len({row.tobytes() for row in expected}) > 1
+
+
+def streamed(client, kind, condition, seed, temperature, shape):
+    """The events, drawn in two steps or more over gRPC."""
+    units = int(np.prod(shape[:-1])) if client.unit == "cell" and len(shape) == 3 else shape[0]
+    canvas = Canvas(ROWS, shape, client.unit)
+    with client.stream(ROWS, condition, seed, temperature, kind=kind) as stream:
+        while stream.position < units:
+            chunk = stream.step(min(max(1, units // 2), units - stream.position))
+            same = {"count": np.full([ROWS], chunk.values.shape[1]), "position": np.full([ROWS], chunk.position)}
+            cells = {} if chunk.cells is None else {"cells": chunk.cells}
+            canvas.put({"chunk": chunk.values, **same, **cells})
+    return canvas.values
+
+
+def in_litert(model, length, noise, temperature, given):
+    """The events drawn by `sample` and by `step` of a LiteRT model."""
+    signatures = LiteRTSignatures(model, ROWS, length)
+    with quiet():
+        runtime = LiteRTModel(litert.convert(signatures))
+    told = {item.name: given[item.name] for item in signatures.conditions}
+    return {
+        "LiteRT": runtime.run("sample", noise=noise, temperature=temperature, **told)["samples"],
+        "LiteRT, steps": draw_in_steps(runtime, signatures, noise, temperature, told),
+    }
