@@ -95,6 +95,7 @@ def measure(preset: str, event_shape: tuple[int, ...], batch: int, way: str) -> 
 
     import tfar
 
+    keras.utils.set_random_seed(0)
     given = tfar.models.presets()[preset].PRESETS[preset]
     if "event_shape" not in given:
         given = {"event_shape": event_shape, "head": tfar.heads.DiscretizedLogisticMixture(10)}
@@ -139,9 +140,8 @@ def table(results: list[dict[str, Any]]) -> str:
     kept = {result["batch"]: result["step_mib"] for result in results if result["way"] == "kept"}
     for result in results:
         share = result["step_mib"] / max(kept[result["batch"]], 1)
-        lines.append(
-            f"{result['batch']:>6}  {result['way']:<12}{result['step_mib']:>8} MiB{share:>8.0%}{result['step_s']:>16.2f}"
-        )
+        figures = f"{result['step_mib']:>8} MiB{share:>8.0%}{result['step_s']:>16.2f}"
+        lines.append(f"{result['batch']:>6}  {result['way']:<12}{figures}")
     return "\n".join(lines)
 
 

@@ -22,29 +22,32 @@ Latencies are of calls whose deadline was far away. Any failure makes the exit c
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 from absl import flags, logging
 
 from benchmarks import serving_checks as checks
 from benchmarks.serving_load import Log, Reference
+from benchmarks.serving_models import TTL, Scene
 from benchmarks.serving_server import LocalServer
+from export.serving.errors import ServingError
 from pipelines import command
 
 Figures = dict[str, Any]
 SECTIONS = ("overhead", "batch", "threads", "load", "replicas", "versions")
-_TTL = 10.0  # seconds
-_TEXT_LENGTH = 48
 _PERCENTILES = (50, 95, 99)
+_STANDSTILL = 3.0  # seconds
 _OVERHEAD_AIM, _BATCH_AIM = 1.2, 2.0
 
 
@@ -56,6 +59,7 @@ def define_flags() -> None:
     flags.DEFINE_string("folder", None, "Where the exports are kept; those that are there are not written again.")
     flags.DEFINE_integer("references", 128, "Events that Python draws for the comparison.", lower_bound=8)
     flags.DEFINE_integer("repeats", 7, "Rounds of which the medians are taken.", lower_bound=1)
+    flags.DEFINE_bool("batch_calls", True, "Serve the export with Options(batch_calls=True) as well.")
     flags.DEFINE_multi_enum("only", None, SECTIONS, "Sections to run; may be given several times.")
     flags.DEFINE_bool("tiny", False, "Models at a size that says nothing about speed, for tests.")
     flags.DEFINE_string("json", None, "File to write the numbers to.")
@@ -69,7 +73,8 @@ def main() -> int:
         logging.set_verbosity(logging.WARNING)  # TensorFlow tells of every file that it writes.
     with contextlib.ExitStack() as stack:
         folder = Path(values.folder or stack.enter_context(tempfile.TemporaryDirectory()))
-        scene = Scene.build(folder, values.workdir, values.clients, values.references, values.tiny)
+        sizes = values.clients, values.references
+        scene = Scene.build(folder, values.workdir, *sizes, values.tiny, values.batch_calls)
         figures = run(scene, values.clients, values.seconds, values.repeats, values.only or SECTIONS)
     print(table(figures))
     if values.json:
@@ -79,108 +84,6 @@ def main() -> int:
     for text in failed:
         print(f"FAILED {text}", file=sys.stderr)
     return 1 if failed else 0
-
-
-# What is served.
-
-
-@dataclasses.dataclass
-class Scene:
-    """Models, their exports, and what Python draws.
-
-    Attributes:
-        models: in Python, by the names that they are served by; "next" is version 2 of "texts".
-        exports: folders that hold version 1, by the same names.
-        references: by the same names.
-    """
-
-    models: dict[str, Any]
-    exports: dict[str, Path]
-    references: dict[str, Reference]
-
-    @staticmethod
-    def build(folder: Path, workdir: str | None, clients: int, num: int, tiny: bool = False) -> Scene:
-        """Makes or loads the models, exports those that the folder does not hold, and draws from all.
-
-        Raises:
-            ExportError: a model has no such export.
-        """
-        from export import saved_model
-        from export.signatures import Options
-
-        slots = 2 * clients
-        made: dict[str, tuple[Any, Options]] = {}
-        pictures = _pictures(folder, workdir, tiny)
-        made["pictures"] = pictures, Options(slots=slots, ttl=_TTL)
-        made["batched"] = pictures, Options(slots=slots, ttl=_TTL, batch_calls=True)
-        for name in ("texts", "next"):
-            made[name] = _kept(folder / f"{name}.keras", _texts), Options(slots=slots, ttl=_TTL)
-        scene = Scene({}, {}, {})
-        for name, (model, options) in made.items():
-            out = folder / "exports" / name
-            if not (out / "1").exists():
-                print(f"exporting {name}", file=sys.stderr, flush=True)
-                saved_model.export(model, out, options, name)
-            scene.models[name], scene.exports[name] = model, out
-            known = scene.references.get("pictures") if name == "batched" else None
-            scene.references[name] = dataclasses.replace(
-                known or _reference(model, num), name="texts" if name == "next" else name, batched=name == "batched"
-            )
-        return scene
-
-
-def _kept(path: Path, build: Any) -> Any:
-    """A model that is built once and then read."""
-    import tfar
-    from export.saved_model import load_model
-
-    if not path.exists():
-        model = build()
-        tfar.testing.randomize_weights(model, seed=sum(path.name.encode()))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        model.save(path)
-    return load_model(path)
-
-
-def _pictures(folder: Path, workdir: str | None, tiny: bool) -> Any:
-    import tfar
-    from export.saved_model import load_model
-
-    if workdir is not None:
-        command.check_workdir(workdir)
-        model = load_model(Path(workdir) / "model.keras")
-        if len(model.event_shape) != 3:
-            raise ValueError(f"--workdir must hold a model of images, got events {model.event_shape}")
-        return model
-    head, condition = tfar.heads.Categorical(4), tfar.conditions.Label(10)
-    sizes: dict[str, Any] = {"filters": 2, "num_blocks": 1} if tiny else {"filters": 16, "num_blocks": 2}
-    shape = (4, 4, 1) if tiny else (8, 8, 1)
-    return _kept(
-        folder / "pictures.keras",
-        lambda: tfar.models.GatedPixelCNN(shape, head, first_kernel_size=3, condition=condition, **sizes),
-    )
-
-
-def _texts() -> Any:
-    import tfar
-
-    return tfar.models.CharRNN(
-        (None,), tfar.heads.Categorical(8), vocabulary="abcdefg ", units=16, num_layers=1, cell="gru"
-    )
-
-
-def _reference(model: Any, num: int) -> Reference:
-    """Events that Python draws, each from a seed of its own."""
-    from export import examples
-
-    endless = None in model.event_shape
-    given = examples.inputs(model, examples.condition(model, num))
-    seed = np.stack([np.full([num], 7), np.arange(num)], 1).astype(np.int64)
-    empty = np.zeros([0])
-    reference = Reference("", "value" if len(model.event_shape) == 1 else "row", empty, seed, given)
-    reference.length, reference.explicit = _TEXT_LENGTH if endless else None, len(model.event_shape) == 1
-    reference.samples = checks.draw(model, reference, seed, given)
-    return reference
 
 
 # The run.
@@ -210,42 +113,39 @@ def run(scene: Scene, clients: int, seconds: float, repeats: int, sections: Any 
         references = {name: scene.references[name] for name in served}
         with LocalServer(served, folder / "first.log", threads) as server:
             server.wait()
-            _first_half(figures, scene, server, references, clients, repeats, sections)
+            if "overhead" in sections:
+                version = scene.exports["pictures"] / "1"
+                figures["overhead"] = _tried(
+                    lambda: checks.overhead(server, references["pictures"], version, (1, 16, 64), repeats)
+                )
+            if "batch" in sections:
+                exports = [references[name] for name in ("pictures", "batched") if name in references]
+                figures["batch"] = _tried(lambda: checks.batch(server, exports, clients, repeats))
             if "load" in sections:
-                figures["load"] = _load(scene, server, references, folder, clients, seconds, threads)
+                figures["load"] = _tried(lambda: _load(scene, server, references, folder, clients, seconds, threads))
             if {"threads", "replicas"} & set(sections):
                 with LocalServer(served, folder / "second.log") as other:
                     other.wait()
                     if "replicas" in sections:
-                        figures["replicas"] = checks.replicas(server, other, references)
+                        figures["replicas"] = _tried(lambda: checks.replicas(server, other, references))
                     if "threads" in sections:
                         calls = 8 * (os.cpu_count() or 1)
-                        figures["threads"] = checks.exhaustion(other, references["pictures"], calls)
+                        figures["threads"] = _tried(lambda: checks.exhaustion(other, references["pictures"], calls))
                     figures["faults"] = other.faults()
             if "versions" in sections:
                 known = scene.references["texts"], scene.references["next"]
-                figures["versions"] = checks.versions(server, served, *known, scene.exports["next"] / "1")
+                new = scene.exports["next"] / "1"
+                figures["versions"] = _tried(lambda: checks.versions(server, served, *known, new))
             figures["faults"] = figures.get("faults", []) + server.faults()
     return figures
 
 
-def _first_half(
-    figures: Figures,
-    scene: Scene,
-    server: LocalServer,
-    references: Mapping[str, Reference],
-    clients: int,
-    repeats: int,
-    sections: Any,
-) -> None:
-    """What is measured on an idle server."""
-    if "overhead" in sections:
-        version = scene.exports["pictures"] / "1"
-        figures["overhead"] = checks.overhead(server, references["pictures"], version, (1, 16, 64), repeats)
-    if "batch" in sections:
-        figures["batch"] = {
-            name: checks.batch(server, references[name], clients, repeats) for name in ("pictures", "batched")
-        }
+def _tried(check: Callable[[], Figures]) -> Figures:
+    """The figures of a section, or what it failed with."""
+    try:
+        return check()
+    except (ServingError, grpc.RpcError, RuntimeError) as error:
+        return {"failures": [f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"]}
 
 
 def _load(
@@ -260,17 +160,48 @@ def _load(
     wrong = checks.fill(server, references, threads)  # so that all its threads are there
     before = server.resources()
     load_before = _load_average()
-    log = checks.load(server, folder, _TTL, seconds, clients)
+    with Pulse() as pulse:
+        log = checks.load(server, folder, TTL, seconds, clients)
+    if pulse.longest > _STANDSTILL:
+        log.fail(f"the machine stood still for {pulse.longest:.1f} s: what else failed may come from that")
     load_after = _load_average()
     judged = checks.judge(log, scene.models, references)
-    after = checks.aftermath(server, references, _TTL, threads, before)
+    after = checks.aftermath(server, references, TTL, threads, before)
     return {
         **summary(log, seconds),
+        "longest_standstill_s": pulse.longest,
         "load_average": [load_before, load_after],
         "compared": judged,
         "aftermath": after,
         "failures": wrong + judged.pop("failures") + after.pop("failures"),
     }
+
+
+class Pulse:
+    """Notices in a `with` statement that this process was stopped, or the machine too busy to let it run.
+
+    Attributes:
+        longest: seconds between two beats that should have been a tenth apart.
+    """
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> Pulse:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        last = time.monotonic()
+        while not self._stop.wait(0.1):
+            now = time.monotonic()
+            self.longest, last = max(self.longest, now - last), now
 
 
 def summary(log: Log, seconds: float) -> Figures:
@@ -295,12 +226,6 @@ def _load_average() -> float:
 def failures(figures: Figures) -> list[str]:
     """Everything that must not be, one line each; times are figures, not failures."""
     found = [f"{section}: {text}" for section in SECTIONS for text in figures.get(section, {}).get("failures", [])]
-    found += [f"batch: {text}" for item in figures.get("batch", {}).values() for text in item["failures"]]
-    found += [
-        f"overhead: {rows} rows over gRPC differ from those in process"
-        for rows, item in figures.get("overhead", {}).items()
-        if not item["equal"]
-    ]
     found += [f"the log of the server: {line}" for line in figures.get("faults", [])]
     counts: dict[str, int] = {}
     for text in found:
@@ -313,34 +238,34 @@ def table(figures: Figures) -> str:
     lines = [
         f"{figures['clients']} clients, {figures['cpus']} CPUs, load average {figures['load_average']} at the start"
     ]
-    if "overhead" in figures:
+    told = {section for section in SECTIONS if set(figures.get(section, {})) > {"failures"}}
+    if "overhead" in told:
         lines += [
             "",
             f"overhead of gRPC (aim {_OVERHEAD_AIM:g})",
             f"{'rows':>8}{'in process':>14}{'gRPC':>14}{'ratio':>8}",
         ]
-        for rows, item in figures["overhead"].items():
+        for rows, item in figures["overhead"]["rows"].items():
             here, there = item["in_process_s"] * 1e3, item["grpc_s"] * 1e3
             lines.append(f"{rows:>8}{here:>11.1f} ms{there:>11.1f} ms{item['ratio']:>8.2f}")
-    if "batch" in figures:
+    if "batch" in told:
         lines += ["", f"calls of one row, or sessions, at once beside one call of all rows (aim {_BATCH_AIM:g})"]
         lines.append(f"{'export':>12}{'rows':>8}{'one call':>14}{'calls':>14}{'ratio':>8}{'sessions':>14}{'ratio':>8}")
-        for name, item in figures["batch"].items():
-            if "ratio" in item:
-                times = [f"{item[f'{kind}_s'] * 1e3:>11.1f} ms" for kind in ("together", "apart", "sessions")]
-                lines.append(
-                    f"{name:>12}{item['calls']:>8}{times[0]}{times[1]}{item['ratio']:>8.2f}{times[2]}"
-                    f"{item['sessions_ratio']:>8.2f}"
-                )
-    if "load" in figures:
+        for name, item in figures["batch"]["exports"].items():
+            times = [f"{item[f'{kind}_s'] * 1e3:>11.1f} ms" for kind in ("together", "apart", "sessions")]
+            lines.append(
+                f"{name:>12}{item['rows']:>8}{times[0]}{times[1]}{item['ratio']:>8.2f}{times[2]}"
+                f"{item['sessions_ratio']:>8.2f}"
+            )
+    if "load" in told:
         lines += ["", *_load_table(figures["load"], figures["seconds"])]
-    if "threads" in figures:
+    if "threads" in told:
         item = figures["threads"]
         lines += ["", f"default threads: {item['refused']} of {item['calls']} calls at once refused; with retries all "]
         lines[-1] += f"came in {item['with_retries_s']:.1f} s, {len(item['different'])} of them unlike Python's"
-    if "replicas" in figures:
+    if "replicas" in told:
         lines += ["", f"two replicas: {figures['replicas']['compared']} events compared"]
-    if "versions" in figures:
+    if "versions" in told:
         item = figures["versions"]
         lines += [
             "",

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ def overhead(server: LocalServer, reference: Reference, version: Path, rows: tup
     from export.servable import Servable
 
     figures: Figures = {}
+    failures: list[str] = []
     with Servable(version) as servable, Client(server.target, reference.name, timeout=_LONG, retries=0) as client:
         for num in rows:
             inputs = reference.inputs(np.arange(num) % len(reference.seed))
@@ -45,16 +46,25 @@ def overhead(server: LocalServer, reference: Reference, version: Path, rows: tup
                     within.append(between - started)
                     served.append(ended - between)
             here, there = statistics.median(within), statistics.median(served)
-            figures[str(num)] = {
-                "in_process_s": here,
-                "grpc_s": there,
-                "ratio": there / here,
-                "equal": bool(np.array_equal(found, expected)),
-            }
-    return figures
+            figures[str(num)] = {"in_process_s": here, "grpc_s": there, "ratio": there / here}
+            if not np.array_equal(found, expected):
+                failures.append(f"{num} rows over gRPC differ from those in process")
+    return {"rows": figures, "failures": failures}
 
 
-def batch(server: LocalServer, reference: Reference, num: int, repeats: int) -> Figures:
+def batch(server: LocalServer, references: Sequence[Reference], num: int, repeats: int) -> Figures:
+    """Times the exports one after the other."""
+    exports: Figures = {}
+    failures: list[str] = []
+    for reference in references:
+        found, wrong = _batch(server, reference, num, repeats)
+        failures += wrong
+        if not wrong:
+            exports[reference.name] = found
+    return {"exports": exports, "failures": failures}
+
+
+def _batch(server: LocalServer, reference: Reference, num: int, repeats: int) -> tuple[Figures, list[str]]:
     """Seconds of `num` calls of one row at once, of as many sessions, and of one call of `num` rows, in turn."""
     rows = np.arange(num) % len(reference.seed)
     single = [request(reference.name, "sample", reference.inputs(rows[i : i + 1])) for i in range(num)]
@@ -67,14 +77,14 @@ def batch(server: LocalServer, reference: Reference, num: int, repeats: int) -> 
         third, wrong = _sessions(server, reference, rows)
         failures += [item for item in [*events, *event] if isinstance(item, str)] + wrong
         if failures:
-            return {"failures": failures[:3]}
+            return {}, failures[:3]
         if round_:
             for kind, value in (("apart", first), ("together", second), ("sessions", third)):
                 seconds[kind].append(value)
     found = {f"{kind}_s": statistics.median(values) for kind, values in seconds.items()}
     ratios = {"ratio": found["apart_s"] / found["together_s"]}
     ratios["sessions_ratio"] = found["sessions_s"] / found["together_s"]
-    return {"calls": num, **found, **ratios, "failures": []}
+    return {"rows": num, **found, **ratios}, []
 
 
 def _sessions(server: LocalServer, reference: Reference, rows: np.ndarray) -> tuple[float, list[str]]:

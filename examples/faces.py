@@ -10,7 +10,7 @@ About 5 minutes on two cores for the 400 faces of 40 people of the ORL data (AT&
     it is, and pose, light and expression are left to the model.
 3.  The last 5 people are new to both. Images are drawn given one photograph of each, embedded again, and compared with
     the mean embedding of the same person's other photographs and with those of the other new people.
-4.  Images are drawn along the line from the embedding of one new person to that of another.
+4.  Images are drawn along the lines from embeddings of one new person to those of another.
 
 Reference: van den Oord et al., Conditional Image Generation with PixelCNN Decoders, 2016, section 3.3, figures 4 and 5.
 """
@@ -211,9 +211,10 @@ def main(argv: list[str]) -> None:
         f"    nats of the photographs: under their own embedding {mean_with_interval(gain)} more than under another's"
     )
 
-    # Lines between the first photographs of all pairs of new people.
-    firsts = np.array([np.flatnonzero(who == person)[0] for person in np.unique(who)])
-    pairs = np.array(list(itertools.combinations(firsts, 2)))
+    # Lines between all pairs of new people, from every photograph of one to that with the same number of the other.
+    count = np.bincount(who)[num:].min()
+    photographs = np.array([np.flatnonzero(who == person)[:count] for person in np.unique(who)])  # [people, count]
+    pairs = np.concatenate([list(itertools.combinations(numbered, 2)) for numbered in photographs.T])
     h1, h2 = given[pairs[:, 0]], given[pairs[:, 1]]
     along = _unit((1 - POINTS[:, None]) * h1[:, None] + POINTS[:, None] * h2[:, None])  # [pairs, points, d]
     conditions = along.reshape(-1, along.shape[-1]).repeat(FLAGS.draws, 0)
@@ -222,10 +223,10 @@ def main(argv: list[str]) -> None:
     similarities = np.stack([np.einsum("lpd,ld->lp", found, h) for h in (h1, h2)])  # [2, pairs, points]
     for name, values in zip(("h1", "h2"), similarities, strict=True):
         print(f"line, similarity to {name}: {' '.join(f'{value:.3f}' for value in values.mean(0))}")
-        print(f"    end less beginning {mean_with_interval(values[:, -1] - values[:, 0])}, over pairs")
+        print(f"    end less beginning {mean_with_interval(values[:, -1] - values[:, 0])}, over lines")
 
     shape = x.shape[1:]
-    rows = firsts[: min(5, len(firsts))]
+    rows = photographs[:5, 0]
     columns = drawn.reshape(len(given), FLAGS.draws, *shape)
     same = [np.concatenate([columns[i] for i in np.flatnonzero(who == who[row])])[:6] for row in rows]
     lines = on_lines.reshape(len(pairs), len(POINTS), FLAGS.draws, *shape)[:5, :, 0]

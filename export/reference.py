@@ -57,6 +57,7 @@ def describe(signatures: Signatures, name: str, facts: Mapping[str, Any]) -> dic
         "head": repr(model.head),
         "condition": [_condition(part) for part in parts],
         "labels": list(facts.get("labels", [])),
+        "vocabulary": getattr(getattr(model, "text_vocabulary", None), "characters", None),
         "unit": None if sampler is None else sampler.unit,
         "units": None if sampler is None else sampler.units,
         "session_slots": None if signatures.store is None else signatures.store.slots,

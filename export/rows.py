@@ -92,6 +92,8 @@ class RowSampler:
             lambda rows, first, count: self._draw_group(rows, first, count),
             autograph=False,
             input_signature=[self._inside, scalar, scalar],
+            # As part of the loop over groups it takes TensorFlow twice as long to optimize before the first call.
+            experimental_attributes={"_noinline": True},
         )
 
     def _spec(self) -> dict[str, tf.TensorSpec]:
@@ -137,11 +139,14 @@ class RowSampler:
         size = tf.shape(prefix)[1]
         if self._endless:
             return tf.cond(size > 0, lambda: self._read(rows, prefix), lambda: rows)
-        # Values beyond the last whole unit wait on the canvas until their unit is drawn.
-        rows["canvas"] = self._place(prefix)
-        rows["known"] = tf.fill([batch], size)
-        whole = size // (self._width * self.model.event.channels)
-        return tf.cond(whole > 0, lambda: self._advance(rows, tf.fill([batch], whole)), lambda: rows)
+        # They wait on the canvas until the first step, which is the first to run the network.
+        return {**rows, "canvas": self._place(prefix), "known": tf.fill([batch], size)}
+
+    def position(self, rows: Tensors) -> tf.Tensor:
+        """Units drawn so far, int32 [B], those that the prefix holds whole included."""
+        if self._endless:
+            return rows["position"]
+        return tf.maximum(rows["position"], rows["known"] // (self._width * self.model.event.channels))
 
     def _read(self, rows: Tensors, prefix: tf.Tensor) -> Tensors:
         """Rows without a length of their own after they took in the prefix."""
@@ -183,12 +188,13 @@ class RowSampler:
 
     def _step(self, rows: Tensors, n: tf.Tensor) -> tuple[Tensors, Chunk]:
         """`step` of these rows alone."""
-        first = rows["position"]
+        first = self.position(rows)
         count = n if self.units is None else tf.minimum(n, self.units - first)
         batch, most = tf.shape(n)[0], tf.reduce_max(count)
         if self._endless:
             rows = {**rows, "canvas": tf.zeros([batch, most, 1], self._dtype)}
-        rows = self._advance(rows, count)
+        # The first step after a prefix goes over it as well.
+        rows = self._advance(rows, first + count - rows["position"])
         place = tf.range(most)[None] + (tf.zeros_like(first) if self._endless else first)[:, None]
         drawn = tf.range(most)[None] < count[:, None]
         chunk, cells = self._read_units(rows, place, drawn)
@@ -232,13 +238,9 @@ class RowSampler:
             merged = {name: tf.tensor_scatter_nd_update(x, members, group[name]) for name, x in rows.items()}
             return index + 1, {name: tf.ensure_shape(x, rows[name].shape) for name, x in merged.items()}
 
-        def loop() -> Tensors:
-            more = lambda index, _: index < tf.size(groups)  # noqa: E731
-            return tf.while_loop(more, draw, (0, rows), parallel_iterations=1)[1]
-
-        # Nearly always all rows are one group, which needs no gathering.
         rows = {name: tf.ensure_shape(x, self._inside[name].shape) for name, x in rows.items()}
-        return tf.cond(tf.size(groups) > 1, loop, lambda: self._group(rows, first[0], count[0]))
+        more = lambda index, _: index < tf.size(groups)  # noqa: E731
+        return tf.while_loop(more, draw, (0, rows), parallel_iterations=1)[1]
 
     def _draw_group(self, rows: Tensors, first: tf.Tensor, count: tf.Tensor) -> Tensors:
         """Draws `count` units of rows that all stand at `first`."""

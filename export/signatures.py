@@ -251,9 +251,7 @@ class Signatures:
         elif not self._has_factors:
             drawn = samples()
         else:
-            prefix = inputs["prefix"]
-            # Without one the sampler has nothing to look up.
-            drawn = tf.cond(tf.shape(prefix)[1] > 0, lambda: samples(*self._place(prefix, size)), samples)
+            drawn = samples(*self._place(inputs["prefix"], size))
         if not self._endless:
             return {"samples": drawn, "seed": seed}
         length = inputs["length"]
@@ -300,7 +298,7 @@ class Signatures:
             rows = self._begin(fed)
             return {
                 "state": states.pack(rows, self.sampler.spec, stamp),
-                "position": rows["position"],
+                "position": self.sampler.position(rows),
                 "seed": rows["seed"],
             }
 
@@ -323,7 +321,7 @@ class Signatures:
 
         def begin(fed: Tensors) -> Tensors:
             rows = self._begin(fed)
-            return {"session_id": store.begin(rows), "position": rows["position"], "seed": rows["seed"]}
+            return {"session_id": store.begin(rows), "position": self.sampler.position(rows), "seed": rows["seed"]}
 
         def step(fed: Tensors) -> Tensors:
             values = self._prepare([session, units], fed)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import tfar
-from benchmarks import serving, serving_checks, serving_server
+from benchmarks import serving, serving_checks, serving_models, serving_server
 from benchmarks.serving_load import Caller, Log, Reference, request
 from export import saved_model
 from export.client_messages import MESSAGES
@@ -28,7 +28,7 @@ def stream(tmp_path_factory):
 @pytest.fixture(scope="module")
 def text(stream):
     """What Python draws from it."""
-    reference = serving._reference(stream[0], 8)
+    reference = serving_models.reference_of(stream[0], 8)
     reference.name = "texts"
     return reference
 
@@ -138,21 +138,27 @@ def test_configurations_are_read_by_the_server(tmp_path):
     assert second.base_path == str(tmp_path / "b") and not second.HasField("model_version_policy")
 
 
+def refused():
+    raise ServingError(Code.INTERNAL, "no\nanswer")
+
+
 def test_failures_are_counted_and_printed():
     figures = {"clients": 2, "cpus": 1, "load_average": 0.5, "replicas": {"compared": 8, "failures": ["x", "x", "y"]}}
-    figures["overhead"] = {"1": {"in_process_s": 0.01, "grpc_s": 0.011, "ratio": 1.1, "equal": False}}
+    figures["overhead"] = {"rows": {"1": {"in_process_s": 0.01, "grpc_s": 0.011, "ratio": 1.1}}, "failures": ["z"]}
+    figures["versions"] = serving._tried(refused)
     assert serving.failures(figures) == [
+        "overhead: z",
         "replicas: x (2 times)",
         "replicas: y",
-        "overhead: 1 rows over gRPC differ from those in process",
+        "versions: ServingError: INTERNAL: no answer",
     ]
     lines = serving.table(figures).splitlines()
-    assert lines[-1] == "3 failures" and "10.0 ms" in lines[4] and lines[4].endswith("1.10")
+    assert lines[-1] == "4 failures" and "10.0 ms" in lines[4] and lines[4].endswith("1.10")
 
 
 @pytest.mark.large
 def test_everything_is_measured(tmp_path):
-    scene = serving.Scene.build(tmp_path, None, 2, 8, tiny=True)
+    scene = serving_models.Scene.build(tmp_path, None, 2, 8, tiny=True)
     figures = serving.run(scene, 2, 2.0, 1)
     assert serving.failures(figures) == []
     assert set(serving.SECTIONS) <= set(figures)

@@ -1,7 +1,6 @@
 """Two tiny models, exported and served by the local server."""
 
 import contextlib
-import json
 
 import pytest
 
@@ -40,9 +39,6 @@ def exported(tmp_path_factory):
         tfar.testing.randomize_weights(model)
         saved_model.export(model, folder / name, name=name)
         model.save(folder / f"{name}.keras")
-    # What the page reads of a model of text.
-    card = folder / "texts" / "1" / "assets.extra" / "tfar.json"
-    card.write_text(json.dumps(json.loads(card.read_text()) | {"vocabulary": "abc "}))
     return models, folder
 
 

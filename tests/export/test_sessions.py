@@ -140,7 +140,9 @@ def test_steps_killed_at_their_deadlines_tear_nothing(text):
             identity = text.servable.run("session_begin", seed=seeds(8)[row : row + 1])["session_id"]
             position = 0
             while position < 40 and time.time() < stop:
-                options = tf.compat.v1.RunOptions(timeout_in_ms=int(random.integers(1, 12)))
+                # One in three may take its time, so that streams get somewhere on a busy machine too.
+                patience = 5000 if random.integers(3) == 0 else int(random.integers(1, 12))
+                options = tf.compat.v1.RunOptions(timeout_in_ms=patience)
                 feeds = {step.inputs["session_id"].name: identity, step.inputs["n"].name: random.integers(1, 6, [1])}
                 try:
                     out = session.run(fetches(step), feeds, options=options)
@@ -168,7 +170,7 @@ def test_steps_killed_at_their_deadlines_tear_nothing(text):
         thread.join(60)
     assert not wrong
     assert not any(thread.is_alive() for thread in threads)
-    assert counts["steps"] > 20
+    assert counts["steps"] > 20 and counts["killed"] > 0
     assert text.servable.run("session_stats")["active"] == 0
 
 
