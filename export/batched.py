@@ -21,10 +21,11 @@ _THREADS = 2
 _MAX_WAITING = 10_000
 
 
-def batched(compute: Callable[[Tensors], Tensors], inputs: Tensors) -> Tensors:
+def batched(name: str, compute: Callable[[Tensors], Tensors], inputs: Tensors) -> Tensors:
     """`compute(inputs)`, together with the rows of other calls; requests of more than `MAX_ROWS` rows go alone.
 
     Args:
+        name: calls of one name go together; one name, one function.
         compute: rows [B, ...] by name -> rows [B, ...] by name, each depending on its own alone.
         inputs: what it is given; further dimensions must be equal in all calls.
 
@@ -52,6 +53,7 @@ def batched(compute: Callable[[Tensors], Tensors], inputs: Tensors) -> Tensors:
             # Nobody waits for company: it gathers while the threads are busy.
             batch_timeout_micros=0,
             max_enqueued_batches=_MAX_WAITING,
+            shared_name=f"batched/{name}",
         )
 
     few = tf.shape(next(iter(inputs.values())))[0] <= MAX_ROWS

@@ -163,12 +163,13 @@ class RowSampler:
         order = self.stage.order()
         return values if order is None else tf.gather(values, order[1], axis=1)
 
-    def step(self, rows: Tensors, n: tf.Tensor) -> tuple[Tensors, Chunk]:
+    def step(self, rows: Tensors, n: tf.Tensor, name: str = "step") -> tuple[Tensors, Chunk]:
         """Draws the next n units of every row, fewer at the end of the event.
 
         Args:
             rows: tensors of `spec`.
             n: int32 [B], at least 1.
+            name: of the signature, whose calls may be drawn together.
 
         Returns:
             The rows at their new positions, and what was drawn.
@@ -180,7 +181,7 @@ class RowSampler:
             kept, chunk = self._step({name: together[name] for name in self.spec}, together["n"])
             return {**kept, **chunk.outputs, "position": kept["position"]}
 
-        drawn = batched(compute, {**rows, "n": n})
+        drawn = batched(name, compute, {**rows, "n": n})
         most = tf.reduce_max(drawn["count"])
         cells = drawn["cells"][:, :most] if "cells" in drawn else None
         chunk = Chunk(drawn["chunk"][:, :most], drawn["count"], drawn["position"], drawn["done"], cells)

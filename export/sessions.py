@@ -32,8 +32,9 @@ REPEATED = "session_id must not repeat; values:"
 OVERTAKEN = "session_id was stepped by another call at the same time; values:"
 FULL = "all session slots are in use; slots, wanted:"
 
-# Stands for no session: a step of it draws as any other does and keeps nothing, so that a server can warm up.
-REHEARSAL = -1
+# Stands for no session: a step of it draws as any other does and keeps nothing, so that a server can warm up. It is
+# what `begin` answers to this seed. A first call takes seconds, and many first calls at once that many times as long.
+REHEARSAL, REHEARSAL_SEED = -1, -2
 # The low bits of an id name its slot; below 2^53 an id is exact in JavaScript and in JSON.
 _SLOT_BITS = 12
 MAX_SLOTS = 2**_SLOT_BITS
@@ -124,7 +125,7 @@ class SessionStore(tf.Module):
         return 2 * self.slots * states.row_bytes(self.sampler.spec)
 
     def begin(self, rows: Tensors) -> tf.Tensor:
-        """Opens a session for every row, or refuses all of them.
+        """Opens a session for every row, or refuses all of them; where all seeds are `REHEARSAL_SEED`, opens none.
 
         Returns:
             Ids, int64 [B].
@@ -157,8 +158,10 @@ class SessionStore(tf.Module):
             return {"fits": fits, "ids": tf.cond(fits, open_slots, lambda: tf.zeros([batch], tf.int64))}
 
         packed = states.to_bytes(rows, self.sampler.spec)
+        rehearsal = tf.reduce_all(tf.equal(rows["seed"], REHEARSAL_SEED))
+        nothing = {"fits": tf.constant(True), "ids": tf.fill([batch], tf.constant(REHEARSAL, tf.int64))}
         with tf.control_dependencies([packed, nonce]):
-            opened = _alone(commit)
+            opened = tf.cond(rehearsal, lambda: nothing, lambda: _alone(commit))
         with tf.control_dependencies([require(opened["fits"], FULL, self.slots, batch)]):
             return tf.identity(opened["ids"])
 
@@ -181,7 +184,7 @@ class SessionStore(tf.Module):
         rows = states.from_bytes(fetched["rows"], self.sampler.spec)
         with tf.control_dependencies([require_none(~found & ~rehearsal, ids, UNKNOWN)]):
             rows = tf.cond(rehearsal, lambda: self._rehearsed(rows), lambda: rows)
-        rows, chunk = self.sampler.step(rows, n)
+        rows, chunk = self.sampler.step(rows, n, "session_step")
 
         def commit() -> Tensors:
             # Whoever was in time when the step began is: nobody else has taken the slot.

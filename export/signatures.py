@@ -242,7 +242,9 @@ class Signatures:
             rows |= dict(zip(("values", "observed"), known, strict=False))
             # Events of different lengths do not go together.
             together = self.options.batch_calls and not self._endless and not alone
-            return (batched(sampled, rows) if together else sampled(rows))["samples"]
+            return (batched("complete" if "x" in inputs else "sample", sampled, rows) if together else sampled(rows))[
+                "samples"
+            ]
 
         if "observed_length" in inputs:
             length = tf.reshape(inputs["observed_length"], [-1, *[1] * len(model.event_shape)])

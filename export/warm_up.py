@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from export import examples
 from export.servable import Servable
-from export.sessions import REHEARSAL
+from export.sessions import REHEARSAL, REHEARSAL_SEED
 from export.signatures import Signatures
 
 # Of events without a length of their own.
@@ -19,9 +19,7 @@ FILE = Path("assets.extra", "tf_serving_warmup_requests")
 
 
 def write(version: Path, servable: Servable, signatures: Signatures, name: str) -> None:
-    """Writes one request per signature that can be called without leaving a trace.
-
-    A warm-up of `session_begin` would leave sessions until they expire.
+    """Writes one request per signature; sessions are rehearsed, so that none is left behind.
 
     Args:
         version: folder of the version.
@@ -67,5 +65,6 @@ def _requests(servable: Servable, signatures: Signatures) -> list[tuple[str, dic
         requests += [("start", {**seed, **given}), ("step", {"state": servable.run("start", **seed, **given)["state"]})]
     if "session_end" in every:
         nobody = {"session_id": np.array([REHEARSAL], np.int64)}
-        requests += [("session_step", nobody), ("session_end", nobody), ("session_stats", {})]
+        begin = {"seed": np.full([1, 2], REHEARSAL_SEED, np.int64), **given}
+        requests += [("session_begin", begin), ("session_step", nobody), ("session_end", nobody), ("session_stats", {})]
     return requests

@@ -90,6 +90,9 @@ def test_a_rehearsal_shows_and_keeps_nothing(text):
     ids = [run("session_begin", seed=seeds(4))["session_id"], run("session_begin", seed=seeds(4))["session_id"]]
     for each in ids:
         run("session_step", session_id=each, n=np.int32([7]))
+    active = run("session_stats")["active"]
+    assert run("session_begin", seed=np.int64([[-2, -2]]))["session_id"].tolist() == nobody.tolist()
+    assert run("session_stats")["active"] == active
     first, second = (run("session_step", session_id=nobody, n=np.int32([3])) for _ in range(2))
     assert first["position"].tolist() == second["position"].tolist() == [3]
     np.testing.assert_array_equal(first["chunk"], second["chunk"])
