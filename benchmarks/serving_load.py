@@ -368,8 +368,8 @@ class Caller(threading.Thread):
         """A word for an error; one that must not happen is a failure."""
         if error.code == Code.DEADLINE_EXCEEDED:
             return "deadline"
-        if error.code == Code.CANCELLED and reference.batched:
-            return "stopped"
+        if reference.batched and (error.code == Code.CANCELLED or "BatchFunction" in error.message):
+            return "stopped"  # with the batch, at the deadline of another call: see export/batched.py
         if error.code == Code.INVALID_ARGUMENT and signature.startswith("session_"):
             for text, outcome in _REFUSALS.items():
                 if f"assertion failed: [{text}" in error.message:

@@ -4,8 +4,9 @@ A sampler's loop costs nearly the same for one row as for sixteen, and a server 
 rows of requests that wait while others are drawn become one batch; what a row draws does not depend on its company.
 
 A batch is stopped by the deadline of the request that came last, and then fails for all: where all clients allow the
-same time, that is the latest of their deadlines. Where they do not, those that waited longer get CANCELLED or
-DEADLINE_EXCEEDED before their own time; nothing of theirs is kept or torn, and they may call again.
+same time, that is the latest of their deadlines. Where they do not, those that waited longer get CANCELLED,
+DEADLINE_EXCEEDED or INTERNAL ("Missing 0-th output from ... BatchFunction") before their own time; nothing of theirs is
+kept or torn, and they may call again. So this is an option: for clients that all wait equally long.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ from tfar.layers.block_sparse import BlockSparsity
 from tfar.layers.causal_conv2d import CausalConv2D
 from tfar.layers.composite import Composite
 from tfar.layers.downsampled import Downsampled
-from tfar.layers.gated_resnet import GatedResnet
+from tfar.layers.gated_resnet import GatedResnet, shared_activations
 from tfar.layers.ones_channel import OnesChannel
 from tfar.layers.pointwise import Pointwise
 from tfar.layers.stacks import VerticalConv2D
@@ -103,7 +103,8 @@ class PixelCNNPPNetwork(Composite):
     def call(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:
         """Parameters of the head for every pixel."""
         x = self.ones(x)
-        _, ul = self.body(self.rows_above(x), self.row_above(x) + self.left(x), condition)
+        with shared_activations():
+            _, ul = self.body(self.rows_above(x), self.row_above(x) + self.left(x), condition)
         return self.outputs(tf.nn.elu(ul))
 
 
