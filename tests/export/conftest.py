@@ -1,11 +1,30 @@
 """Two tiny models, exported and served by the local server."""
 
 import contextlib
+from pathlib import Path
 
 import pytest
 
 from export.serving.options import Options
 from export.serving.server import Server
+
+
+# What uses the same exports or the same server runs in one worker of pytest-xdist (with --dist=loadgroup): making one
+# takes ten seconds.
+_GROUPS = {
+    "served": ("test_client.py", "test_demo.py", "test_deploy.py"),
+    "stepped": ("test_sessions.py", "test_states.py"),
+}
+_FOLDER = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+    """Gives the tests of this folder their groups."""
+    groups = {name: group for group, names in _GROUPS.items() for name in names}
+    for item in items:
+        if _FOLDER in item.path.parents:
+            server = "server" if item.path.parent.name == "serving" else item.path.stem
+            item.add_marker(pytest.mark.xdist_group(groups.get(item.path.name, server)))
 
 
 class Served:
