@@ -1,4 +1,4 @@
-"""Two tiny models, exported and served by the local server."""
+"""Tiny models, exported; two of them served by the local server."""
 
 import contextlib
 from pathlib import Path
@@ -7,7 +7,6 @@ import pytest
 
 from export.serving.options import Options
 from export.serving.server import Server
-
 
 # What uses the same exports or the same server runs in one worker of pytest-xdist (with --dist=loadgroup): making one
 # takes ten seconds.
