@@ -56,8 +56,9 @@ _thread = threading.local()
 def shared_activations() -> Iterator[None]:
     """Inside, blocks and shortcuts that apply a non-linearity to the same tensor compute it once, in a parallel pass.
 
-    In PixelCNN++ a block, its mirror image and the other stack read f of the same features: a training step takes 6 to
-    9% less. Eager calls compute it each time, because the store would keep all activations until the end.
+    In PixelCNN++ a block, its mirror image and the other stack read f of the same features: a training step of one
+    resolution took 6 to 9% less processor time. Eager calls compute it each time, because the store would keep all
+    activations until the end.
     """
     outer = getattr(_thread, "activations", None)
     _thread.activations = {} if tf.inside_function() and scopes.current() is None else None
