@@ -114,7 +114,7 @@ def fresh_seeds(seed: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.reduce_all(tf.equal(seed, FRESH_SEED), -1, keepdims=True), random, seed)
 
 
-def function_of(inputs: Sequence[Input], compute: Callable[[Tensors], Tensors], jit_compile: bool = False) -> Any:
+def function_of(inputs: Sequence[Input], compute: Callable[[Tensors], Tensors]) -> Any:
     """A `tf.function` with these inputs as its arguments, for `signatures=` of `tf.saved_model.save`.
 
     Those with a default come last. Only a tensor as the default of an argument becomes one of the signature.

@@ -84,7 +84,6 @@ class Signature:
         compute: values by name as they were fed -> outputs by name.
         refusals: how the texts begin with which it refuses requests, besides those of its inputs.
         stateful: whether a call changes what later calls find.
-        jit_compile: whether it is compiled by XLA.
     """
 
     name: str
@@ -93,7 +92,6 @@ class Signature:
     compute: Callable[[Tensors], Tensors]
     refusals: tuple[str, ...] = ()
     stateful: bool = False
-    jit_compile: bool = False
 
     def function(self) -> Any:
         """The `tf.function` for `tf.saved_model.save`."""
@@ -223,9 +221,7 @@ class Signatures:
             return self._drawn(self._prepare(signature.inputs, fed), draw, alone=True)
 
         meaning = f"{signature.meaning} Compiled by XLA: the server needs --xla_cpu_compilation_enabled."
-        return dataclasses.replace(
-            signature, name=f"{signature.name}_xla", meaning=meaning, compute=compute, jit_compile=True
-        )
+        return dataclasses.replace(signature, name=f"{signature.name}_xla", meaning=meaning, compute=compute)
 
     def _drawn(self, inputs: Tensors, draw: Any, alone: bool = False) -> Tensors:
         """Draws whole events from checked inputs; `alone` without the rows of other calls."""
@@ -336,7 +332,8 @@ class Signatures:
         return [
             Signature(
                 "session_begin",
-                "Begins events whose state the server holds.",
+                "Begins events whose state the server holds. Where all seeds are "
+                f"{(sessions.REHEARSAL_SEED,) * 2} it opens none and answers {sessions.REHEARSAL}.",
                 tuple(self._draws),
                 begin,
                 (sessions.FULL,),
