@@ -15,8 +15,8 @@ python -m export.client --server=localhost:8500 --verify --model=model.keras  # 
 
 from __future__ import annotations
 
+import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,14 +28,11 @@ from export.client_calls import Calls
 from export.client_messages import GET_MODEL_METADATA, MESSAGES, PREDICT, to_array, to_proto
 from export.client_signatures import Signature, cast, read_signature, seeds
 from export.client_streams import SessionStream, StateStream, Stream
-from export.serving.errors import Code, ServingError
 
 # Calls whose repetition would act twice. `session_end` may be repeated: a session that is unknown is not ended.
 _ACT = ("session_begin", "session_step")
 _UNITS_OF_A_STEP = {"row": 1, "value": 64, "cell": 64}
 _BATCH = 64
-# "x must hold whole numbers from 0 to 15; values:", see export/inputs.py.
-_LIMIT = re.compile(r" from 0 to (\d+); values:")
 
 
 class Drawn(NamedTuple):
@@ -158,34 +155,14 @@ class Client:
         name = "session_step" if "session_step" in self.signatures else "step"
         return int(np.prod([size or 1 for size in self._signature(name).outputs["chunk"].shape[2:]]))
 
-    def limit(self, signature: str, name: str) -> int | None:
-        """The highest integer that an input takes, as the model's own refusal of -1 tells it.
-
-        Signatures name types and shapes only. This tells how many levels a model has (input "x" of "log_prob"), or how
-        many labels ("condition"), where there is nothing but the server.
-
-        Returns:
-            The integer, or None where there is no such input or it takes no integers.
+    def describe(self) -> dict[str, Any]:
+        """What the model is, as the server tells it: "event_shape", "levels", "condition", "vocabulary", and so on.
 
         Raises:
-            ServingError: the call failed in another way.
+            ServingError: the call failed.
+            ValueError: the model was not exported by `python -m export`.
         """
-        every = self._signature(signature).inputs
-        if name not in every or every[name].dtype.kind not in "iu":
-            return None
-        inputs = {
-            key: np.full([size or 1 for size in item.shape], -1 if key == name else 0, item.dtype)
-            for key, item in every.items()
-            if key == name or item.default is None
-        }
-        try:
-            self.predict(signature, inputs)
-        except ServingError as error:
-            number = _LIMIT.search(error.message)
-            if error.code != Code.INVALID_ARGUMENT or number is None:
-                raise
-            return int(number[1])
-        return None
+        return json.loads(self.predict("describe", {"rows": 0})["model"][0])
 
     # Calls.
 

@@ -13,26 +13,24 @@ from tensorflow.core.protobuf import saved_model_pb2
 import tfar
 from export import batching, states
 from export.signatures import Signature, Signatures
-from tfar.core.conditions import Condition, Label
 
 SIGNATURES, CARD, FACTS = "SIGNATURES.md", "MODEL_CARD.md", Path("assets.extra", "tfar.json")
 
 
-def write(version: Path, signatures: Signatures, name: str, report: Any, facts: Mapping[str, Any]) -> None:
+def write(version: Path, signatures: Signatures, report: Any, facts: Mapping[str, Any]) -> None:
     """Writes the three files.
 
     Args:
         version: folder of the version, with its saved_model.pb.
         signatures: what it holds.
-        name: name of the model.
         report: what the check of the export found.
-        facts: what is known of the training: "data", "split", "bits_per_dim", "num_examples", "weights", "labels", ...
+        facts: what is known of the training: "data", "split", "bits_per_dim", "num_examples", "weights", ...
     """
     definitions = read_signatures(version)
-    (version / SIGNATURES).write_text(_reference(signatures, definitions, name), encoding="utf-8")
-    (version / CARD).write_text(_card(signatures, name, report, facts), encoding="utf-8")
+    (version / SIGNATURES).write_text(_reference(signatures, definitions), encoding="utf-8")
+    (version / CARD).write_text(_card(signatures, report, facts), encoding="utf-8")
     (version / FACTS).parent.mkdir(exist_ok=True)
-    (version / FACTS).write_text(json.dumps(describe(signatures, name, facts), indent=2) + "\n", encoding="utf-8")
+    (version / FACTS).write_text(json.dumps(signatures.about(), indent=2) + "\n", encoding="utf-8")
 
 
 def read_signatures(version: Path) -> dict[str, Any]:
@@ -40,34 +38,6 @@ def read_signatures(version: Path) -> dict[str, Any]:
     saved = saved_model_pb2.SavedModel.FromString((version / "saved_model.pb").read_bytes())
     every = saved.meta_graphs[0].signature_def
     return {name: every[name] for name in sorted(every) if not name.startswith("__")}
-
-
-def describe(signatures: Signatures, name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What a client needs to know of a model besides its signatures."""
-    model, sampler = signatures.model, signatures.sampler
-    parts = [] if model.condition is None else model.condition.parts
-    return {
-        "name": name,
-        "model": type(model).__name__,
-        "tfar": tfar.__version__,
-        "fingerprint": states.fingerprint(model),
-        "event_shape": list(model.event_shape),
-        "dtype": model.head.dtype.name,
-        "levels": model.head.levels,
-        "head": repr(model.head),
-        "condition": [_condition(part) for part in parts],
-        "labels": list(facts.get("labels", [])),
-        "vocabulary": getattr(getattr(model, "text_vocabulary", None), "characters", None),
-        "unit": None if sampler is None else sampler.unit,
-        "units": None if sampler is None else sampler.units,
-        "session_slots": None if signatures.store is None else signatures.store.slots,
-        "session_ttl_seconds": None if signatures.store is None else signatures.store.ttl,
-    }
-
-
-def _condition(part: Condition) -> dict[str, Any]:
-    kind = {"kind": type(part).__name__, **part.get_config()}
-    return {**kind, "num_labels": part.num_labels} if isinstance(part, Label) else kind
 
 
 def tensor_text(info: Any, default: Any = None) -> str:
@@ -84,10 +54,10 @@ def tensor_text(info: Any, default: Any = None) -> str:
     return f"{tf.as_dtype(info.dtype).name}{shape}{behind}"
 
 
-def _reference(signatures: Signatures, definitions: Mapping[str, Any], name: str) -> str:
+def _reference(signatures: Signatures, definitions: Mapping[str, Any]) -> str:
     """The signature reference."""
     lines = [
-        f"# Signatures of {name}",
+        f"# Signatures of {signatures.name}",
         "",
         "B is the number of rows, one per event. An input has B rows, or one row that stands for all. Nothing is cast:"
         " types must be those given here. What is refused, is refused with INVALID_ARGUMENT and"
@@ -121,12 +91,12 @@ def _tensors(signature: Signature, definition: Any) -> list[str]:
     return rows
 
 
-def _card(signatures: Signatures, name: str, report: Any, facts: Mapping[str, Any]) -> str:
+def _card(signatures: Signatures, report: Any, facts: Mapping[str, Any]) -> str:
     """The model card."""
     model, store = signatures.model, signatures.store
     parameters = model.count_params()
     lines = [
-        f"# {name}",
+        f"# {signatures.name}",
         "",
         f"- model: {type(model).__name__}, {parameters:,} parameters, {model.head!r}",
         f"- events: {list(model.event_shape)}, {model.head.dtype.name}",

@@ -87,7 +87,7 @@ def export(
             no version appears.
     """
     try:
-        signatures = Signatures(model, options)
+        signatures = Signatures(model, options, name, (facts or {}).get("labels", ()))
     except ValueError as error:
         raise ExportError(str(error)) from error
     out = Path(out)
@@ -102,8 +102,8 @@ def export(
             tf.saved_model.save(holder, str(temporary), signatures=signatures.functions())
         with Servable(temporary) as servable:
             report = check(servable, model, signatures)
-            warm_up.write(temporary, servable, signatures, name)
-        reference.write(temporary, signatures, name, report, facts or {})
+            warm_up.write(temporary, servable, signatures)
+        reference.write(temporary, signatures, report, facts or {})
         if signatures.store is None:
             batching.write(temporary)
         return _publish(temporary, out), report

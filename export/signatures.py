@@ -9,6 +9,7 @@
     session_step   (session_id, n)                                       -> chunk, count, position, done
     session_end    (session_id)                                          -> ended
     session_stats  ()                                                    -> slots, active, begun, reclaimed, ttl_seconds
+    describe       (rows)                                                -> model
 
 The released server leaves XLA switched off, so the graphs are plain; `xla=True` adds `sample_xla` and `complete_xla`.
 """
@@ -16,12 +17,14 @@ The released server leaves XLA switched off, so the graphs are plain; `xla=True`
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from export import sessions, states
+from export.about import about
 from export.batched import batched
 from export.inputs import (
     MAX_LENGTH,
@@ -70,6 +73,7 @@ _OUTPUTS = {
     "begun": "sessions opened since the version was loaded",
     "reclaimed": "slots taken from sessions that had expired",
     "ttl_seconds": "seconds without a step after which a session expires",
+    "model": "JSON: event_shape, levels, condition, vocabulary, and what else assets.extra/tfar.json holds",
 }
 
 
@@ -137,14 +141,23 @@ class Signatures:
     Args:
         model: the model.
         options: which there are.
+        name: what the model is called where it is served.
+        labels: what the labels stand for.
 
     Attributes:
         every: the signatures by name; "serving_default" is "sample" again.
         trackables: what must be saved with them.
     """
 
-    def __init__(self, model: AutoregressiveModel, options: Options | None = None):
+    def __init__(
+        self,
+        model: AutoregressiveModel,
+        options: Options | None = None,
+        name: str = "model",
+        labels: Sequence[str] = (),
+    ):
         self.model, self.options = model, options or Options()
+        self.name, self.labels = name, labels
         self._endless = None in model.event_shape
         self._has_factors = not isinstance(model, Ensemble) or model.num_members == 1
         self._given = condition_inputs(model)
@@ -164,17 +177,21 @@ class Signatures:
         """What must be saved with the functions."""
         return [] if self.store is None else [self.store]
 
+    def about(self) -> dict[str, Any]:
+        """What `describe` tells of the model."""
+        return about(self.model, self.name, self.labels, self.sampler, self.store)
+
     def functions(self) -> dict[str, Any]:
         """For the argument `signatures` of `tf.saved_model.save`."""
         made = {name: item.function() for name, item in self.every.items() if name != "serving_default"}
         return {**made, "serving_default": made["sample"]}
 
     def _signatures(self) -> list[Signature]:
-        found = [self._sample(), self._log_prob()]
+        found = [self._sample(), self._log_prob(), self._describe()]
         if self._has_factors and not self._endless:
             found.append(self._complete())
         if self.options.xla:
-            found += [self._compiled(item) for item in found if item.name != "log_prob"]
+            found += [self._compiled(item) for item in found if item.name in ("sample", "complete")]
         try:
             self.sampler = RowSampler(self.model, self.options.batch_calls)
         except ValueError:
@@ -281,6 +298,16 @@ class Signatures:
             return {"log_prob": nats, "bits_per_dim": bits_per_dim(nats, tf.cast(size, nats.dtype)), **score}
 
         return Signature("log_prob", "Scores events exactly.", tuple(inputs), log_prob)
+
+    def _describe(self) -> Signature:
+        meaning = "one answer for each; a server that batches takes no signature without inputs"
+        rows = Input("rows", tf.TensorSpec([None], tf.int32), meaning, default=[0])
+
+        def describe(fed: Tensors) -> Tensors:
+            values = self._prepare([rows], fed)
+            return {"model": tf.fill(tf.shape(values["rows"]), json.dumps(self.about()))}
+
+        return Signature("describe", "Says what the model is.", (rows,), describe)
 
     # Step by step.
 

@@ -18,14 +18,13 @@ _LENGTH = 64
 FILE = Path("assets.extra", "tf_serving_warmup_requests")
 
 
-def write(version: Path, servable: Servable, signatures: Signatures, name: str) -> None:
+def write(version: Path, servable: Servable, signatures: Signatures) -> None:
     """Writes one request per signature; sessions are rehearsed, so that none is left behind.
 
     Args:
         version: folder of the version.
         servable: the version, loaded.
         signatures: its signatures.
-        name: name of the model.
     """
     # Imported here: it takes seconds.
     from tensorflow_serving.apis import prediction_log_pb2
@@ -36,7 +35,7 @@ def write(version: Path, servable: Servable, signatures: Signatures, name: str) 
         for signature, values in _requests(servable, signatures):
             log = prediction_log_pb2.PredictionLog()
             request = log.predict_log.request
-            request.model_spec.name, request.model_spec.signature_name = name, signature
+            request.model_spec.name, request.model_spec.signature_name = signatures.name, signature
             for key, value in values.items():
                 request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
             writer.write(log.SerializeToString())
@@ -54,6 +53,7 @@ def _requests(servable: Servable, signatures: Signatures) -> list[tuple[str, dic
         ("sample", {**seed, **given}),
         ("serving_default", {**seed, **given}),
         ("log_prob", {"x": x, **given}),
+        ("describe", {"rows": np.zeros([1], np.int32)}),
     ]
     if endless:
         for _, values in requests[:2]:

@@ -1,7 +1,7 @@
 """Samples drawn by a server, written as `pipelines.sample` writes those that it draws itself.
 
-The same seed gives the same samples, up to ties of rounding. What the numbers of a model stand for (the characters of
-a text, the rate of a recording) is written in its work directory; pictures need nothing but the server.
+The same seed gives the same samples, up to ties of rounding. Pictures and texts need nothing but the server; the rate
+of a recording, and conditions other than labels, are read from the work directory.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def read_record(client: Client) -> dict[str, Any]:
-    """What the run says that was exported; for pictures without a run, what the server says.
+    """What the run says that was exported; without a run, what the server says.
 
     Raises:
         ValueError: the work directory is that of another model, or it is needed and is not there.
@@ -75,14 +75,18 @@ def read_record(client: Client) -> dict[str, Any]:
                 f"--workdir={workdir} holds a run of events {record['resolved']['event_shape']}, the server's "
                 f"{client.model_name} has {event_shape}"
             )
-    if None in event_shape:
+    about = client.describe()
+    kinds, vocabulary = [part["kind"] for part in about["condition"]], about["vocabulary"]
+    if len(event_shape) == 1 and vocabulary is None:
         raise ValueError(
-            f"{client.model_name} draws sequences of any length; what their numbers stand for is written in the run: "
-            "give --workdir"
+            f"{client.model_name} draws sequences; what their numbers stand for is written in the run: give --workdir"
         )
-    labels = client.limit("sample", "condition")
-    condition = None if labels is None else {"name": "Label", "num_labels": labels + 1}
-    return {"config": {"data": {"name": ""}}, "resolved": {"event_shape": event_shape, "condition": condition}}
+    if set(kinds) - {"Label"}:
+        raise ValueError(f"{client.model_name} takes {kinds[0]}, whose values are those of the data: give --workdir")
+    condition = {"name": "Label", "num_labels": about["condition"][0]["num_labels"]} if kinds else None
+    shape, data = (event_shape, "") if vocabulary is None else ([None], "text")
+    resolved = {"event_shape": shape, "condition": condition, "model": {"vocabulary": vocabulary}}
+    return {"config": {"data": {"name": data}}, "resolved": resolved}
 
 
 def _images(client: Client, record: dict[str, Any], num: int, out: str, given: dict[str, Any]) -> None:
@@ -90,8 +94,7 @@ def _images(client: Client, record: dict[str, Any], num: int, out: str, given: d
 
     values = flags.FLAGS
     x = client.sample(num, seed=values.seed, batch_size=values.batch_size, **given).samples
-    highest = client.limit("log_prob", "x")
-    images = pictures.to_images(x, None if highest is None else highest + 1)
+    images = pictures.to_images(x, client.describe()["levels"])
     pictures.save_png(pictures.grid(images, values.columns), out)
 
 

@@ -70,7 +70,13 @@ class RestServer(http.server.ThreadingHTTPServer):
         timeout: float = 30.0,
     ):
         self.calls, self.metrics_path, self.demo, self.call_timeout = calls, metrics_path, demo, timeout
+        self.stopped = False
         super().__init__(address, _Handler)
+
+    def shutdown(self) -> None:
+        """Ends the listening; a connection that is kept alive gets one last answer, UNAVAILABLE."""
+        self.stopped = True
+        super().shutdown()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no event."""
@@ -93,6 +99,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         path = urllib.parse.urlsplit(self.path)
         try:
             try:
+                if self.server.stopped:
+                    self.close_connection = True
+                    raise ServingError(Code.UNAVAILABLE, "the server is stopping")
                 kind, body = method(urllib.parse.unquote(path.path), dict(urllib.parse.parse_qsl(path.query)))
             except ServingError:
                 raise
@@ -177,6 +186,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")
         self.send_header("X-Content-Type-Options", "nosniff")
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
 

@@ -86,17 +86,20 @@ class Server:
         return configuration.single_model(self.options.model_name, os.path.abspath(self.options.model_base_path))
 
     def _follow_configuration(self) -> None:
-        """Reads the file of models again and again."""
-        last = self._configuration()
-        while not self._stopped.wait(self.options.model_config_file_poll_wait_seconds):
+        """Takes over the file of models again and again, so that a label gets its version once that is available."""
+        seconds = self.options.model_config_file_poll_wait_seconds
+        last, failure = self._configuration(), ""
+        while not self._stopped.wait(seconds):
             try:
                 config = self._configuration()
-                if config != last:
-                    last = config  # Whatever comes of it, it is not tried again.
-                    self.manager.reload(config, self.options.model_config_file_poll_wait_seconds)
+                self.manager.reload(config, seconds)
+                if config != last or failure:
                     logger.info("took over the changed %s", self.options.model_config_file)
+                last, failure = config, ""
             except ServingError as error:
-                logger.error("the changed %s: %s", self.options.model_config_file, error)
+                if failure != str(error):
+                    logger.error("the changed %s: %s", self.options.model_config_file, error)
+                failure = str(error)
 
     def _load(self, name: str, number: int, path: Path) -> LoadedModel:
         config = tf.compat.v1.ConfigProto(

@@ -64,8 +64,15 @@ def public_classes(module, base):
 def test_everything_public_is_registered(module, base, cases):
     registered = {case.name.split("_")[0] for case in cases}
     missing = public_classes(module, base) - registered
-    assert not missing, f"add a case named <class>_<variant> to tfar/testing/registry.py for {sorted(missing)}"
+    assert not missing, f"add a case named <class>_<variant> to tfar/testing/registry for {sorted(missing)}"
     assert len({case.name for case in cases}) == len(cases)
+
+
+@pytest.mark.parametrize("attribute", ["xla", "runtimes"])
+def test_costly_comparisons_run_for_every_class(attribute):
+    compared = {case.name.split("_")[0] for case in MODELS if getattr(case, attribute)}
+    exempt = {"PixelCNNPP", "PixelCNNAutoencoder"} if attribute == "xla" else set()  # compiled in the large tests
+    assert public_classes(models, models.AutoregressiveModel) - compared == exempt
 
 
 @every_model

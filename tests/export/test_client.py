@@ -243,9 +243,12 @@ def test_refusals_of_the_server_have_code_and_message(pictures, served):
     assert caught.value.code == Code.NOT_FOUND
 
 
-def test_limits_are_read_from_refusals(pictures, texts):
-    assert pictures.limit("log_prob", "x") == 2 and pictures.limit("sample", "condition") == 2
-    assert texts.limit("log_prob", "x") == 3 and texts.limit("sample", "condition") is None
+def test_server_tells_what_the_model_is(pictures, texts):
+    about = pictures.describe()
+    assert (about["name"], about["model"], about["levels"], about["event_shape"]) == ("pictures", "MADE", 3, [4, 4, 1])
+    assert [(part["kind"], part["num_labels"]) for part in about["condition"]] == [("Label", 3)]
+    about = texts.describe()
+    assert (about["vocabulary"], about["condition"], about["event_shape"]) == ("abc ", [], [None])
 
 
 def test_replies_beyond_4_megabytes_arrive(pictures):
@@ -495,5 +498,8 @@ def test_sample_command_writes_the_text_that_python_writes(served, tmp_path):
     code, out, err = run(*arguments, "--prompt=ab", "--length=40", module="pipelines.sample")
     expected = text.generate(served.models["texts"], "ab", 40, 2, seed=3)
     assert code == 0 and out == "".join(f"--- {row + 1} ---\n{line}\n" for row, line in enumerate(expected)), err
+    # The server tells its vocabulary itself; the name of a folder is only its default name.
+    arguments = (arguments[0], "--model_name=texts", *arguments[2:])
+    assert run(*arguments, "--prompt=ab", "--length=40", module="pipelines.sample") == (0, out, "")
     code, _, err = run(*arguments, "--top_k=2", module="pipelines.sample")
     assert code == 1 and err.startswith("error: --top_k is for samples that are drawn here")

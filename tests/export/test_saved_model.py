@@ -177,7 +177,9 @@ def test_files_beside_a_version(model, tmp_path):
     card, calls = (version / "MODEL_CARD.md").read_text(), (version / "SIGNATURES.md").read_text()
     assert "- data: coins" in card and "Sessions:" not in card
     assert "## sample_xla" in calls and "--xla_cpu_compilation_enabled" in calls and "session_" not in calls
-    assert calls.count("Batching: possible.") == 7  # sample and complete, both with XLA too, log_prob, start, step
+    assert (
+        calls.count("Batching: possible.") == 8
+    )  # sample and complete, both with XLA too, log_prob, start, step, describe
     told = json.loads((version / "assets.extra" / "tfar.json").read_text())
     assert told["event_shape"] == [3] and told["labels"] == ["a", "b"] and told["unit"] == "value"
     with Servable(version) as servable:

@@ -127,7 +127,7 @@ def test_signatures_say_what_may_be_left_out(exported):
     definitions = exported.servable.signatures
     sessions = {"session_begin", "session_step", "session_end", "session_stats"}
     steps = {"start", "step"} if len(exported.model.event_shape) == 1 else set()
-    assert set(definitions) == {"sample", "serving_default", "complete", "log_prob"} | sessions | steps
+    assert set(definitions) == {"sample", "serving_default", "complete", "log_prob", "describe"} | sessions | steps
     for name in {"sample", "serving_default", "complete", "session_begin"} | (steps - {"step"}):
         defaults = {key: tf.make_ndarray(value).tolist() for key, value in definitions[name].defaults.items()}
         prefix = {} if name == "complete" else {"prefix": [[]]}

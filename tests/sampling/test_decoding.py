@@ -11,7 +11,8 @@ import tfar
 from tfar.core import noise as noises
 from tfar.core import scope as scopes
 from tfar.sampling import beam_search, decode, stream
-from tfar.sampling.decoding import keep_probable, level_logits
+from tfar.sampling.continuation import level_logits
+from tfar.sampling.decoding import keep_probable
 from tfar.testing import randomize_weights
 
 PLAIN = {"jit_compile": False}

@@ -12,7 +12,8 @@ Sequences of symbols can also be decoded: `decode` (by chance or greedily), `str
 """
 
 from tfar.sampling import incremental, naive
-from tfar.sampling.decoding import Beams, Decoded, beam_search, decode, stream
+from tfar.sampling.beams import Beams, beam_search
+from tfar.sampling.decoding import Decoded, decode, stream
 from tfar.sampling.draw import Draw
 
 __all__ = ["Beams", "Decoded", "Draw", "beam_search", "decode", "incremental", "naive", "stream"]

@@ -211,3 +211,16 @@ def test_without_demo_there_is_none(models, serve):
         assert call("GET", "/demo/model")[0] == 404 and call("POST", "/demo/api/x", {})[0] == 404
         assert call("GET", rest.METRICS_PATH)[0] == 404  # no --monitoring_config_file
         assert call("GET", "/v1/models/half")[0] == 200
+
+
+def test_a_connection_that_is_kept_alive_does_not_outlive_the_server(models, serve):
+    with serve(rest_api_port=0, model_name="half", model_base_path=str(models / "half")) as (server, _):
+        connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=10)
+        connection.request("GET", "/v1/models/half")
+        assert connection.getresponse().read().startswith(b"{")
+    connection.request("GET", "/v1/models/half")
+    answer = connection.getresponse()
+    assert (answer.status, json.loads(answer.read())) == (503, {"error": "the server is stopping"})
+    connection.auto_open = False
+    with pytest.raises(http.client.NotConnected):
+        connection.request("GET", "/v1/models/half")

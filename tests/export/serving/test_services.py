@@ -158,7 +158,7 @@ def test_calls_beyond_the_threads_are_refused_at_once(models, serve):
         client.values("toys", "float32", quick)
 
 
-def test_clients_that_vanish_hold_no_thread_past_their_deadline(models, serve, connect):
+def test_clients_that_vanish_hold_no_thread_past_their_deadline(models, serve, connect, wait_until):
     options = {"model_name": "toys", "model_base_path": str(models / "toys"), "grpc_max_threads": 4}
     with serve(**options) as (server, client):
         request = predict_pb2.PredictRequest()
@@ -168,11 +168,10 @@ def test_clients_that_vanish_hold_no_thread_past_their_deadline(models, serve, c
             with connect(client.target) as other:
                 calls = [other.prediction.Predict.future(request, timeout=0.3) for _ in range(4)]
                 time.sleep(0.1)
-            assert {call.code().name for call in calls} == {"CANCELLED"}  # the channel is closed
-            time.sleep(0.5)
+            assert {call.code().name for call in calls} == {"CANCELLED"}  # all four had a thread; the channel is closed
+            assert wait_until(lambda: server.manager._versions["toys"][1].calls == 0)
             quick = {"value": np.zeros(1, np.float32)}
             assert len([client.predict("toys", "float32", quick) for _ in range(4)]) == 4
-        assert server.manager._versions["toys"][1].calls == 0
 
 
 # === Health ===

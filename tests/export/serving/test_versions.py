@@ -279,6 +279,20 @@ def test_configuration_file_is_followed(folder, models, serve, tmp_path, wait_un
         assert wait_until(loaded) and answer(client) == [3.0]
 
 
+def test_configuration_file_waits_for_the_version_of_its_label(folder, toy, half_plus, serve, tmp_path, wait_until):
+    path = tmp_path / "models.config"
+    model = f'name: "half" base_path: "{folder}" model_platform: "tensorflow"'
+    path.write_text(f"model_config_list {{ config {{ {model} }} }}")
+    with serve(model_config_file=str(path), model_config_file_poll_wait_seconds=0.05) as (server, client):
+        label = 'version_labels { key: "stable" value: 2 }'
+        path.write_text(f"model_config_list {{ config {{ {model} {label} }} }}")
+        assert not wait_until(lambda: server.manager.labels("half"), seconds=0.3)
+        assert answer(client) == [3.0]
+        toy(folder / "2", half_plus(3.0))
+        assert wait_until(lambda: server.manager.labels("half") == {"stable": 2})
+        assert answer(client, label="stable") == [4.0]
+
+
 def test_broken_configuration_file(tmp_path):
     path = tmp_path / "models.config"
     path.write_text("model_config_list {")

@@ -1,0 +1,54 @@
+"""What clients need to know of a model besides its signatures: what `describe` answers, and assets.extra/tfar.json."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tfar
+from export import states
+from export.rows import RowSampler
+from export.sessions import SessionStore
+from tfar.core.conditions import Condition, Label
+from tfar.models import AutoregressiveModel
+
+
+def about(
+    model: AutoregressiveModel,
+    name: str,
+    labels: Sequence[str],
+    sampler: RowSampler | None,
+    store: SessionStore | None,
+) -> dict[str, Any]:
+    """Facts that JSON can hold.
+
+    Args:
+        model: the model.
+        name: what it is called where it is served.
+        labels: what the labels stand for; empty where nobody said so.
+        sampler: of steps, or None.
+        store: of sessions, or None.
+    """
+    parts = [] if model.condition is None else model.condition.parts
+    return {
+        "name": name,
+        "model": type(model).__name__,
+        "tfar": tfar.__version__,
+        "fingerprint": states.fingerprint(model),
+        "event_shape": list(model.event_shape),
+        "dtype": model.head.dtype.name,
+        "levels": model.head.levels,
+        "head": repr(model.head),
+        "condition": [_condition(part) for part in parts],
+        "labels": list(labels),
+        "vocabulary": getattr(getattr(model, "text_vocabulary", None), "characters", None),
+        "unit": None if sampler is None else sampler.unit,
+        "units": None if sampler is None else sampler.units,
+        "session_slots": None if store is None else store.slots,
+        "session_ttl_seconds": None if store is None else store.ttl,
+    }
+
+
+def _condition(part: Condition) -> dict[str, Any]:
+    kind = {"kind": type(part).__name__, **part.get_config()}
+    return {**kind, "num_labels": part.num_labels} if isinstance(part, Label) else kind

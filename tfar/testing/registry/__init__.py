@@ -1,0 +1,11 @@
+"""One tiny instance of everything public: what the conformance suite runs over.
+
+A test fails when a public layer, head or model is missing here.
+"""
+
+from tfar.testing.registry.cases import HeadCase, LayerCase, ModelCase
+from tfar.testing.registry.heads import HEADS
+from tfar.testing.registry.layers import LAYERS
+from tfar.testing.registry.models import MODELS
+
+__all__ = ["HEADS", "LAYERS", "MODELS", "HeadCase", "LayerCase", "ModelCase"]

@@ -1,0 +1,71 @@
+"""What a case of the registry says."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+
+from tfar import heads
+from tfar.models.autoregressive import AutoregressiveModel
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelCase:
+    """A tiny model and what is to be expected of it.
+
+    Attributes:
+        name: identifier, "<class>_<variant>".
+        build: constructs the model.
+        enumerable: the space of events is small enough to sum over (at most 100,000 events).
+        blind: flat positions (target, source) that the paper says are not seen although source precedes target;
+            a callable of the model, or None where everything that precedes is visible.
+        xla: run the costly comparisons of steps with the parallel pass (XLA, op by op, bfloat16) in the default suite
+            too; the large tests do it for every case. One case of each class.
+        runtimes: export it, and compare Python, the SavedModel, gRPC and LiteRT. At least one case of each class.
+        exempt: checks that do not apply, by the name of the test, each with the reason.
+    """
+
+    name: str
+    build: Callable[[], AutoregressiveModel]
+    enumerable: bool = False
+    blind: Callable[[AutoregressiveModel], Any] | None = None
+    xla: bool = False
+    runtimes: bool = False
+    exempt: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerCase:
+    """A tiny layer.
+
+    Attributes:
+        name: identifier, "<class>_<variant>".
+        build: constructs the layer.
+        input_shape: without the batch, (T, F) or (H, W, F).
+        context_shape: of the second argument without the batch; None where the layer takes one argument.
+        incremental: whether the layer keeps a state of its own, which is then compared with the parallel pass.
+    """
+
+    name: str
+    build: Callable[[], keras.layers.Layer]
+    input_shape: tuple[int, ...]
+    context_shape: tuple[int, ...] | None = None
+    incremental: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadCase:
+    """A small head.
+
+    Attributes:
+        name: identifier, "<class>_<variant>".
+        build: constructs the head.
+        channels: values per position where the head models whole pixels.
+    """
+
+    name: str
+    build: Callable[[], heads.Head]
+    channels: int = 1
