@@ -168,7 +168,7 @@ def test_colours_are_ordered_inside_of_a_cell():
     testing.randomize_weights(good)
     testing.assert_causal(good)
     layer = good.network.blocks[0].horizontal
-    layer._centre_mask = np.ones_like(layer._centre_mask)
+    layer._mask = np.ones_like(layer._mask)
     with pytest.raises(AssertionError, match=r"not causal: position \(0, 0, 0\) depends on \(0, 0, 0\)"):
         testing.assert_causal(good)
 

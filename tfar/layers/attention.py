@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.sizes import batch_size
 from tfar.layers.blocked_attention import blocked_attention, causal_blocks
 
 # Caches of fewer slots are read whole: a branch costs more.
@@ -157,7 +158,7 @@ class CausalAttention(keras.layers.Layer):
 
     def _step(self, cell: scopes.Cell, q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, position: Any) -> tf.Tensor:
         """One position, [B, heads, 1, d]: writes its slot, then reads all."""
-        batch = tf.shape(q)[0]
+        batch = batch_size(q)
         # One index per row and head: XLA then writes in place, and a head's keys lie side by side.
         index = tf.stack(
             tf.meshgrid(tf.range(batch), tf.range(self.num_heads), position % self._slots, indexing="ij"), -1
@@ -208,13 +209,13 @@ class CausalAttention(keras.layers.Layer):
 
     def _cache(self, cell: scopes.Cell, name: str, x: tf.Tensor) -> tf.Tensor:
         """All slots [B, heads, slots, d]."""
-        return cell.read(name, [tf.shape(x)[0], self.num_heads, self._slots, x.shape[-1]], x.dtype)
+        return cell.read(name, [batch_size(x), self.num_heads, self._slots, x.shape[-1]], x.dtype)
 
     def _split(self, x: tf.Tensor) -> tf.Tensor:
         """[B, *grid, heads * d] -> [B, heads, N, d]."""
         grid = x.shape[1:-1]
         positions = -1 if None in grid else int(np.prod(grid))
-        x = tf.reshape(x, [tf.shape(x)[0], positions, self.num_heads, x.shape[-1] // self.num_heads])
+        x = tf.reshape(x, [batch_size(x), positions, self.num_heads, x.shape[-1] // self.num_heads])
         return tf.transpose(x, [0, 2, 1, 3])
 
     def _merge(self, y: tf.Tensor, query: tf.Tensor) -> tf.Tensor:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.sizes import batch_size
 from tfar.core.slicing import put
 
 
@@ -83,7 +84,7 @@ class CausalConv1D(keras.layers.Layer):
         if not past:
             return self._convolve(x)
         cell = scope.cell(self)
-        batch, channels, taps = tf.shape(x)[0], x.shape[-1], self.kernel_size - 1
+        batch, channels, taps = batch_size(x), x.shape[-1], self.kernel_size - 1
         # What a step reads was taken out of the ring by the step before, behind its own update. Reading the ring first
         # and then changing it would make XLA copy the whole ring at every step, and fuse the slice with what reads it.
         before = cell.read("taps", [batch, taps * channels], x.dtype)

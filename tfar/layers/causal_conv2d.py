@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from tfar.core import scope as scopes
 from tfar.core.invariants import invariant
+from tfar.core.sizes import batch_size
 from tfar.core.slicing import take
 from tfar.layers.block_sparse import BlockSparsity
 from tfar.layers.weight_norm import KernelLayer, strided_shape
@@ -94,7 +95,7 @@ class CausalConv2D(KernelLayer):
         above [n, W, B, filters]; pending [B, max(kw - 1, 1) * filters].
         """
         kh, kw = self.kernel_size
-        batch, width, channels = tf.shape(x)[0], x.shape[2], x.shape[-1]
+        batch, width, channels = batch_size(x), x.shape[2], x.shape[-1]
         slots = max(kw - 1, 1)
         if kh == 1:
             cell.write("pending", tf.zeros([batch, slots * self.filters], x.dtype))
@@ -123,8 +124,7 @@ class CausalConv2D(KernelLayer):
         """The taps of the current row side by side, the nearest first: [C, kw * filters]."""
 
         def compute() -> tf.Tensor:
-            row = self.used_kernel(dtype)[-1]
-            return tf.concat([row[tap] for tap in reversed(range(self.kernel_size[1]))], 1)
+            return tf.concat(tf.unstack(self.used_kernel(dtype)[-1])[::-1], 1)
 
         return invariant(self, ("wide", dtype), compute)
 
@@ -133,23 +133,21 @@ class CausalConv2D(KernelLayer):
         filters = self.filters
         if self.exclusive:
             x = scope.within_row(x)
-        pixel = x[:, 0, 0]
-        products, pending = tf.matmul(pixel, self._wide_kernel(x.dtype)), cell.read("pending")
-        y = products[:, :filters] + pending[:, :filters]
-        if kw > 1:
-            later = products[:, filters:]
-            if kw > 2:
-                later += tf.pad(pending[:, filters:], [[0, 0], [0, filters]])
-        else:
+        pixel = tf.squeeze(x, [1, 2])
+        product, later = tf.split(tf.matmul(pixel, self._wide_kernel(x.dtype)), [filters, (kw - 1) * filters], 1)
+        pending = cell.read("pending")
+        waiting, rest = tf.split(pending, [filters, pending.shape[1] - filters], 1)
+        y = product + waiting
+        if kw == 1:
             later = tf.zeros_like(pending)
+        if kw > 2:
+            later += tf.pad(rest, [[0, 0], [0, filters]])
         if kh > 1:
             above = cell.read("above")
             # The output of an exclusive layer is shifted, and with it what the rows above give.
             after = scope.column if self.exclusive else tf.minimum(scope.column + 1, above.shape[1] - 1)
-            next_above = take(above, 1, after)[0, 0]
-            later = (
-                tf.concat([later[:, :filters] + next_above, later[:, filters:]], 1) if kw > 2 else later + next_above
-            )
+            first, *others = tf.split(later, [filters, later.shape[1] - filters], 1) if kw > 2 else [later]
+            later = tf.concat([first + tf.squeeze(take(above, 1, after), [0, 1]), *others], 1)
             if not self.exclusive:
                 cell.put("row", pixel)
             if kh > 2:
@@ -157,7 +155,7 @@ class CausalConv2D(KernelLayer):
         else:
             y = self.add_bias(y)
         cell.write("pending", later)
-        y = y[:, None, None]
+        y = tf.reshape(y, [-1, 1, 1, filters])
         return y * tf.cast(scope.column > 0, y.dtype) if self.exclusive else y
 
     def _rows(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tf.Tensor:

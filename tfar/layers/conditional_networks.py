@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfar.core import scope as scopes
 from tfar.core.orderings import Ordering, raster
+from tfar.core.sizes import batch_size
 from tfar.core.slicing import take
 
 
@@ -143,7 +144,7 @@ class ConditionalNetworks(keras.layers.Layer):
         if scope.phase != "step":
             raise RuntimeError(f"layer {self.name!r} works on sequences and has no {scope.phase} phase")
         cell = scope.cell(self)
-        seen = cell.read("seen", [self.num_nodes, tf.shape(x)[0], x.shape[-1]], x.dtype)
+        seen = cell.read("seen", [self.num_nodes, batch_size(x), x.shape[-1]], x.dtype)
         # The element before the first goes into the place of the last node, which is nobody's parent.
         places = (scope.at - 1 + np.arange(scope.length, dtype=np.int32)) % self.num_nodes
         seen = tf.tensor_scatter_nd_update(seen, places[:, None], tf.transpose(x, [1, 0, 2]))
@@ -158,7 +159,7 @@ class ConditionalNetworks(keras.layers.Layer):
         if condition is not None:
             y += tf.einsum("bc,dcu->bdu", condition, tf.cast(self.condition_kernel, x.dtype))
         if self.kernel is None:
-            return y if condition is not None else tf.repeat(y[None], tf.shape(x)[0], 0)
+            return y if condition is not None else tf.repeat(y[None], batch_size(x), 0)
         nets, units = len(self._nets), self.kernel.shape[-1]
         flat = tf.reshape(x, [-1, self.num_nodes * x.shape[-1]])
         a = tf.reshape(tf.matmul(flat, tf.cast(self._dense_kernel(), x.dtype)), [-1, nets, units])

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.sizes import batch_size
 from tfar.core.slicing import take
 
 
@@ -36,7 +37,7 @@ class Coordinates(keras.layers.Layer):
             table = take(table, 1, scope.at, scope.length)
             if scope.phase == "pixel" and not scope.whole_rows:
                 table = take(table, 2, scope.column)
-        return tf.tile(table, [tf.shape(x)[0], 1, 1, 1])
+        return tf.tile(table, [batch_size(x), 1, 1, 1])
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[Any, ...]:
         """[B, H, W, 2 C]."""

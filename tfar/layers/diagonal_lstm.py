@@ -19,6 +19,7 @@ import keras
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.sizes import batch_size
 from tfar.core.slicing import put, take
 from tfar.layers.spatial_lstm import SpatialLSTM, cells_inside, cells_outside
 
@@ -130,14 +131,14 @@ class DiagonalLSTM(SpatialLSTM):
         if not self.shifted:
             return self._run(x, self._offset(condition, x.dtype), above)[0]
         if rows == 1:
-            return tf.zeros([tf.shape(x)[0], 1, x.shape[2], self.filters], x.dtype)
+            return tf.zeros([batch_size(x), 1, x.shape[2], self.filters], x.dtype)
         # Nobody sees the last row.
         y, _ = self._run(x[:, :-1], self._offset(condition, x.dtype, 0, rows - 1), above)
         return tf.pad(y, [[0, 0], [1, 0], [0, 0], [0, 0]])
 
     def _row_outside(self, x: tf.Tensor) -> tf.Tensor:
         """The h above the image, [W, B, filters]."""
-        return tf.broadcast_to(self._initial_state(x.dtype)[0], [x.shape[2], tf.shape(x)[0], self.filters])
+        return tf.broadcast_to(self._initial_state(x.dtype)[0], [x.shape[2], batch_size(x), self.filters])
 
     def _run(self, x: tf.Tensor, offset: tf.Tensor, above: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Several rows, diagonal by diagonal.
@@ -163,7 +164,7 @@ class DiagonalLSTM(SpatialLSTM):
             offset = offset[:, None]
         arrays = [tf.TensorArray(part.dtype, count, element_shape=part.shape[1:]).unstack(part) for part in read]
         kernel = tf.concat([self._state_kernel(dtype), self._input_kernel(dtype)], 0)
-        h, c = (tf.broadcast_to(part, [tf.shape(x)[0], rows, self.filters]) for part in self._initial_state(dtype))
+        h, c = (tf.broadcast_to(part, [batch_size(x), rows, self.filters]) for part in self._initial_state(dtype))
         # Rows that the diagonal has not reached keep the state left of the image.
         numbers = tf.range(rows)[:, None]
 
@@ -211,7 +212,7 @@ class DiagonalLSTM(SpatialLSTM):
     # it that the next pixel reads; h and c of the pixel before, [B, filters].
 
     def _row_before(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tf.Tensor:
-        row = cell.read("row", [x.shape[2], tf.shape(x)[0], self.filters], x.dtype)
+        row = cell.read("row", [x.shape[2], batch_size(x), self.filters], x.dtype)
         return tf.where(tf.convert_to_tensor(scope.at) > 0, row, self._row_outside(x))
 
     def _write_above(self, cell: scopes.Cell, above: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
@@ -225,8 +226,8 @@ class DiagonalLSTM(SpatialLSTM):
         above = self._write_above(cell, before, self._offset(condition, x.dtype, scope.at, 1))
         cell.write("ahead", above[0])
         for name, value in zip("hc", self._initial_state(x.dtype), strict=True):
-            cell.write(name, tf.broadcast_to(value, [tf.shape(x)[0], self.filters]))
-        return tf.zeros([tf.shape(x)[0], scope.length, x.shape[2], self.filters], x.dtype)
+            cell.write(name, tf.broadcast_to(value, [batch_size(x), self.filters]))
+        return tf.zeros([batch_size(x), scope.length, x.shape[2], self.filters], x.dtype)
 
     def _pixel(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tf.Tensor:
         above, row = cell.read("above"), cell.read("row")
@@ -258,7 +259,7 @@ class DiagonalLSTM(SpatialLSTM):
     # [W, B, filters], the output of the current row, that is h of the row before; ahead [B, filters], its next column.
 
     def _shifted(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor, condition: Any) -> tf.Tensor:
-        batch, width = tf.shape(x)[0], x.shape[2]
+        batch, width = batch_size(x), x.shape[2]
         at = tf.convert_to_tensor(scope.at)
         if scope.phase == "row":
             inputs = cell.read("inputs", [width, batch, x.shape[-1]], x.dtype)

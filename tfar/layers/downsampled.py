@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.sizes import batch_size
 from tfar.core.slicing import take
 
 
@@ -53,10 +54,10 @@ class Downsampled(keras.layers.Layer):
         cell = scope.cell(self)
         if scope.phase == "row":
             # The pixels of the coarser grid write what they give, [columns, 2, 2, B, F].
-            shape = [vertical.shape[2] // 2, 2, 2, tf.shape(h)[0], self.up[1].filters]
+            shape = [vertical.shape[2] // 2, 2, 2, batch_size(h), self.up[1].filters]
             cell.write("blocks", cell.read("blocks", shape, h.dtype))
             out = self._rows_of_vertical(scope, cell, v, h, context)
-            return out, tf.zeros([tf.shape(h)[0], scope.length, vertical.shape[2], self.up[1].filters], h.dtype)
+            return out, tf.zeros([batch_size(h), scope.length, vertical.shape[2], self.up[1].filters], h.dtype)
         cell.read("pair")
         # As other parts of the vertical stack it is read by links, in whole rows.
         out = scope.only_rows(vertical, self.up[0].filters, lambda: v)
@@ -67,7 +68,7 @@ class Downsampled(keras.layers.Layer):
     ) -> tf.Tensor:
         """Row phase: rows of the vertical stack from the pair of rows that the row of the coarser grid gives."""
         v, h, inner = v[:, :, ::2], h[:, :, ::2], _inner(cell)
-        pair = cell.read("pair", [tf.shape(v)[0], 2, 2 * v.shape[2], self.up[0].filters], v.dtype)
+        pair = cell.read("pair", [batch_size(v), 2, 2 * v.shape[2], self.up[0].filters], v.dtype)
         if scope.length > 1 or isinstance(scope.at, int):
             first, count, rows = _coarse_rows(scope)
             pairs, changes = pair, {}
@@ -128,7 +129,7 @@ class Downsampled(keras.layers.Layer):
         inner, blocks = _inner(cell), cell.read("blocks")
         # [columns, 2, 2, B, F] -> [B, 2, 2 * columns, F]
         pairs = tf.transpose(blocks, [3, 1, 0, 2, 4])
-        pairs = tf.reshape(pairs, [tf.shape(h)[0], 2, h.shape[2], self.up[1].filters])
+        pairs = tf.reshape(pairs, [batch_size(h), 2, h.shape[2], self.up[1].filters])
         first, count, rows = _coarse_rows(scope)
         changes: scopes.State = {}
         if count:
@@ -136,7 +137,7 @@ class Downsampled(keras.layers.Layer):
                 _, y = self.inner(v[:, rows, ::2], h[:, rows, ::2], *context)
             pairs, changes = tf.concat([pairs, self.up[1](y)], 1), half.changes
         scope.adopt(inner, changes)
-        last = tf.reshape(pairs[:, -2:], [tf.shape(h)[0], 2, h.shape[2] // 2, 2, self.up[1].filters])
+        last = tf.reshape(pairs[:, -2:], [batch_size(h), 2, h.shape[2] // 2, 2, self.up[1].filters])
         cell.write("blocks", tf.transpose(last, [2, 1, 3, 0, 4]))
         return take(pairs, 1, 1 if scope.at % 2 else 2, scope.length)
 

@@ -11,6 +11,7 @@ from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 
 from tfar.core import scope as scopes
 from tfar.core.compiled import updates_slices
+from tfar.core.sizes import batch_size
 from tfar.layers.attention import masked_attention
 
 
@@ -78,7 +79,7 @@ class LocalAttention(keras.layers.Layer):
         q, k, v = (tf.pad(x, padding) if padding[2][1] else x for x in (q, k, v))
 
         def own(x: tf.Tensor) -> tf.Tensor:
-            return tf.reshape(x, [tf.shape(x)[0], self.num_heads, num_blocks, size, x.shape[-1]])
+            return tf.reshape(x, [batch_size(x), self.num_heads, num_blocks, size, x.shape[-1]])
 
         (earlier_k, exists), (earlier_v, _) = self._earlier(k, num_blocks), self._earlier(v, num_blocks)
         causal = np.broadcast_to(np.tri(size, dtype=bool), [num_blocks, size, size])
@@ -89,7 +90,7 @@ class LocalAttention(keras.layers.Layer):
             seen = np.broadcast_to(exists[:, None], [num_blocks, size, exists.shape[1]])
             mask = np.concatenate([seen, causal], 2)
         y = masked_attention(own(q), keys, values, tf.constant(mask))
-        y = tf.reshape(y, [tf.shape(y)[0], self.num_heads, num_blocks * size, y.shape[-1]])
+        y = tf.reshape(y, [batch_size(y), self.num_heads, num_blocks * size, y.shape[-1]])
         return y[:, :, :length]
 
     def _step(self, cell: scopes.Cell, q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, t: Any) -> tf.Tensor:
@@ -119,16 +120,16 @@ class LocalAttention(keras.layers.Layer):
 
     def _cache(self, cell: scopes.Cell, name: str, x: tf.Tensor) -> tf.Tensor:
         """All slots [B, heads, slots, d]."""
-        return cell.read(name, [tf.shape(x)[0], self.num_heads, self._slots, x.shape[-1]], x.dtype)
+        return cell.read(name, [batch_size(x), self.num_heads, self._slots, x.shape[-1]], x.dtype)
 
     def _split(self, x: tf.Tensor) -> tf.Tensor:
         """[B, T, heads * d] -> [B, heads, T, d]."""
-        x = tf.reshape(x, [tf.shape(x)[0], x.shape[1], self.num_heads, x.shape[-1] // self.num_heads])
+        x = tf.reshape(x, [batch_size(x), x.shape[1], self.num_heads, x.shape[-1] // self.num_heads])
         return tf.transpose(x, [0, 2, 1, 3])
 
     def _merge(self, y: tf.Tensor) -> tf.Tensor:
         """[B, heads, T, e] -> [B, T, heads * e]."""
-        return tf.reshape(tf.transpose(y, [0, 2, 1, 3]), [tf.shape(y)[0], y.shape[2], self.num_heads * y.shape[3]])
+        return tf.reshape(tf.transpose(y, [0, 2, 1, 3]), [batch_size(y), y.shape[2], self.num_heads * y.shape[3]])
 
     def compute_output_shape(self, query_shape: tuple[int | None, ...], *shapes: Any) -> tuple[int | None, ...]:
         """[B, T, heads * e]."""
@@ -168,7 +169,7 @@ class LocalAttention1D(LocalAttention):
         size = self.block_size
         x = tf.pad(x[:, :, :-size], [[0, 0], [0, 0], [size, 0], [0, 0]])
         exists = np.repeat(np.arange(num_blocks)[:, None] > 0, size, 1)
-        return tf.reshape(x, [tf.shape(x)[0], self.num_heads, num_blocks, size, x.shape[-1]]), exists
+        return tf.reshape(x, [batch_size(x), self.num_heads, num_blocks, size, x.shape[-1]]), exists
 
     def _visible(self, position: tf.Tensor, entry: tf.Tensor) -> tf.Tensor:
         return (entry <= position) & (entry >= (position // self.block_size - 1) * self.block_size)
@@ -257,7 +258,7 @@ class LocalAttention2D(LocalAttention):
             return None, np.zeros([num_blocks, 0], bool)
         # Of a beginning of the image: a block sees positions of blocks before it only.
         x = tf.gather(x, np.maximum(table, 0).reshape(-1), axis=2)
-        shape = [tf.shape(x)[0], self.num_heads, *table.shape, x.shape[-1]]
+        shape = [batch_size(x), self.num_heads, *table.shape, x.shape[-1]]
         return tf.reshape(x, shape), table >= 0
 
     def _visible(self, position: tf.Tensor, entry: tf.Tensor) -> tf.Tensor:
@@ -291,5 +292,5 @@ def _write(cache: tf.Tensor, slot: Any, x: tf.Tensor) -> tf.Tensor:
     if updates_slices():
         return tf.ensure_shape(gen_xla_ops.xla_dynamic_update_slice(cache, x, tf.stack([0, 0, slot, 0])), cache.shape)
     heads = cache.shape[1]
-    index = tf.stack(tf.meshgrid(tf.range(tf.shape(cache)[0]), tf.range(heads), slot, indexing="ij"), -1)
+    index = tf.stack(tf.meshgrid(tf.range(batch_size(cache)), tf.range(heads), slot, indexing="ij"), -1)
     return tf.tensor_scatter_nd_update(cache, index[:, :, 0], x[:, :, 0])

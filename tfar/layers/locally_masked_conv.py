@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfar.core import scope as scopes
 from tfar.core.row_orders import cells_of, inverse, span
+from tfar.core.sizes import batch_size
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -111,7 +112,7 @@ class LocallyMaskedConv2D(keras.layers.Layer):
         scope = scopes.current()
         patches = self._patches(x, order) if scope is None else self._patches_in_steps(scope, x, order)
         size = self.kernel_size**2 * x.shape[-1]
-        flat = tf.reshape(patches, [tf.shape(x)[0], x.shape[1] or -1, size])
+        flat = tf.reshape(patches, [batch_size(x), x.shape[1] or -1, size])
         y = tf.matmul(flat, tf.reshape(tf.cast(self.kernel, x.dtype), [size, self.filters]))
         return y if self.bias is None else y + tf.cast(self.bias, y.dtype)
 
@@ -146,7 +147,7 @@ class LocallyMaskedConv2D(keras.layers.Layer):
         """
         if scope.phase != "step":
             raise RuntimeError(f"layer {self.name!r} works on sequences of pixels and has no {scope.phase} phase")
-        cell, batch, outside = scope.cell(self), tf.shape(x)[0], self.num_cells
+        cell, batch, outside = scope.cell(self), batch_size(x), self.num_cells
         first, length = scope.at, scope.length
         target = span(order, first, length)
         known = target

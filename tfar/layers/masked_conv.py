@@ -19,6 +19,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.invariants import invariant
+from tfar.core.sizes import batch_size
 from tfar.core.slicing import take
 from tfar.layers.groups import centre_mask, channel_groups
 
@@ -161,7 +163,7 @@ class MaskedConv2D(keras.layers.Layer):
         cell = scope.cell(self)
         if scope.phase == "row":
             self._begin_rows(cell, x)
-            return tf.zeros([tf.shape(x)[0], scope.length, x.shape[2], self.filters], x.dtype)
+            return tf.zeros([batch_size(x), scope.length, x.shape[2], self.filters], x.dtype)
         if self.exclusive and not self.wrap:
             x = scope.within_row(x)
         from_row = (self._whole_rows if scope.whole_rows else self._one_pixel)(scope, cell, x)
@@ -181,13 +183,14 @@ class MaskedConv2D(keras.layers.Layer):
         """
         if not self.half:
             return
-        batch, width, channels = tf.shape(x)[0], x.shape[2], x.shape[-1]
+        batch, width, channels = batch_size(x), x.shape[2], x.shape[-1]
         newest = x if self.exclusive else self._own_row(cell, batch, width, channels, x.dtype)
         window, kept = newest, self.half - 1
         if kept:
             window = tf.concat([cell.read("rows", [batch, kept, width, channels], x.dtype), newest], 1)
             cell.write("rows", window[:, -kept:])
-        above = self._add_bias(_convolve(window, self._above_kernel(x.dtype), left=self.half, right=self.half))
+        kernel = invariant(self, ("above", x.dtype), lambda: self._above_kernel(x.dtype))
+        above = self._add_bias(_convolve(window, kernel, left=self.half, right=self.half))
         cell.write("above", above, transient=above.shape[1] != 1)
         if self._kept_columns:
             cell.write("left", tf.zeros([batch, 1, self._kept_columns, channels], x.dtype))
@@ -207,10 +210,10 @@ class MaskedConv2D(keras.layers.Layer):
             window = tf.concat([window, tf.cast(scope.now, x.dtype)], 2)
         if self.half and not self.exclusive:
             # Columns first, so that a pixel is one row of the tensor.
-            cell.put("row", x[:, 0, 0])
-        size = self._row_taps * x.shape[-1]
-        y = tf.matmul(tf.reshape(window, [-1, size]), tf.reshape(self._row_kernel(x.dtype), [size, self.filters]))
-        return y[:, None, None]
+            cell.put("row", tf.squeeze(x, [1, 2]))
+        shape = [self._row_taps * x.shape[-1], self.filters]
+        kernel = invariant(self, ("row", x.dtype), lambda: tf.reshape(self._row_kernel(x.dtype), shape))
+        return tf.reshape(tf.matmul(tf.reshape(window, [-1, shape[0]]), kernel), [-1, 1, 1, self.filters])
 
     def _whole_rows(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tf.Tensor:
         """Pixel phase of a block of known rows; the argument of mask A is shifted right by one pixel already."""

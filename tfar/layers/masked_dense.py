@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.sizes import batch_size
 
 # Outputs of up to so many numbers per element are pushed: the sums of all elements still fit into a cache, and a pull
 # would multiply by matrices too narrow to be fast.
@@ -206,7 +207,7 @@ class MaskedDense(keras.layers.Layer):
             x = tf.reshape(x, [-1, scope.length * self._in_features])
         else:
             x = tf.gather(x, fresh, axis=1, batch_dims=fresh.shape.rank - 1)
-        acc = cell.read("acc", [tf.shape(x)[0], self.kernel.shape[1]], dtype)
+        acc = cell.read("acc", [batch_size(x), self.kernel.shape[1]], dtype)
         acc += _product(tf.cast(x, dtype), kernel)
         cell.write("acc", acc)
         if self.features is not None:
@@ -261,7 +262,7 @@ class MaskedDense(keras.layers.Layer):
 
     def _remember(self, x: tf.Tensor, member: Any, scope: scopes.Incremental) -> tf.Tensor:
         """Adds the new elements to those seen so far: [B, n, F] -> [B, N * F]."""
-        cell, batch = scope.cell(self), tf.shape(x)[0]
+        cell, batch = scope.cell(self), batch_size(x)
         # Before step 0 there is no element: its zeros are added to the first one's place.
         ranks = tf.maximum(scope.at - 1 + tf.range(scope.length), 0)
         cells = tf.gather(self._of(self._in_cells, member), ranks, axis=-1)

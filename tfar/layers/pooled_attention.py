@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.sizes import batch_size
 from tfar.core.slicing import take
 from tfar.layers.attention import masked_attention
 from tfar.layers.blocked_attention import Block, blocked_attention
@@ -67,7 +68,7 @@ class PooledCausalAttention(keras.layers.Layer):
         width = self._grid[1]
         if scope.phase == "row":
             cell.keep()
-            return tf.zeros([tf.shape(query)[0], scope.length, width, value.shape[-1]], value.dtype)
+            return tf.zeros([batch_size(query), scope.length, width, value.shape[-1]], value.dtype)
         first = scope.at * width + (0 if scope.whole_rows else scope.column)
         count = scope.length * width if scope.whole_rows else 1
         keys, values = (self._store(cell, name, x, first, count) for name, x in (("keys", key), ("values", value)))
@@ -77,7 +78,7 @@ class PooledCausalAttention(keras.layers.Layer):
         """Adds pixels first - 1, ..., first + count - 2 to their squares, [B, squares, d]."""
         height, width = self._grid
         s, squares = self.downsample, self._visible.shape[1]
-        old = cell.read(name, [squares, tf.shape(x)[0], x.shape[-1]], x.dtype)
+        old = cell.read(name, [squares, batch_size(x), x.shape[-1]], x.dtype)
         pixels = first - 1 + tf.range(count)
         row, column = pixels // width, pixels % width
         begins = (row % s == 0) & (column % s == 0)
@@ -127,4 +128,4 @@ class PooledCausalAttention(keras.layers.Layer):
 
 def _flat(x: tf.Tensor) -> tf.Tensor:
     """[B, H, W, d] -> [B, H * W, d]."""
-    return tf.reshape(x, [tf.shape(x)[0], int(np.prod(x.shape[1:-1])), x.shape[-1]])
+    return tf.reshape(x, [batch_size(x), int(np.prod(x.shape[1:-1])), x.shape[-1]])

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.sizes import batch_size
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -33,8 +34,8 @@ class Previous(keras.layers.Layer):
         if scope.phase == "row":
             cell.keep()
             return x
-        flat = tf.reshape(x, [tf.shape(x)[0], -1, x.shape[-1]])
-        last = cell.read("last", [tf.shape(x)[0], 1, x.shape[-1]], x.dtype)
+        flat = tf.reshape(x, [batch_size(x), -1, x.shape[-1]])
+        last = cell.read("last", [batch_size(x), 1, x.shape[-1]], x.dtype)
         cell.write("last", flat[:, -1:])
         return tf.reshape(tf.concat([last, flat[:, :-1]], 1), tf.shape(x))
 

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.sizes import batch_size
 
 # Parts of the gate vector: the projections of x and of h have this many times `units` features.
 GATES = {"lstm": 4, "gru": 3, "vanilla": 1}
@@ -123,7 +124,7 @@ class Recurrent(keras.layers.Layer):
         if condition is not None:
             gates += tf.matmul(tf.cast(condition, x.dtype), tf.cast(self.condition_kernel, x.dtype))[None]
         gates = gates if x.dtype == tf.float64 else tf.cast(gates, tf.float32)
-        shape = [tf.shape(x)[0], self.units]
+        shape = [batch_size(x), self.units]
         names = ("h", "c") if self.cell == "lstm" else ("h",)
         if scope is None:
             return self._run(gates, tuple(tf.zeros(shape, gates.dtype) for _ in names), x.dtype)[0]
@@ -141,7 +142,7 @@ class Recurrent(keras.layers.Layer):
         if gates.shape[0] == 1:
             state = self._advance(gates[0], state, kernel)
             return tf.cast(state[0], dtype)[:, None], state
-        length = tf.shape(gates)[0]
+        length = batch_size(gates)
         unroll = _UNROLL if gates.shape[0] is not None and gates.shape[0] % _UNROLL == 0 else 1
         inputs = tf.TensorArray(gates.dtype, length, element_shape=gates.shape[1:]).unstack(gates)
         outputs = tf.TensorArray(gates.dtype, length, element_shape=[gates.shape[1], self.units])

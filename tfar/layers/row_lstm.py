@@ -16,6 +16,7 @@ import keras
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.sizes import batch_size
 from tfar.core.slicing import put, take
 from tfar.layers.spatial_lstm import GATES, SpatialLSTM, cells_inside, cells_outside
 
@@ -103,7 +104,7 @@ class RowLSTM(SpatialLSTM):
 
     def _rows_outside(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The state above the image, [W, B, filters] each."""
-        shape = [x.shape[2], tf.shape(x)[0], self.filters]
+        shape = [x.shape[2], batch_size(x), self.filters]
         h, c = self._initial_state(x.dtype)
         return tf.broadcast_to(h, shape), tf.broadcast_to(c, shape)
 
@@ -136,7 +137,7 @@ class RowLSTM(SpatialLSTM):
     # column of it that the next pixel reads; left [B, k // 2 * C], inputs of the pixels to the left.
 
     def _row_before(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        shape = [x.shape[2], tf.shape(x)[0], 2 * self.filters]
+        shape = [x.shape[2], batch_size(x), 2 * self.filters]
         row = cell.read("row", shape, self._precise(x.dtype))
         inside = tf.convert_to_tensor(scope.at) > 0
         h, c = self._rows_outside(x)
@@ -156,8 +157,8 @@ class RowLSTM(SpatialLSTM):
         above = self._write_above(cell, h, c, self._offset(condition, x.dtype, scope.at, 1))
         cell.write("ahead", above[0])
         if self.kernel_size > 1:
-            cell.write("left", tf.zeros([tf.shape(x)[0], self.kernel_size // 2 * x.shape[-1]], x.dtype))
-        return tf.zeros([tf.shape(x)[0], scope.length, x.shape[2], self.filters], x.dtype)
+            cell.write("left", tf.zeros([batch_size(x), self.kernel_size // 2 * x.shape[-1]], x.dtype))
+        return tf.zeros([batch_size(x), scope.length, x.shape[2], self.filters], x.dtype)
 
     def _pixel(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tf.Tensor:
         window = x[:, 0, 0]

@@ -18,9 +18,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.invariants import invariant
+from tfar.core.sizes import batch_size
 from tfar.core.slicing import take
 from tfar.layers.block_sparse import BlockSparsity
 from tfar.layers.groups import centre_mask, channel_groups
@@ -94,7 +97,7 @@ class VerticalConv2D(KernelLayer):
             y = self._convolve(tf.pad(x, [[0, 0], [above + shift, 0], [0, 0], [0, 0]]), self.strides)
             return tf.pad(y[:, :-1], [[0, 0], [1, 0], [0, 0], [0, 0]]) if self.shift_output else y
         cell = scope.cell(self)
-        batch, width = tf.shape(x)[0], x.shape[2]
+        batch, width = batch_size(x), x.shape[2]
 
         def compute() -> tf.Tensor:
             window = x
@@ -199,19 +202,24 @@ class HorizontalConv2D(keras.layers.Layer):
             shape = (1, 1, vertical_shape[-1], self.filters)
             self.link_kernel = self.add_weight(shape=shape, initializer="glorot_uniform", name="link_kernel")
         self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias") if self.use_bias else None
-        self._centre_mask = centre_mask(
-            channel_groups(channels, self.groups, self.input_groups),
-            channel_groups(self.filters, self.groups, self.channel_groups, self.halves),
-            "A" if self.exclusive else "B",
-        )
+        self._mask = np.ones(self.kernel.shape, np.float32)
+        if self.has_centre:
+            self._mask[0, self.left] = centre_mask(
+                channel_groups(channels, self.groups, self.input_groups),
+                channel_groups(self.filters, self.groups, self.channel_groups, self.halves),
+                "A" if self.exclusive else "B",
+            )
 
     def masked_kernel(self, dtype: tf.DType) -> tf.Tensor:
         """The kernel [1, taps, C, filters] as the convolution uses it."""
         kernel = tf.cast(self.kernel, dtype)
-        if self.groups == 1:
-            return kernel
-        centre = kernel[:, self.left :] * tf.constant(self._centre_mask, dtype)
-        return tf.concat([kernel[:, : self.left], centre], 1)
+        return kernel if self._mask.all() else kernel * tf.constant(self._mask, dtype)
+
+    def _tap_kernels(self, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
+        """Kernels of a pixel: the taps on its input side by side, the nearest first, and the last tap alone."""
+        taps = tf.unstack(tf.squeeze(self.masked_kernel(dtype), 0))
+        # A concatenation, unlike a transposition, is worth moving out of a loop to XLA.
+        return tf.concat(taps[: self._taps][::-1], 1) if self._taps else taps[-1], taps[-1]
 
     def call(self, x: tf.Tensor, vertical: tf.Tensor | None = None) -> tf.Tensor:
         """[B, H, W, C] and features of the vertical stack [B, H, W, V] or None -> [B, H, W, filters]."""
@@ -248,7 +256,7 @@ class HorizontalConv2D(keras.layers.Layer):
         self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor, vertical: tf.Tensor | None
     ) -> tf.Tensor:
         """Row phase: computes the link of the row, resets what pixels leave to each other."""
-        batch = tf.shape(x)[0]
+        batch = batch_size(x)
         slots = max(self._taps - 1, int(vertical is not None))
         pending = tf.zeros([batch, slots * self.filters], x.dtype)
         if vertical is not None:
@@ -284,29 +292,32 @@ class HorizontalConv2D(keras.layers.Layer):
 
     def _pixel(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tf.Tensor:
         """Pixel phase of one pixel."""
-        kernel, filters, taps = self.masked_kernel(x.dtype)[0], self.filters, self._taps
+        filters, taps = self.filters, self._taps
+        wide, last = invariant(self, ("taps", x.dtype), lambda: self._tap_kernels(x.dtype))
         parts = []
         if taps:
             if self.exclusive:
                 x = scope.within_row(x)
-            # A concatenation, unlike a transposition, is worth moving out of a loop to XLA.
-            wide = tf.concat([kernel[tap] for tap in reversed(range(taps))], 1)
-            products = tf.matmul(x[:, 0, 0], wide)
-            parts.append(products[:, :filters])
+            products = tf.matmul(tf.squeeze(x, [1, 2]), wide)
+            product, later = tf.split(products, [filters, (taps - 1) * filters], 1)
+            parts.append(product)
         if self.exclusive and self.has_centre:
-            parts.append(tf.matmul(tf.cast(scope.now, x.dtype)[:, 0, 0], kernel[-1]))
+            parts.append(tf.matmul(tf.squeeze(tf.cast(scope.now, x.dtype), [1, 2]), last))
         if taps > 1 or self.link_kernel is not None:
             pending = cell.read("pending")
-            parts.append(pending[:, :filters])
-            later = products[:, filters:] if taps > 1 else tf.zeros_like(pending)
+            waiting, rest = tf.split(pending, [filters, pending.shape[1] - filters], 1)
+            parts.append(waiting)
+            if taps < 2:
+                later = tf.zeros_like(pending)
             if taps > 2:
-                later += tf.pad(pending[:, filters:], [[0, 0], [0, filters]])
+                later += tf.pad(rest, [[0, 0], [0, filters]])
             if self.link_kernel is not None:
                 link = cell.read("link")
-                ahead = take(link, 2, tf.minimum(scope.column + 1, link.shape[2] - 1))[:, 0, 0]
-                later = tf.concat([later[:, :filters] + ahead, later[:, filters:]], 1) if taps > 2 else later + ahead
+                ahead = take(link, 2, tf.minimum(scope.column + 1, link.shape[2] - 1))
+                first, *others = tf.split(later, [filters, later.shape[1] - filters], 1) if taps > 2 else [later]
+                later = tf.concat([first + tf.squeeze(ahead, [1, 2]), *others], 1)
             cell.write("pending", later)
-        return tf.add_n(parts)[:, None, None]
+        return tf.reshape(tf.add_n(parts), [-1, 1, 1, filters])
 
     def _add_bias(self, y: tf.Tensor) -> tf.Tensor:
         return y if self.bias is None else y + tf.cast(self.bias, y.dtype)

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfar.core import scope as scopes
 from tfar.core.invariants import invariant
+from tfar.core.sizes import batch_size
 from tfar.layers.weight_norm import KernelLayer
 
 KERNEL_SIZES = ((2, 2), (2, 3))
@@ -67,7 +68,7 @@ class CausalTransposedConv2D(KernelLayer):
         if scope is not None and (height, width, kw) == (1, 1, 2):
             return self._pixel(x)
         # One row and one or two columns more than are kept: the reference implementation normalizes with them.
-        shape = [tf.shape(x)[0], 2 * height + kh - 1, 2 * width + kw - 1, self.filters]
+        shape = [batch_size(x), 2 * height + kh - 1, 2 * width + kw - 1, self.filters]
         y = self.transform(lambda kernel: tf.nn.conv2d_transpose(x, kernel, shape, 2, "VALID"), x.dtype)
         first = (kw - 1) // 2
         y = y[:, : 2 * height, first : first + 2 * width]

@@ -221,8 +221,10 @@ def strided_shape(input_shape: tuple[int | None, ...], strides: int, filters: in
 def multiply(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """[B, ..., C] times [C, filters] as one product of matrices."""
     y = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), kernel)
-    dynamic = tf.shape(x)
-    lead = [dynamic[axis] if size is None else size for axis, size in enumerate(x.shape[:-1])]
+    lead = [-1 if size is None else size for size in x.shape[:-1]]
+    if lead.count(-1) > 1:
+        dynamic = tf.shape(x)
+        lead = [dynamic[axis] if size is None else size for axis, size in enumerate(x.shape[:-1])]
     return tf.reshape(y, [*lead, kernel.shape[-1]])
 
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 from tfar.core.compiled import CompiledFunctions
 from tfar.core.event import Stage
 from tfar.core.scope import Incremental, State, initial_state, state_spec
+from tfar.core.sizes import batch_size
 from tfar.heads import Bernoulli, Categorical
 
 Carry = dict[str, Any]
@@ -94,8 +95,8 @@ class Continuation:
 
     def read_prompt(self, prompt: tf.Tensor, context: Any) -> Carry:
         """State, last element and nats of prompts [B, n], taken in one block."""
-        encoded = self.encode(prompt if self.prompt_length else tf.zeros([tf.shape(prompt)[0], 1], tf.int32))
-        batch = tf.shape(encoded)[0]
+        encoded = self.encode(prompt if self.prompt_length else tf.zeros([batch_size(prompt), 1], tf.int32))
+        batch = batch_size(encoded)
         state = initial_state(self.stage.network, batch, self._inputs(), context)
         previous, log_prob = tf.zeros_like(encoded[:, :1]), tf.zeros([batch])
         if self.prompt_length:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core.event import Event
+from tfar.core.sizes import batch_size
 from tfar.core.slicing import put
 
 
@@ -64,7 +65,7 @@ class Draw:
 
 def cells_first(x: tf.Tensor) -> tf.Tensor:
     """[B, *grid, C] -> [N, B, C]."""
-    x = tf.reshape(x, [tf.shape(x)[0], -1, x.shape[-1]])
+    x = tf.reshape(x, [batch_size(x), -1, x.shape[-1]])
     return tf.transpose(x, [1, 0, 2])
 
 
@@ -72,7 +73,7 @@ def batch_first(x: tf.Tensor, event: Event) -> tf.Tensor:
     """[N, B, C] -> [B, *grid, C]."""
     x = tf.transpose(x, [1, 0, 2])
     grid = [-1 if size is None else size for size in event.grid]
-    return tf.reshape(x, [tf.shape(x)[0], *grid, event.channels])
+    return tf.reshape(x, [batch_size(x), *grid, event.channels])
 
 
 def reorder(x: tf.Tensor, permutation: Any, batch_axis: int = 1) -> tf.Tensor:

@@ -23,6 +23,7 @@ import tensorflow as tf
 from tfar.core.event import Stage
 from tfar.core.invariants import invariants
 from tfar.core.scope import Incremental, State, initial_state, state_spec
+from tfar.core.sizes import batch_size
 from tfar.core.slicing import take
 from tfar.sampling.draw import Draw, batch_first, cells_first, reorder, write
 
@@ -36,8 +37,7 @@ def num_units(stage: Stage, num_cells: int) -> int:
 
 def start(stage: Stage, values: tf.Tensor, context: Any) -> Carry:
     """The carry before the first unit; `values` [B, *grid, C] is the canvas to begin with."""
-    canvas = cells_first(values)
-    batch = tf.shape(canvas)[1]
+    canvas, batch = cells_first(values), batch_size(values)
     inputs, dtype = _inputs(stage, canvas)
     previous = tf.zeros([batch, *list(inputs.values())[-1]], dtype)
     state = initial_state(stage.network, batch * stage.copies, inputs, context)
@@ -81,7 +81,7 @@ def prefill(stage: Stage, carry: Carry, context: Any, length: int) -> Carry:
         return {"canvas": canvas, "state": scope.state, "previous": cells[:, -1:]}
     rows = encoded[:, :length]
     above = tf.pad(rows[:, :-1], [[0, 0], [1, 0], [0, 0], [0, 0]])
-    pixels = tf.reshape(rows, [tf.shape(rows)[0], -1, 1, rows.shape[-1]])
+    pixels = tf.reshape(rows, [batch_size(rows), -1, 1, rows.shape[-1]])
     before = tf.reshape(tf.concat([carry["previous"], pixels[:, :-1]], 1), tf.shape(rows))
     with Incremental(carry["state"], at=0, length=length, phase="row") as scope:
         stage.run(above, context)
@@ -150,7 +150,7 @@ def _row(stage: Stage, carry: Carry, draw: Draw, context: Any, i: tf.Tensor) -> 
         cell = i * width + j
         if event.groups == 1:
             with Incremental(state, at=(i, j), phase="pixel") as scope:
-                params = stage.run(previous, context)[:, 0, 0]
+                params = tf.squeeze(stage.run(previous, context), [1, 2])
             value = draw.pixel(event, params, cell)
         else:
             drawn: list[tf.Tensor] = []
@@ -159,7 +159,7 @@ def _row(stage: Stage, carry: Carry, draw: Draw, context: Any, i: tf.Tensor) -> 
                 padded = tf.stack(drawn + [tf.zeros_like(canvas[0, :, 0])] * (channels - channel), -1)
                 now = stage.encode_drawn(padded, channel)[:, None, None]
                 with Incremental(state, at=(i, j), phase="pixel", now=stage.copy(now)) as scope:
-                    params = stage.run(previous, context)[:, 0, 0]
+                    params = tf.squeeze(stage.run(previous, context), [1, 2])
                 params = tf.reshape(params, [-1, event.groups, event.head.params_size])[:, channel]
                 drawn.append(draw.channel(event, params, cell, channel))
             value = tf.stack(drawn, -1)

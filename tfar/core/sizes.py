@@ -1,0 +1,16 @@
+"""Sizes of tensors, as numbers where the graph knows them."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def batch_size(x: tf.Tensor) -> int | tf.Tensor:
+    """Rows of `x`: an int where its shape says so, which makes constants of the shapes that follow from it.
+
+    Example:
+        >>> batch_size(tf.zeros([3, 4]))
+        3
+    """
+    size = x.shape[0]
+    return tf.shape(x)[0] if size is None else size
