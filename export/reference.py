@@ -30,7 +30,7 @@ def write(version: Path, signatures: Signatures, report: Any, facts: Mapping[str
     (version / SIGNATURES).write_text(_reference(signatures, definitions), encoding="utf-8")
     (version / CARD).write_text(_card(signatures, report, facts), encoding="utf-8")
     (version / FACTS).parent.mkdir(exist_ok=True)
-    (version / FACTS).write_text(json.dumps(signatures.about(), indent=2) + "\n", encoding="utf-8")
+    (version / FACTS).write_text(json.dumps(signatures.about, indent=2) + "\n", encoding="utf-8")
 
 
 def read_signatures(version: Path) -> dict[str, Any]:

@@ -146,6 +146,7 @@ class Signatures:
 
     Attributes:
         every: the signatures by name; "serving_default" is "sample" again.
+        about: what `describe` tells of the model.
         trackables: what must be saved with them.
     """
 
@@ -157,7 +158,7 @@ class Signatures:
         labels: Sequence[str] = (),
     ):
         self.model, self.options = model, options or Options()
-        self.name, self.labels = name, labels
+        self.name = name
         self._endless = None in model.event_shape
         self._has_factors = not isinstance(model, Ensemble) or model.num_members == 1
         self._given = condition_inputs(model)
@@ -171,15 +172,12 @@ class Signatures:
         for signature in self._signatures():
             self.every[signature.name] = signature
         self.every["serving_default"] = self.every["sample"]
+        self.about = about(model, name, labels, self.sampler, self.store)
 
     @property
     def trackables(self) -> list[Any]:
         """What must be saved with the functions."""
         return [] if self.store is None else [self.store]
-
-    def about(self) -> dict[str, Any]:
-        """What `describe` tells of the model."""
-        return about(self.model, self.name, self.labels, self.sampler, self.store)
 
     def functions(self) -> dict[str, Any]:
         """For the argument `signatures` of `tf.saved_model.save`."""
@@ -305,7 +303,7 @@ class Signatures:
 
         def describe(fed: Tensors) -> Tensors:
             values = self._prepare([rows], fed)
-            return {"model": tf.fill(tf.shape(values["rows"]), json.dumps(self.about()))}
+            return {"model": tf.fill(tf.shape(values["rows"]), json.dumps(self.about))}
 
         return Signature("describe", "Says what the model is.", (rows,), describe)
 
