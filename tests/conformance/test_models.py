@@ -17,10 +17,20 @@ from tfar.testing.registry import HEADS, LAYERS, MODELS
 CASES = {case.name: case for case in MODELS}
 NUM = 3  # one batch size for all: a sampler is traced once per shape
 
-# With `pytest --dist loadgroup` a worker keeps a model, and what was compiled for it, to itself.
-every_model = pytest.mark.parametrize(
-    "case", [pytest.param(case, id=case.name, marks=pytest.mark.xdist_group(case.name)) for case in MODELS]
-)
+
+def over_models(costly):
+    """Runs a test for every model; where it is costly, for large cases in the large tests only."""
+
+    def marks(case):
+        # With `pytest --dist loadgroup` a worker keeps a model, and what was compiled for it, to itself.
+        group = pytest.mark.xdist_group(case.name)
+        return [group, pytest.mark.large] if costly and case.large else [group]
+
+    cases = [pytest.param(case, id=case.name, marks=marks(case)) for case in MODELS]
+    return pytest.mark.parametrize("case", cases)
+
+
+every_model, every_model_at_cost = over_models(costly=False), over_models(costly=True)
 
 
 @functools.cache
@@ -102,7 +112,7 @@ def test_incremental_matches_parallel_under_xla(case, model):
     testing.assert_incremental_matches_parallel(model, modes=("xla", "eager"))
 
 
-@every_model
+@every_model_at_cost
 def test_bfloat16(case, model):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -125,7 +135,7 @@ def test_bfloat16(case, model):
         half.head.check(half.sample(NUM, condition, seed=0, jit_compile=False))
 
 
-@every_model
+@every_model_at_cost
 def test_samples_agree(case, model):
     agreement = testing.assert_samples_agree(model, NUM)
     assert agreement.draws == NUM * model.event.num_dimensions
@@ -138,7 +148,7 @@ def test_samples_agree_under_xla(case, model):
     testing.assert_samples_agree(model, NUM, jit_compile=True)
 
 
-@every_model
+@every_model_at_cost
 def test_sample_independent_of_batch(case, model):
     testing.assert_sample_independent_of_batch(model, NUM, alone=case.xla, chunked=case.xla)
 
@@ -150,7 +160,7 @@ def test_normalized(case, model):
     testing.assert_normalized(model)
 
 
-@every_model
+@every_model_at_cost
 def test_saves(case, model, tmp_path):
     testing.assert_saves(model, tmp_path)
 
@@ -204,7 +214,7 @@ def test_condition_is_used_and_checked(case, model):
 # === Sampling ===
 
 
-@every_model
+@every_model_at_cost
 def test_temperature(case, model):
     condition = full_condition(model, None, NUM)
     warm = [model.sample(NUM, condition, seed, jit_compile=False).numpy() for seed in range(4)]
@@ -229,7 +239,7 @@ def half_observed(model, x, condition):
     return observed.reshape(x.shape)
 
 
-@every_model
+@every_model_at_cost
 def test_complete(case, model):
     condition = full_condition(model, None, NUM)
     sample = model.sample(NUM, condition, seed=0, jit_compile=False).numpy()
@@ -247,7 +257,7 @@ def test_complete(case, model):
         assert equal(naive, other)
 
 
-@every_model
+@every_model_at_cost
 def test_complete_refuses_a_gap(case, model):
     x, condition = testing.random_events(model, NUM), full_condition(model, None, NUM)
     cells = orders(model, x, model.context(condition))
@@ -279,7 +289,7 @@ def fit(case, **options):
         assert fresh.log_prob(examples["x"], condition).numpy().mean() > before.mean()
 
 
-@every_model
+@every_model_at_cost
 def test_fit(case, model):
     # Tracing a training step takes longer than running four of them op by op.
     fit(case, run_eagerly=True)

@@ -24,6 +24,8 @@ class ModelCase:
             a callable of the model, or None where everything that precedes is visible.
         xla: run the costly comparisons of steps with the parallel pass (XLA, op by op, bfloat16) in the default suite
             too; the large tests do it for every case. One case of each class.
+        large: its samplers, its file and its training are tried in the large tests only. For further variants of large
+            networks, whose laws the default suite checks all the same.
         runtimes: export it, and compare Python, the SavedModel, gRPC and LiteRT. At least one case of each class.
         exempt: checks that do not apply, by the name of the test, each with the reason.
     """
@@ -33,6 +35,7 @@ class ModelCase:
     enumerable: bool = False
     blind: Callable[[AutoregressiveModel], Any] | None = None
     xla: bool = False
+    large: bool = False
     runtimes: bool = False
     exempt: Mapping[str, str] = dataclasses.field(default_factory=dict)
 

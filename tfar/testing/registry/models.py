@@ -171,6 +171,7 @@ MODELS: list[ModelCase] = [
             condition=Spatial(2),
             embedding_dim=2,
         ),
+        large=True,
     ),
     # Presets are tried on the events of the first case of a class: these can be halved twice.
     ModelCase(
@@ -182,11 +183,13 @@ MODELS: list[ModelCase] = [
     ModelCase(
         "PixelCNNPP_map",
         _pixel_pp((4, 2, 1), heads.Categorical(4), nonlinearity="elu", condition=Spatial(2), embedding_dim=2),
+        large=True,
     ),
     ModelCase(
         "PixelCNNPP_sparse",
         _pixel_pp((2, 4, 1), heads.Bernoulli(), filters=8, block_size=2, density=0.5),
         enumerable=True,
+        large=True,
     ),
     ModelCase(
         "PixelCNNAutoencoder_code",
@@ -211,6 +214,7 @@ MODELS: list[ModelCase] = [
         "PixelSNAIL_pooled",
         _snail((4, 6, 1), heads.Categorical(4), attention_downsample=2, condition=Spatial(2), embedding_dim=2),
         blind=blind_of_pooled_snail,
+        large=True,
     ),
     ModelCase(
         "CausalConvNet_gated",
