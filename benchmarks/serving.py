@@ -7,8 +7,9 @@ text. The server runs in a process of its own (`python -m pipelines.serve`).
 
     overhead   `sample` over gRPC / the same call in a v1 session of this process, plain graphs; the aim is 1.2
     batch      as many calls of one row at once as there are clients / one call of as many rows; the aim is 2. Beside it
-               an export with `Options(batch_calls=True)`, which draws calls that are under way together. Sessions: as
-               many at once, each drawn unit by unit
+               an export with `Options(batch_calls=True)`, which draws calls that are under way together. Bare
+               calls draw nothing: what the clients and the local server, both Python, need for themselves. Sessions:
+               as many at once, each drawn unit by unit
     threads    a server with the default number of threads refuses calls; clients that try again all get through
     load       clients in several processes draw events, step sessions and states, with deadlines that are often too
                short; some close their channels in the middle of a call, some are killed. What comes must be what Python
@@ -250,11 +251,14 @@ def table(figures: Figures) -> str:
             lines.append(f"{rows:>8}{here:>11.1f} ms{there:>11.1f} ms{item['ratio']:>8.2f}")
     if "batch" in told:
         lines += ["", f"calls of one row, or sessions, at once beside one call of all rows (aim {_BATCH_AIM:g})"]
-        lines.append(f"{'export':>12}{'rows':>8}{'one call':>14}{'calls':>14}{'ratio':>8}{'sessions':>14}{'ratio':>8}")
+        columns = (("one call", 14), ("bare calls", 14), ("calls", 14), ("ratio", 8), ("sessions", 14), ("ratio", 8))
+        lines.append(f"{'export':>12}{'rows':>8}" + "".join(f"{head:>{width}}" for head, width in columns))
         for name, item in figures["batch"]["exports"].items():
-            times = [f"{item[f'{kind}_s'] * 1e3:>11.1f} ms" for kind in ("together", "apart", "sessions")]
+            one, bare, calls, sessions = (
+                f"{item[f'{kind}_s'] * 1e3:>11.1f} ms" for kind in ("together", "bare", "apart", "sessions")
+            )
             lines.append(
-                f"{name:>12}{item['rows']:>8}{times[0]}{times[1]}{item['ratio']:>8.2f}{times[2]}"
+                f"{name:>12}{item['rows']:>8}{one}{bare}{calls}{item['ratio']:>8.2f}{sessions}"
                 f"{item['sessions_ratio']:>8.2f}"
             )
     if "load" in told:

@@ -69,21 +69,26 @@ def batch(server: LocalServer, references: Sequence[Reference], num: int, repeat
 
 
 def _batch(server: LocalServer, reference: Reference, num: int, repeats: int) -> tuple[Figures, list[str]]:
-    """Seconds of `num` calls of one row at once, of as many sessions, and of one call of `num` rows, in turn."""
+    """Seconds of `num` calls of one row at once, of as many sessions, and of one call of `num` rows, in turn.
+
+    Beside them "bare" calls, which draw nothing: what clients and server need for themselves.
+    """
     rows = np.arange(num) % len(reference.seed)
     single = [request(reference.name, "sample", reference.inputs(rows[i : i + 1])) for i in range(num)]
     whole = [request(reference.name, "sample", reference.inputs(rows))]
-    seconds: dict[str, list[float]] = {"apart": [], "together": [], "sessions": []}
+    bare = [request(reference.name, "describe", {"rows": np.zeros([1], np.int32)})] * num
+    seconds: dict[str, list[float]] = {"apart": [], "bare": [], "together": [], "sessions": []}
     failures: list[str] = []
     for round_ in range(repeats + 1):
         first, events = at_once(server.target, single, _LONG)
         second, event = at_once(server.target, whole, _LONG)
         third, wrong = _sessions(server, reference, rows)
-        failures += [item for item in [*events, *event] if isinstance(item, str)] + wrong
+        empty, told = at_once(server.target, bare, _LONG)
+        failures += [item for item in [*events, *event, *told] if isinstance(item, str)] + wrong
         if failures:
             return {}, failures[:3]
         if round_:
-            for kind, value in (("apart", first), ("together", second), ("sessions", third)):
+            for kind, value in zip(seconds, (first, empty, second, third), strict=True):
                 seconds[kind].append(value)
     found = {f"{kind}_s": statistics.median(values) for kind, values in seconds.items()}
     ratios = {"ratio": found["apart_s"] / found["together_s"]}
