@@ -223,7 +223,7 @@ def test_every_input_is_sent_with_all_rows(network):
         (lambda c: c.sample(1, 0, seed=[[1, 2, 3]]), r"seed must be an int, or integers of shape \(1, 2\)"),
         (lambda c: c.sample(1, 0, seed=-1), "seed must be an integer from 0 on"),
         (lambda c: c.sample(1, 0, length=3), "sample has no input 'length'"),
-        (lambda c: c.predict("draw", {}), "pictures has no signature 'draw'; it has complete, log_prob"),
+        (lambda c: c.predict("draw", {}), "pictures has no signature 'draw'; it has complete, describe, log_prob"),
         (lambda c: c.predict("step", {"state": ["text"]}), "pictures has no signature 'step'"),
         (lambda c: c.stream(1, 0, kind="state"), "pictures has no signatures for a stream of kind state"),
         (lambda c: c.stream(1, 0, n=0), "n must be at least 1"),

@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from tfar.core.orderings import Ordering
 from tfar.core.scope import call_network
-from tfar.core.sizes import batch_size
 
 
 class Event:
@@ -86,7 +85,7 @@ class Event:
 
     def to_grid(self, x: tf.Tensor) -> tf.Tensor:
         """Values [B, *event_shape] -> [B, *grid, C]."""
-        batch = batch_size(x) if None in self.grid else -1
+        batch = tf.shape(x)[0] if None in self.grid else -1
         return tf.reshape(x, [batch, *(-1 if size is None else size for size in self.grid), self.channels])
 
     def split(self, outputs: tf.Tensor) -> tf.Tensor:

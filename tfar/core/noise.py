@@ -21,8 +21,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfar.core.sizes import batch_size
-
 _PHILOX = 1
 _MANTISSA = 2**23 - 1  # a float32 between 1 and 2 has 23 bits, so all of these numbers are exact
 
@@ -78,6 +76,6 @@ def uniform(seeds: tf.Tensor, num_positions: int | tf.Tensor, noise_size: int, s
         )
 
     bits = tf.map_fn(row, keys, fn_output_signature=tf.TensorSpec([None], tf.uint32))
-    bits = tf.reshape(bits, [batch_size(seeds), num_positions, blocks * 4])[:, :, :noise_size]
+    bits = tf.reshape(bits, [tf.shape(seeds)[0], num_positions, blocks * 4])[:, :, :noise_size]
     steps = tf.bitwise.bitwise_and(bits, tf.constant(_MANTISSA, tf.uint32))
     return tf.cast(steps, tf.float32) * 2.0**-23 + 2.0**-24

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 
 def batch_size(x: tf.Tensor) -> int | tf.Tensor:
-    """Rows of `x`: an int where its shape says so, which makes constants of the shapes that follow from it.
+    """Rows of a tensor: an int where its shape says so, which makes constants of the shapes that follow from it.
 
     Example:
         >>> batch_size(tf.zeros([3, 4]))

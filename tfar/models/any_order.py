@@ -13,7 +13,6 @@ import tensorflow as tf
 from tfar.core import orderings
 from tfar.core.event import Event, Stage
 from tfar.core.orderings import Ordering
-from tfar.core.sizes import batch_size
 from tfar.models.ensemble import Ensemble, EnsembleStage, flat_ordering
 
 RANDOM = "random"
@@ -144,7 +143,7 @@ class AnyOrder(Ensemble):
         if isinstance(ordering, Sequence) and not isinstance(ordering, str):
             nats = [self.log_prob(x, condition, ordering=each) for each in ordering]
             return tf.reduce_logsumexp(tf.stack(nats), 0) - math.log(len(nats))
-        return super().log_prob(x, self._under(condition, ordering, member, batch_size(x)), member=member)
+        return super().log_prob(x, self._under(condition, ordering, member, tf.shape(x)[0]), member=member)
 
     def score(self, x: Any, condition: Any = None, *, member: Any = None, ordering: Any = None) -> tf.Tensor:
         """Log-probability in nats of every factor given what is drawn before it in the order.
@@ -158,11 +157,11 @@ class AnyOrder(Ensemble):
         Returns:
             float32 [B, *positions].
         """
-        return super().score(x, self._under(condition, ordering, member, batch_size(x)), member=member)
+        return super().score(x, self._under(condition, ordering, member, tf.shape(x)[0]), member=member)
 
     def conditionals(self, x: Any, condition: Any = None, *, member: Any = None, ordering: Any = None) -> Any:
         """See `AutoregressiveModel.conditionals`; `member` and `ordering` as for `score`."""
-        return super().conditionals(x, self._under(condition, ordering, member, batch_size(x)), member=member)
+        return super().conditionals(x, self._under(condition, ordering, member, tf.shape(x)[0]), member=member)
 
     def sample(
         self, num: int, condition: Any = None, *args: Any, member: Any = None, ordering: Any = None, **kwargs: Any
@@ -204,7 +203,7 @@ class AnyOrder(Ensemble):
         """
         shape = np.shape(x)
         flags = np.asarray(observed)
-        given = self._under(condition, ordering, member, batch_size(x))
+        given = self._under(condition, ordering, member, tf.shape(x)[0])
         chosen = ordering is not None or member is not None or isinstance(condition, dict)
         if self.order_agnostic and not chosen and flags.dtype == bool and flags.shape in (shape, shape[1:]):
             given = self._with_order(condition, self._observed_first(np.broadcast_to(flags, shape)))

@@ -14,7 +14,6 @@ from tfar.core.compiled import CompiledFunctions
 from tfar.core.conditions import Condition
 from tfar.core.event import Event, GuidedStage, Stage
 from tfar.core.orderings import Ordering, raster
-from tfar.core.sizes import batch_size
 from tfar.core.units import bits_per_dim
 from tfar.layers.condition_dropout import ConditionDropout
 from tfar.layers.weight_norm import data_dependent_initialization
@@ -161,7 +160,7 @@ class AutoregressiveModel(keras.Model):
         """
         if isinstance(x, dict):
             x, condition = x["x"], x.get("condition", condition)
-        return self.decode(self.encode(x), self.context(self._check_condition(condition, batch_size(x))))
+        return self.decode(self.encode(x), self.context(self._check_condition(condition, tf.shape(x)[0])))
 
     @property
     def has_weight_norm(self) -> bool:
@@ -205,7 +204,7 @@ class AutoregressiveModel(keras.Model):
         Raises:
             ValueError: wrong shape, values outside of the head's support, a missing or an unexpected condition.
         """
-        return tf.reduce_sum(tf.reshape(self.score(x, condition), [batch_size(x), -1]), -1)
+        return tf.reduce_sum(tf.reshape(self.score(x, condition), [tf.shape(x)[0], -1]), -1)
 
     def score(self, x: Any, condition: Any = None) -> tf.Tensor:
         """Log-probability in nats of every factor; they sum to `log_prob`.
@@ -263,7 +262,7 @@ class AutoregressiveModel(keras.Model):
         values = x["x"] if isinstance(x, dict) else x
         nats = self.head.log_prob(y_pred, self.event.to_head(values))
         count = tf.cast(tf.reduce_prod(tf.shape(values)[1:]), nats.dtype)
-        return bits_per_dim(tf.reduce_mean(tf.reduce_sum(tf.reshape(nats, [batch_size(nats), -1]), -1)) / count, 1)
+        return bits_per_dim(tf.reduce_mean(tf.reduce_sum(tf.reshape(nats, [tf.shape(nats)[0], -1]), -1)) / count, 1)
 
     # Sampling.
 
@@ -385,7 +384,7 @@ class AutoregressiveModel(keras.Model):
         Returns:
             [B, *event_shape] of type `head.dtype`.
         """
-        stage, batch = self.stage, batch_size(noise)
+        stage, batch = self.stage, tf.shape(noise)[0]
         shape = [tf.shape(noise)[1]] if None in self.event_shape else self.event_shape
         context, noise = self.prepare_draws(condition, noise)
         if values is None:

@@ -13,7 +13,6 @@ import tensorflow as tf
 from tfar.core.event import Event, Stage
 from tfar.core.orderings import Ordering
 from tfar.core.row_orders import inverse
-from tfar.core.sizes import batch_size
 from tfar.models.autoregressive import AutoregressiveModel
 
 
@@ -166,7 +165,7 @@ class Ensemble(AutoregressiveModel):
         if isinstance(x, dict):
             x, condition = x["x"], x.get("condition", condition)
         if training and member is None and self._takes_turns and not isinstance(condition, dict):
-            condition = _with_condition(self._turn(batch_size(x)), condition)
+            condition = _with_condition(self._turn(tf.shape(x)[0]), condition)
         return super().call(x, self._given(condition, member))
 
     def test_step(self, data: Any) -> Any:
@@ -176,7 +175,7 @@ class Ensemble(AutoregressiveModel):
         data = data[0] if isinstance(data, tuple) else data
         x, condition = (data["x"], data.get("condition")) if isinstance(data, dict) else (data, None)
         loss = tf.reduce_mean(self.bits_per_dim(x, condition))
-        self._loss_tracker.update_state(loss, sample_weight=batch_size(x))
+        self._loss_tracker.update_state(loss, sample_weight=tf.shape(x)[0])
         return self.compute_metrics(data, None, None)
 
     def log_prob(self, x: Any, condition: Any = None, *, member: int | None = None) -> tf.Tensor:
@@ -196,7 +195,7 @@ class Ensemble(AutoregressiveModel):
         nats = []
         for index in range(self.num_members):
             factors = self._compiled.run("score", self._score, x, {**given, "member": tf.constant(index)})
-            nats.append(tf.reduce_sum(tf.reshape(factors, [batch_size(x), -1]), -1))
+            nats.append(tf.reduce_sum(tf.reshape(factors, [tf.shape(x)[0], -1]), -1))
         return tf.reduce_logsumexp(tf.stack(nats), 0) - math.log(self.num_members)
 
     def score(self, x: Any, condition: Any = None, *, member: int | None = None) -> tf.Tensor:

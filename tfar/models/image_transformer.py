@@ -33,7 +33,6 @@ from tfar.core import orderings
 from tfar.core import scope as scopes
 from tfar.core.conditions import Condition, Label, Spatial, Vector
 from tfar.core.event import Event
-from tfar.core.sizes import batch_size
 from tfar.core.slicing import take
 from tfar.layers import CausalAttention, ConditionalBias, LocalAttention1D, LocalAttention2D, ShiftRight
 from tfar.layers.composite import Composite
@@ -125,7 +124,7 @@ class ImageTransformerNetwork(Composite):
             x = self.condition_bias(x, condition)
         else:
             count = condition.shape[1] * condition.shape[2]
-            pixels = tf.reshape(condition, [batch_size(condition), count, condition.shape[-1]])
+            pixels = tf.reshape(condition, [tf.shape(condition)[0], count, condition.shape[-1]])
             drawn = take(tf.constant(self._order // (len(self._order) // count)), 0, first, length)
             x += self.map(tf.gather(pixels, drawn, axis=1))
         x = self.dropout(x)
@@ -139,7 +138,7 @@ class ImageTransformerNetwork(Composite):
         if self._colours == 1:
             return x
         colour = tf.one_hot((first - 1 + tf.range(length)) % self._colours, self._colours, dtype=x.dtype)
-        tables = tf.reshape(x, [batch_size(x), length, self._colours, x.shape[-1] // self._colours])
+        tables = tf.reshape(x, [tf.shape(x)[0], length, self._colours, x.shape[-1] // self._colours])
         return tf.reduce_sum(tables * colour[..., None], 2)
 
 

@@ -33,7 +33,6 @@ from tfar.core.conditions import Condition, Label, Spatial, Vector
 from tfar.core.event import Event
 from tfar.core.orderings import Ordering
 from tfar.core.row_orders import cells_of, order_of, span
-from tfar.core.sizes import batch_size
 from tfar.layers import LocallyMaskedConv2D
 from tfar.layers.composite import Composite
 from tfar.layers.gated_resnet import concat_elu
@@ -159,7 +158,7 @@ def _at_pixels(condition: tf.Tensor | None, order: Any) -> tf.Tensor | None:
         return None
     if condition.shape.rank == 2:
         return condition[:, None]
-    pixels = tf.reshape(condition, [batch_size(condition), -1, condition.shape[-1]])
+    pixels = tf.reshape(condition, [tf.shape(condition)[0], -1, condition.shape[-1]])
     scope = scopes.current()
     return pixels if scope is None else cells_of(pixels, span(order, scope.at, scope.length))
 

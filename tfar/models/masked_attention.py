@@ -37,7 +37,6 @@ from tfar.core.conditions import Condition, Label, Spatial, Vector
 from tfar.core.event import Event
 from tfar.core.orderings import Ordering
 from tfar.core.row_orders import cells_of, inverse, order_of, span
-from tfar.core.sizes import batch_size
 from tfar.layers import ConditionalBias, ShiftRight
 from tfar.layers.composite import Composite
 from tfar.models.any_order import AnyOrder, trained_orderings
@@ -117,7 +116,7 @@ class MaskedAttentionNetwork(Composite):
         tokens = tokens if self.embed is None else self.embed(tokens)
         tokens = self.positions(tokens, span(self._with_beginning(order), first, length), target)
         if self.condition_bias is None:
-            pixels = tf.reshape(condition, [batch_size(condition), -1, condition.shape[-1]])
+            pixels = tf.reshape(condition, [tf.shape(condition)[0], -1, condition.shape[-1]])
             tokens += self.map(cells_of(pixels, target // self._cells_per_pixel))
         else:
             tokens = self.condition_bias(tokens, condition)
