@@ -142,7 +142,7 @@ class Recurrent(keras.layers.Layer):
         if gates.shape[0] == 1:
             state = self._advance(gates[0], state, kernel)
             return tf.cast(state[0], dtype)[:, None], state
-        length = batch_size(gates)
+        length = tf.shape(gates)[0]
         unroll = _UNROLL if gates.shape[0] is not None and gates.shape[0] % _UNROLL == 0 else 1
         inputs = tf.TensorArray(gates.dtype, length, element_shape=gates.shape[1:]).unstack(gates)
         outputs = tf.TensorArray(gates.dtype, length, element_shape=[gates.shape[1], self.units])
