@@ -81,8 +81,10 @@ def read_record(client: Client) -> dict[str, Any]:
         raise ValueError(
             f"{client.model_name} draws sequences; what their numbers stand for is written in the run: give --workdir"
         )
-    if set(kinds) - {"Label"}:
-        raise ValueError(f"{client.model_name} takes {kinds[0]}, whose values are those of the data: give --workdir")
+    if kinds not in ([], ["Label"]):
+        raise ValueError(
+            f"{client.model_name} takes {' and '.join(kinds)}, whose values are those of the data: give --workdir"
+        )
     condition = {"name": "Label", "num_labels": about["condition"][0]["num_labels"]} if kinds else None
     shape, data = (event_shape, "") if vocabulary is None else ([None], "text")
     resolved = {"event_shape": shape, "condition": condition, "model": {"vocabulary": vocabulary}}
