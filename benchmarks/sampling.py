@@ -324,25 +324,29 @@ def _slices(
     import tensorflow as tf
 
     from tfar.core import noise as noises
-    from tfar.sampling import Draw
+    from tfar.core.request import NOTHING
+    from tfar.sampling import SampleInputs, incremental
 
-    stage = model.stage
+    (stage,) = model.stages
     canvas = model.event.to_grid(tf.zeros([batch, *model.event_shape], model.head.dtype))
     numbers = noises.uniform(noises.seed_rows(0, batch), model.event.num_positions, model.head.noise_size)
-    context, numbers = model.prepare_draws(None, numbers)
-    carry = sampler.start(stage, canvas, context)
+    context, numbers = model.begin_draws(NOTHING, numbers)
+    state = sampler.start(stage, SampleInputs(numbers, tf.ones([batch]), canvas), context)
     units = sampler.num_units(stage, model.event.num_cells)
     measured = min(most, units)
     begin = (units - measured) // 2 if begin is None else begin
+    if sampler is incremental:
+        state = state._replace(carry=state.carry._replace(position=tf.constant(begin)))
 
-    def advance(carry: Any, numbers: tf.Tensor, context: Any, start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
-        return sampler.advance(stage, carry, Draw(numbers, tf.ones([batch])), context, start, stop)["canvas"]
+    def advance(state: Any, numbers: tf.Tensor, context: Any, start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+        state = sampler.advance(stage, state, SampleInputs(numbers, tf.ones([batch])), context, start, stop)
+        return sampler.values(stage, state, context)
 
     span = tf.constant(begin), tf.constant(begin + measured)
     slices: dict[str, Callable[[], Any]] = {}
     for mode, jit_compile in jit.items():
         function = tf.function(advance, autograph=False, jit_compile=jit_compile or None)
-        slices[mode] = functools.partial(_fetch, function, carry, numbers, context, *span)
+        slices[mode] = functools.partial(_fetch, function, state, numbers, context, *span)
     return slices, units, measured
 
 
@@ -370,13 +374,10 @@ def _bytes_of_a_step(model: Any, batch: int) -> int:
     """Bytes that a step of a sequence cannot but read: every weight, all keys and values of attention; 0 of others."""
     if type(model).__name__ not in ("CharRNN", "CausalTransformer", "ImageTransformer", "WaveNet"):
         return 0
-    from tfar.core.scope import state_spec
-
-    features = model.encode(np.zeros([1, *model.event_shape], model.head.dtype.as_numpy_dtype)).shape[-1]
-    state = state_spec(model.network, {"step": (1, features)})
+    (stage,) = model.stages
     cached = sum(
         math.prod(size or batch for size in spec.shape) * spec.dtype.size
-        for name, spec in state.items()
+        for name, spec in stage.spec().state.items()
         if name.endswith(("/keys", "/values"))
     )
     return cached + 4 * sum(math.prod(weight.shape) for weight in model.network.weights)

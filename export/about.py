@@ -7,8 +7,8 @@ from typing import Any
 
 import tfar
 from export import states
-from export.rows import RowSampler
 from export.sessions import SessionStore
+from export.step_sampler import StepSampler
 from tfar.core.conditions import Condition, Label
 from tfar.models import AutoregressiveModel
 
@@ -17,7 +17,7 @@ def about(
     model: AutoregressiveModel,
     name: str,
     labels: Sequence[str],
-    sampler: RowSampler | None,
+    sampler: StepSampler | None,
     store: SessionStore | None,
 ) -> dict[str, Any]:
     """Facts that JSON can hold.

@@ -11,6 +11,7 @@ import tensorflow as tf
 from export.errors import ExportError
 from export.litert_signatures import LiteRTSignatures
 from export.quiet import quietly
+from tfar.core.request import Request
 from tfar.models.ensemble import choose_member
 
 
@@ -65,8 +66,8 @@ def draw_in_steps(
     """
     batch, units = len(noise), signatures.num_units
     if signatures.num_members > 1:
-        member, rest = choose_member(tf.constant(noise), signatures.num_members)
-        told, noise = {**told, "member": member.numpy()}, rest.numpy()
+        member, first = choose_member(tf.constant(noise[:, 0]), signatures.num_members)
+        told, noise = {**told, "member": member.numpy()}, np.concatenate([first[:, None], noise[:, 1:]], 1)
     noise = noise.reshape(batch, units, *signatures.noise_shape[1:])
     order = _cells(signatures, told)
     carry = runtime.run("start", **told)
@@ -87,6 +88,6 @@ def draw_in_steps(
 def _cells(signatures: LiteRTSignatures, told: dict[str, np.ndarray]) -> np.ndarray:
     """The unit of the event that each step draws, [B, units]."""
     shape = [signatures.batch_size, signatures.num_units]
-    context = {"member": tf.constant(told["member"])} if "member" in told else None
-    order = signatures.model.stage.order(context) if signatures.unit == "cell" else None
+    context = Request(member=told.get("member"))
+    order = signatures.stage.order(context) if signatures.unit == "cell" else None
     return np.broadcast_to(np.arange(shape[1]) if order is None else np.asarray(order[0]), shape)

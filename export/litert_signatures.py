@@ -27,13 +27,11 @@ import tensorflow as tf
 
 from export.errors import ExportError
 from export.inputs import Input, Tensors, condition_inputs, condition_of, function_of
+from tfar.core.carry import Carry, Site
 from tfar.core.conditions import Local
-from tfar.core.event import Stage
-from tfar.core.slicing import put
+from tfar.core.request import Request
 from tfar.models import AutoregressiveModel
-from tfar.models.ensemble import Ensemble
-from tfar.sampling import Draw, incremental
-from tfar.sampling.draw import cells_first
+from tfar.sampling import SampleInputs, incremental
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Carried:
 
     Attributes:
         spec: shape and type, with the name of the tensor.
-        path: where it belongs: an entry of the network's state, a part of the context, "previous" or "canvas".
+        path: where it belongs: an entry of the network's state, a part of the context, or "last", the unit before.
         changes: whether `step` gives it back; the others are told once, by `start`.
     """
 
@@ -74,23 +72,22 @@ class LiteRTSignatures:
     """
 
     def __init__(self, model: AutoregressiveModel, batch_size: int = 1, length: int | None = None):
-        self.model, self.stage, self.batch_size = model, model.stage, batch_size
+        self.model, (self.stage,), self.batch_size = model, model.stages, batch_size
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise ExportError(f"batch_size must be a positive integer, got {batch_size!r}")
-        if model.stage.network.compute_dtype != "float32":
+        if self.stage.network.compute_dtype != "float32":
             raise ExportError(
-                f"a LiteRT model computes in float32, this one in {model.stage.network.compute_dtype}; load it with "
+                f"a LiteRT model computes in float32, this one in {self.stage.network.compute_dtype}; load it with "
                 "keras.config.set_dtype_policy('float32')"
             )
         self.event_shape = _event_shape(model, length)
         event = model.event
         self.num_positions = event.count_positions(self.event_shape)
-        self.num_members = model.num_members if isinstance(model, Ensemble) else 1
+        self.num_members = model.num_members
         self.conditions = [self._static(item) for item in condition_inputs(model)]
-        self.unit, self._cells = self._unit()
+        self._context = self._trace_context()
         self.num_units = (event.num_cells if None not in event.grid else self.event_shape[0]) // self._cells
         self.noise_shape = [batch_size, self._cells * event.groups, event.head.noise_size]
-        self._context = self._example_context()
         self.carried = self._carried()
 
     def functions(self) -> dict[str, Any]:
@@ -130,60 +127,42 @@ class LiteRTSignatures:
             shape[0] = part.num_frames(self.event_shape[0])
         return dataclasses.replace(item, spec=tf.TensorSpec([self.batch_size, *shape], item.spec.dtype, item.name))
 
-    def _unit(self) -> tuple[str, int]:
-        """What a step draws, and how many cells that is."""
-        event = self.model.event
-        if len(event.grid) == 2:
-            return "row", event.grid[1]
-        if isinstance(self.model, Ensemble) and self.num_members > 1 or self._fixed_order() is not None:
-            return "cell", 1
-        return ("row", event.num_cells // self.event_shape[0]) if len(self.event_shape) == 3 else ("value", 1)
-
-    def _fixed_order(self) -> Any:
-        ordering = self.stage.ordering
-        return None if ordering is None or ordering.is_raster else ordering
-
-    def _example_context(self) -> Any:
-        """What the network is told, as specs of B rows."""
+    def _trace_context(self) -> Request:
+        """Specs of what the network is told, of B rows; on the way, what a step draws and how many cells that is."""
         specs = [item.spec for item in self.start_inputs]
         names = [item.name for item in self.start_inputs]
-        found: list[Any] = []
+        found: list[Request] = []
 
         def trace(*values: tf.Tensor) -> tf.Tensor:
             context = self._told(dict(zip(names, values, strict=True)))
+            self.unit, self._cells = self.stage.handed_out(context)
             # Only the structure: outputs of a function are flat tensors.
-            found.append(None if context is None else tf.nest.map_structure(_spec, context))
+            found.append(context.map(lambda x: tf.TensorSpec(x.shape, x.dtype)))
             return tf.zeros([])
 
         tf.function(trace, autograph=False).get_concrete_function(*specs)
         return found[0]
 
-    def _told(self, inputs: Tensors) -> Any:
+    def _told(self, inputs: Tensors) -> Request:
         """The context, from the inputs of `start`."""
-        condition = condition_of(self.model, inputs)
-        if self.num_members > 1:
-            condition = {"member": inputs["member"]} | ({} if condition is None else {"condition": condition})
-        return self.model.context(condition)
+        return self.model.context(Request(condition_of(self.model, inputs), member=inputs.get("member")))
 
     def _carried(self) -> list[Carried]:
         """What goes from step to step, besides the position."""
-        batch, event, found = self.batch_size, self.model.event, []
-        specs = [] if self._context is None else tf.nest.flatten(self._context)
-        zeros = [tf.zeros(item.shape, item.dtype) for item in specs]
-        example = None if self._context is None else tf.nest.pack_sequence_as(self._context, zeros)
-        spec = incremental.carry_spec(self.stage, example)
-        previous = spec["previous"]
-        found.append(Carried(tf.TensorSpec([batch, *previous.shape[1:]], previous.dtype, "previous"), "previous"))
-        if len(event.grid) == 2:
-            shape = [event.num_cells, batch, event.channels]
-            found.append(Carried(tf.TensorSpec(shape, event.head.dtype, "canvas"), "canvas"))
-        for index, (path, item) in enumerate(sorted(spec["state"].items())):
+        batch, found = self.batch_size, []
+        spec = self.stage.spec(self._context)
+        found.append(Carried(tf.TensorSpec([batch, *spec.last.shape[1:]], spec.last.dtype, "last"), "last"))
+        for index, (path, item) in enumerate(sorted(spec.state.items())):
             shape = [batch if size is None else size for size in item.shape]
             found.append(Carried(tf.TensorSpec(shape, item.dtype, f"state_{index}"), path))
-        for index, item in enumerate(specs):
+        for index, item in enumerate(self._leaves(self._context)):
             told = tf.TensorSpec(item.shape, item.dtype, f"context_{index}")
             found.append(Carried(told, f"context {index}", changes=False))
         return found
+
+    @staticmethod
+    def _leaves(context: Request) -> list[Any]:
+        return [leaf for leaf in tf.nest.flatten(context) if leaf is not None]
 
     # What the signatures compute.
 
@@ -195,11 +174,11 @@ class LiteRTSignatures:
         model, x, condition = self.model, inputs["x"], condition_of(self.model, inputs)
         if not self.has_factors:
             return {"log_prob": model.log_prob(x, condition)}
-        score = model.head.log_prob(model(x, condition, training=False), model.event.to_head(x))
+        score = model.score_graph(x, Request(condition))
         return {"log_prob": tf.reduce_sum(tf.reshape(score, [self.batch_size, -1]), -1), "score": score}
 
     def _start(self, inputs: Tensors) -> Tensors:
-        told = iter([] if self._context is None else tf.nest.flatten(self._told(inputs)))
+        told = iter(self._leaves(self._told(inputs)))
         carry = {
             item.spec.name: tf.zeros(item.spec.shape, item.spec.dtype) if item.changes else next(told)
             for item in self.carried
@@ -208,49 +187,38 @@ class LiteRTSignatures:
 
     def _step(self, inputs: Tensors) -> Tensors:
         stage, event, batch = self.stage, self.model.event, self.batch_size
-        unit, noise = inputs["position"][0], inputs["noise"]
         by_path = {item.path: inputs[item.spec.name] for item in self.carried if item.changes}
-        told = [inputs[item.spec.name] for item in self.carried if not item.changes]
-        context = None if self._context is None else tf.nest.pack_sequence_as(self._context, told)
-        state = {path: value for path, value in by_path.items() if path not in ("previous", "canvas")}
-        carry = {"state": state, "previous": by_path["previous"]}
-        if "canvas" in by_path:
-            carry["canvas"] = by_path["canvas"]
-            rows = put(tf.zeros([self.num_units, *noise.shape]), unit, noise)
-            noise = tf.reshape(tf.transpose(rows, [1, 0, 2, 3]), [batch, -1, noise.shape[2]])
-            first, origin = unit, 0
+        told = iter([inputs[item.spec.name] for item in self.carried if not item.changes])
+        flat = [None if leaf is None else next(told) for leaf in tf.nest.flatten(self._context)]
+        context = tf.nest.pack_sequence_as(self._context, flat)
+        steps = self._cells // stage.width
+        first = inputs["position"][0] * steps
+        carry = Carry({path: by_path[path] for path in by_path if path != "last"}, by_path["last"], first)
+        # The noise comes in the order of drawing, whatever cells these are.
+        choose = SampleInputs(inputs["noise"], inputs["temperature"]).chooser(event)
+
+        def choose_here(params: tf.Tensor, site: Site, aux: Any) -> tuple[tf.Tensor, Any]:
+            return choose(params, site._replace(cell=site.cell - first * stage.width), aux)
+
+        if steps == 1:
+            drawn, carry, _ = stage.draw(carry, choose_here, (), context)
         else:
-            # A canvas of one unit; the noise comes in the order of drawing, whatever cells these are.
-            carry["canvas"] = cells_first(tf.zeros([batch, self._cells, event.channels], event.head.dtype))
-            stage, first = Stage(stage.network, event, None, stage.encode), unit * self._cells
-            origin = first
-        last = first + (1 if len(event.grid) == 2 else self._cells)
-        draw = Draw(noise, inputs["temperature"])
-        carry = incremental.advance(stage, carry, draw, context, first, last, origin)
-        out = {"previous": carry["previous"], **carry["state"]}
-        drawn = carry["canvas"]
-        if len(event.grid) == 2:
-            out["canvas"] = drawn
-            drawn = tf.slice(drawn, tf.stack([unit * self._cells, 0, 0]), [self._cells, batch, event.channels])
-        drawn = tf.transpose(drawn, [1, 0, 2])
+            canvas = tf.zeros([steps, batch, event.channels], event.head.dtype)
+            begun = incremental.Drawn(carry, canvas)
+            carry, canvas = incremental.draw_units(stage, begun, choose_here, context, 0, steps)
+            drawn = tf.transpose(canvas, [1, 0, 2])
         shape = {"row": self.event_shape[1:], "cell": [event.channels], "value": []}[self.unit]
+        out = {"last": carry.last, **carry.state}
         outputs = {
             "chunk": tf.reshape(drawn, [batch, *shape]),
             "position": inputs["position"] + 1,
             **{item.spec.name: out[item.path] for item in self.carried if item.changes},
         }
         if self.unit == "cell":
-            outputs["cells"] = self._cell(context, unit)
+            cells = tf.convert_to_tensor(stage.order(context)[0], tf.int32)
+            cell = tf.gather(cells, first, axis=cells.shape.rank - 1)
+            outputs["cells"] = tf.fill([batch], cell) if cells.shape.rank == 1 else cell
         return {name: tf.identity(value) for name, value in outputs.items()}
-
-    def _cell(self, context: Any, unit: tf.Tensor) -> tf.Tensor:
-        """Flat index [B] of the cell that is drawn at a step."""
-        order = self.stage.order(context)
-        if order is None:  # members that all draw as values are stored
-            return tf.fill([self.batch_size], unit)
-        cells = tf.convert_to_tensor(order[0], tf.int32)
-        cell = tf.gather(cells, unit, axis=cells.shape.rank - 1)
-        return tf.fill([self.batch_size], cell) if cells.shape.rank == 1 else cell
 
 
 def _event_shape(model: AutoregressiveModel, length: Any) -> tuple[int, ...]:
@@ -267,10 +235,6 @@ def _event_shape(model: AutoregressiveModel, length: Any) -> tuple[int, ...]:
     if isinstance(length, bool) or not isinstance(length, int | np.integer) or length < 1:
         raise ExportError(f"length must be a positive integer, got {length!r}")
     return (int(length),)
-
-
-def _spec(x: tf.Tensor) -> tf.TensorSpec:
-    return tf.TensorSpec(x.shape, x.dtype)
 
 
 def _input(name: str, shape: list[int], dtype: tf.DType = tf.float32) -> Input:

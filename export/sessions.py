@@ -25,7 +25,7 @@ import tensorflow as tf
 
 from export import states
 from export.inputs import MAX_LENGTH, Input, Tensors, count_input, require, require_none
-from export.rows import Chunk, RowSampler
+from export.step_sampler import Chunk, StepSampler
 
 UNKNOWN = "session_id is unknown or expired; values:"
 REPEATED = "session_id must not repeat; values:"
@@ -109,7 +109,7 @@ class SessionStore(tf.Module):
         ttl: seconds without a step after which a session is given up.
     """
 
-    def __init__(self, sampler: RowSampler, slots: int, ttl: float):
+    def __init__(self, sampler: StepSampler, slots: int, ttl: float):
         super().__init__()
         self.sampler, self.slots, self.ttl = sampler, slots, ttl
         self._ids = _Scratch([slots], tf.int64, "sessions/ids")
@@ -261,7 +261,7 @@ def session_input() -> Input:
     )
 
 
-def units_input(sampler: RowSampler) -> Input:
+def units_input(sampler: StepSampler) -> Input:
     """`n`: units of a step."""
     names = {"row": "rows of the image", "value": "values of the sequence", "cell": "cells, in the order of drawing,"}
     return count_input("n", f"{names[sampler.unit]} to draw; fewer at the end of the event", MAX_LENGTH, default=1)

@@ -43,11 +43,10 @@ from export.inputs import (
     seed_input,
     temperature_input,
 )
-from export.rows import RowSampler
+from export.step_sampler import StepSampler, has_steps
 from tfar.core import noise as noises
 from tfar.core.units import bits_per_dim
 from tfar.models import AutoregressiveModel
-from tfar.models.ensemble import Ensemble
 
 DEFAULT_LENGTH = 256
 DEFAULT_SLOTS = 64
@@ -160,11 +159,11 @@ class Signatures:
         self.model, self.options = model, options or Options()
         self.name = name
         self._endless = None in model.event_shape
-        self._has_factors = not isinstance(model, Ensemble) or model.num_members == 1
+        self._has_factors = model.has_factors
         self._given = condition_inputs(model)
         prefix = [prefix_input(model)] if self._has_factors else []
         self._draws = [*self._given, seed_input(), temperature_input(), *prefix]
-        self.sampler: RowSampler | None = None
+        self.sampler: StepSampler | None = None
         self.store: sessions.SessionStore | None = None
         self.every: dict[str, Signature] = {}
         # What several signatures compute is one function, traced once.
@@ -190,11 +189,9 @@ class Signatures:
             found.append(self._complete())
         if self.options.xla:
             found += [self._compiled(item) for item in found if item.name in ("sample", "complete")]
-        try:
-            self.sampler = RowSampler(self.model, self.options.batch_calls)
-        except ValueError:
-            # Frames of any length beside a sequence of any length: its state has no size.
+        if not has_steps(self.model):
             return found
+        self.sampler = StepSampler(self.model, self.options.batch_calls)
         if len(self.model.event_shape) == 1:
             found += [self._start(), self._step()]
         if self.options.sessions:
@@ -339,7 +336,7 @@ class Signatures:
 
         return Signature("step", "Goes on with events that start began.", tuple(inputs), step, (states.ANOTHER,))
 
-    def _session_signatures(self, sampler: RowSampler, store: sessions.SessionStore) -> list[Signature]:
+    def _session_signatures(self, sampler: StepSampler, store: sessions.SessionStore) -> list[Signature]:
         session, units = sessions.session_input(), sessions.units_input(sampler)
 
         def begin(fed: Tensors) -> Tensors:

@@ -8,7 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from export.errors import ExportError
+from tfar.core.request import Request
 from tfar.models import AutoregressiveModel
+from tfar.sampling.inputs import cells_in_order
 
 # Rounding differs between kernels, so a draw whose noise lies this close to a boundary may tip.
 TIE = 1e-5
@@ -44,7 +46,7 @@ def count_ties(
         )
     positions = event.positions if None not in event.positions else expected.shape[1:]
     condition = None if condition is None else tf.nest.map_structure(tf.constant, condition)
-    context, left = model.prepare_draws(condition, tf.constant(noise))
+    context, left = model.begin_draws(Request(condition), tf.constant(noise))
     order = _order(model, context, expected.shape)
     tolerance = VALUE_TOLERANCE if model.head.levels is None else 0.0
     different = ~np.isclose(served, expected, rtol=tolerance, atol=tolerance).reshape(num, -1)
@@ -71,7 +73,6 @@ def count_ties(
 
 def _order(model: AutoregressiveModel, context: Any, shape: tuple[int, ...]) -> np.ndarray:
     """The flat value that every step draws, [num, values per event]."""
-    order, channels, size = model.stage.order(context), model.event.channels, int(np.prod(shape[1:]))
-    cells = np.arange(size // channels) if order is None else np.asarray(order[0])
-    values = cells[..., None] * channels + np.arange(channels)
-    return np.broadcast_to(values.reshape(*cells.shape[:-1], -1), [shape[0], size])
+    channels, size = model.event.channels, int(np.prod(shape[1:]))
+    cells = cells_in_order(*model.stages, context, shape[0], size // channels)
+    return (cells[..., None] * channels + np.arange(channels)).reshape(shape[0], -1)

@@ -8,6 +8,7 @@ import pytest
 import tfar
 from tfar.convert import from_r9y9_wavenet
 from tfar.core.conditions import Joint, Label, Local, Vector
+from tfar.core.request import Request
 
 RESIDUAL, GATE, SKIP, LEVELS, KERNEL, LAYERS, STACKS = 3, 4, 5, 6, 3, 4, 2
 CIN, GIN, SPEAKERS, SCALES = 2, 3, 4, (2, 3)
@@ -151,7 +152,7 @@ def test_outputs_at_every_position(local, width, speakers):
     codes = rng.integers(0, LEVELS, frames * hop)
     expected = reference(arrays, np.eye(LEVELS)[codes].T, c, g)
     value = None if not given else given[0] if len(given) == 1 else tuple(given)
-    outputs = model.decode(model.encode(np.append(codes, 0)[None]), model.context(value)).numpy()[0, 1:]
+    outputs = model.decode(model.encode(np.append(codes, 0)[None]), model.context(Request(value))).numpy()[0, 1:]
     np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)
     # The public way, with its checks: one element more than there are local features for, since they are late.
     nats = model.score(np.append(codes, 0)[None], value).numpy()[0, 1:-1]

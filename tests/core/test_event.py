@@ -5,8 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfar import heads
-from tfar.core.event import Event, Stage
-from tfar.core.orderings import column_major, raster
+from tfar.core.event import Event
 
 SCALAR, JOINT = heads.Categorical(4), heads.DiscretizedLogisticMixture(2, bits=2)
 
@@ -68,24 +67,3 @@ def test_any_length():
 def test_refuses_by_name(shape, layout, message):
     with pytest.raises(ValueError, match=message):
         Event(shape, SCALAR, layout)
-
-
-def stage(event_shape, head, layout="grid", ordering=None):
-    event = Event(event_shape, head, layout)
-    return Stage(lambda x: x, event, ordering or raster(*event.grid), event.head.encode)
-
-
-def test_undrawn_channels_are_zero():
-    values = tf.constant([[3, 2, 1]])
-    encode = stage((2, 2, 3), SCALAR).encode_drawn
-    whole = SCALAR.encode(values).numpy()
-    for drawn in range(4):
-        np.testing.assert_array_equal(encode(values, drawn)[:, :drawn], whole[:, :drawn])
-        assert not encode(values, drawn)[:, drawn:].numpy().any()
-
-
-def test_order_of_drawing():
-    assert stage((2, 2, 1), SCALAR).order() is None
-    permutation, ranks = stage((2, 3, 1), SCALAR, ordering=column_major(2, 3)).order()
-    assert permutation.tolist() == [0, 3, 1, 4, 2, 5]
-    assert ranks.tolist() == [0, 2, 4, 1, 3, 5]

@@ -81,7 +81,7 @@ def test_equality_and_hash():
 @pytest.mark.parametrize(
     ("ranks", "message"),
     [
-        ([0, 2, 2], "permutation of 0, ..., 2; 1 is missing"),
+        ([0, 2, 2], "every number from 0 to the highest, 2; 1 is missing"),
         ([1, 2, 3], "0 is missing"),
         ([0.0, 1.0], "non-empty array of integers, got float64"),
         ([], "non-empty array of integers"),

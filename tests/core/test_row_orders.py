@@ -6,14 +6,11 @@ from tfar.core.row_orders import cells_of, inverse, order_of, span
 ORDERS = np.array([[2, 0, 1], [1, 2, 0]], np.int32)
 
 
-def test_an_order_comes_from_the_model_the_member_or_the_row():
-    order, features = order_of("features", ORDERS)
-    assert order.tolist() == [2, 0, 1] and features == "features"
-    order, features = order_of({"member": tf.constant([1, 0])}, ORDERS)
-    assert order.numpy().tolist() == [[1, 2, 0], [2, 0, 1]] and features is None
-    assert order_of({"member": tf.constant(1)}, ORDERS)[0].shape == [3]
-    order, features = order_of({"order": ORDERS, "condition": 5}, ORDERS[:1])
-    assert order is ORDERS and features == 5
+def test_an_order_comes_from_the_row_the_member_or_the_model():
+    assert order_of(ORDERS).tolist() == [2, 0, 1]
+    assert order_of(ORDERS, member=tf.constant([1, 0])).numpy().tolist() == [[1, 2, 0], [2, 0, 1]]
+    assert order_of(ORDERS, member=tf.constant(1)).shape == [3]
+    assert order_of(ORDERS[:1], ORDERS, tf.constant(0)) is ORDERS
 
 
 def test_cells_in_order_and_back():

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfar.core.request import Request, call_network
 from tfar.core.scope import Incremental, initial_state
 from tfar.layers import MaskedDense, masked_dense
 
@@ -26,12 +27,10 @@ class Network(keras.layers.Layer):
         self.last = MaskedDense(second, ranks, features=features)
         self.direct = MaskedDense(ranks, ranks, features=features, use_bias=False)
 
-    def call(self, x, context):
-        h = tf.nn.elu(self.first(x, context.get("condition"), context.get("member")))
-        h = tf.nn.elu(self.second(h, None, context.get("member")))
-        return self.last(h, context.get("condition"), context.get("member")) + self.direct(
-            x, None, context.get("member")
-        )
+    def call(self, x, condition=None, member=None):
+        h = tf.nn.elu(self.first(x, condition, member))
+        h = tf.nn.elu(self.second(h, None, member))
+        return self.last(h, condition, member) + self.direct(x, None, member)
 
 
 def built(network, *arguments):
@@ -79,10 +78,10 @@ def test_paths_are_strictly_triangular_in_the_order():
 
 
 def test_masks_of_several_members_leave_the_weights_alone():
-    network = built(Network(1, slice(None)), tf.ones([2, N, 1]), {"member": tf.constant(0)})
+    network = built(Network(1, slice(None)), tf.ones([2, N, 1]), None, tf.constant(0))
     before = [weight.numpy() for weight in network.weights]
     for member in range(MEMBERS):
-        network(tf.ones([2, N, 1]), {"member": tf.constant(member)})
+        network(tf.ones([2, N, 1]), None, tf.constant(member))
     for weight, value in zip(network.weights, before, strict=True):
         np.testing.assert_array_equal(weight, value)
         assert (np.abs(value) > 0).all()
@@ -115,14 +114,16 @@ def test_steps_and_blocks_give_what_the_parallel_pass_gives(monkeypatch, pushed,
     rng = np.random.default_rng(1)
     batch = 3
     x = tf.constant(rng.normal(size=(batch, N, in_features)), tf.float32)
-    context = {"condition": tf.constant(rng.normal(size=(batch, 2)), tf.float32)}
+    context = Request(tf.constant(rng.normal(size=(batch, 2)), tf.float32))
     members = np.zeros(batch, int)
     if member is not None:
         members = np.full(batch, 2) if member == 2 else np.array([1, 2, 0])
-        context["member"] = tf.constant(member if member == 2 else members, tf.int32)
-    network = built(Network(features, slice(0, 1) if member is None else slice(None)), x, context)
+        context = context._replace(member=tf.constant(member if member == 2 else members, tf.int32))
+    network = built(
+        Network(features, slice(0, 1) if member is None else slice(None)), x, context.condition, context.member
+    )
     order = np.argsort(RANKS[members], 1)
-    expected = np.take_along_axis(network(x, context).numpy(), order[..., None], 1)
+    expected = np.take_along_axis(call_network(network, x, context).numpy(), order[..., None], 1)
     cells = np.take_along_axis(x.numpy(), order[..., None], 1)
     previous = tf.constant(np.pad(cells, [[0, 0], [1, 0], [0, 0]])[:, :-1])
 
@@ -130,7 +131,7 @@ def test_steps_and_blocks_give_what_the_parallel_pass_gives(monkeypatch, pushed,
         state, t, outputs = initial_state(network, batch, {"step": (1, in_features)}, context), 0, []
         for length in lengths:
             with Incremental(state, at=t, length=length) as scope:
-                outputs.append(network(previous[:, t : t + length], context))
+                outputs.append(call_network(network, previous[:, t : t + length], context))
             state, t = scope.state, t + length
         return np.concatenate(outputs, 1), state
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 import tfar
 from tfar import orderings, training
 from tfar.core.event import Event
+from tfar.core.request import Request
 from tfar.models.any_order import trained_orderings
 
 
@@ -129,12 +130,15 @@ def test_a_condition_travels_beside_the_order():
 
 
 def test_training_draws_an_order_for_every_row(agnostic):
-    order = agnostic._turn(64)["order"].numpy()
+    order = agnostic.take_turn(Request(), 64).order.numpy()
     np.testing.assert_array_equal(np.sort(order, 1), np.tile(np.arange(4), (64, 1)))
     assert len({tuple(row) for row in order.tolist()}) > 12
-    assert (agnostic._turn(64)["order"].numpy() != order).any()
+    assert (agnostic.take_turn(Request(), 64).order.numpy() != order).any()
     several = net(ordering=["raster", "reversed_raster"])
-    assert {tuple(row) for row in several._turn(32)["order"].numpy().tolist()} == {(0, 1, 2, 3), (3, 2, 1, 0)}
+    assert {tuple(row) for row in several.take_turn(Request(), 32).order.numpy().tolist()} == {
+        (0, 1, 2, 3),
+        (3, 2, 1, 0),
+    }
     single = net(ordering="reversed_raster")
     x = every_event()
     np.testing.assert_array_equal(single(x, training=True), single(x))
@@ -145,7 +149,7 @@ def test_random_orders_give_way_to_raster():
 
     def share(step):
         model.training_steps.assign(step)
-        return float((model._turn(500)["order"].numpy() != np.arange(6)).any(1).mean())
+        return float((model.take_turn(Request(), 500).order.numpy() != np.arange(6)).any(1).mean())
 
     assert share(0) > 0.98 and share(100) > 0.98
     assert share(150) == pytest.approx(0.5, abs=0.1)

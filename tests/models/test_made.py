@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import tfar
 from tfar import conditions, heads, models, orderings, testing
+from tfar.core.request import Request
 from tfar.models.ensemble import choose_member
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
@@ -55,7 +56,7 @@ def test_logits_and_masks_equal_those_of_pytorch_made(index):
         for layer, target in enumerate([*model.network.hidden, model.network.outputs]):
             np.testing.assert_array_equal(target.mask(mask), data[f"mask_{mask}_{layer}"].T)
         # Binary inputs are encoded as they are; the fixture's are real numbers, so they enter after the encoding.
-        given = None if masks == 1 else {"member": tf.constant(mask)}
+        given = Request() if masks == 1 else Request(member=tf.constant(mask))
         logits = model.decode(data["x"][..., None], given)[..., 0]
         np.testing.assert_allclose(logits, data[f"logits_{mask}"], rtol=1e-5, atol=1e-6)
 
@@ -210,13 +211,13 @@ def test_frequencies_of_samples_are_the_probabilities(ensemble, which):
 
 
 def test_member_and_remaining_noise_are_uniform_and_independent():
-    noise = tf.constant(np.tile((np.arange(3000)[:, None, None] + 0.5) / 3000, [1, 2, 1]), tf.float32)
+    noise = tf.constant(np.tile((np.arange(3000)[:, None] + 0.5) / 3000, [1, 2]), tf.float32)
     member, rest = choose_member(noise, 3)
     np.testing.assert_array_equal(np.bincount(member), [1000] * 3)
     for index in range(3):
-        np.testing.assert_allclose(rest.numpy()[member == index, 0, 0], (np.arange(1000) + 0.5) / 1000, atol=1e-4)
+        np.testing.assert_allclose(rest.numpy()[member == index, 0], (np.arange(1000) + 0.5) / 1000, atol=1e-4)
     np.testing.assert_array_equal(rest[:, 1:], noise[:, 1:])
-    ends = choose_member(tf.constant([[[2.0**-24]], [[1 - 2.0**-24]], [[1 / 3]]]), 3)
+    ends = choose_member(tf.constant([[2.0**-24], [1 - 2.0**-24], [1 / 3]]), 3)
     assert ((ends[1].numpy() > 0) & (ends[1].numpy() < 1)).all()
     assert set(ends[0].numpy()) <= {0, 1, 2}
 
@@ -224,7 +225,8 @@ def test_member_and_remaining_noise_are_uniform_and_independent():
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_rows_of_a_batch_are_drawn_from_their_own_members(ensemble, jit_compile):
     noise = np.random.default_rng(2).uniform(0.001, 0.999, [12, SIZE, 1]).astype(np.float32)
-    chosen, rest = choose_member(tf.constant(noise), 3)
+    chosen, first = choose_member(tf.constant(noise[:, 0]), 3)
+    rest = np.concatenate([first[:, None], noise[:, 1:]], 1)
     assert len(set(chosen.numpy())) == 3
     x = ensemble.sample(12, noise=noise, jit_compile=jit_compile)
     np.testing.assert_array_equal(x, ensemble.sample(12, noise=rest, member=chosen.numpy(), jit_compile=False))

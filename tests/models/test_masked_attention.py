@@ -4,6 +4,7 @@ import tensorflow as tf
 
 import tfar
 from tfar import orderings
+from tfar.core.request import Request
 from tfar.testing import assert_causal, assert_incremental_matches_parallel, random_events, randomize_weights
 
 
@@ -33,13 +34,13 @@ def agnostic():
     ],
 )
 def test_sees_all_that_is_drawn_before_and_nothing_else(agnostic, ordering):
-    assert_causal(agnostic, {"order": tf.tile(ordering.permutation[None], [8, 1])})
+    assert_causal(agnostic, Request(order=tf.tile(ordering.permutation[None], [8, 1])))
 
 
 def test_rows_of_a_batch_may_have_orders_of_their_own(agnostic):
     orders = np.stack([orderings.random(16, seed=seed).permutation for seed in range(8)])
-    assert_causal(agnostic, {"order": tf.constant(orders)})
-    given = {"order": tf.constant(orders[:2])}
+    assert_causal(agnostic, Request(order=tf.constant(orders)))
+    given = Request(order=tf.constant(orders[:2]))
     blocks = [(0, 16), (3, 5)]
     assert assert_incremental_matches_parallel(agnostic, condition=given, modes=("function",), blocks=blocks) < 1e-5
 

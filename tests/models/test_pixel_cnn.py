@@ -85,9 +85,9 @@ def test_condition_reaches_every_pixel(condition, value, shape):
     assert [tuple(kernel.shape) for kernel in kernels] == [shape, shape]
     x = np.zeros((1, 3, 3, 1), np.int32)
     encoded = tf.zeros_like(model.encode(x))
-    features = model.context(tf.constant(value))
-    zero = tf.zeros_like(features)
-    assert (np.abs(model.decode(encoded, features) - model.decode(encoded, zero)) > 0).all()
+    context = model.context(model.request(value))
+    without = context.without_condition()
+    assert (np.abs(model.decode(encoded, context) - model.decode(encoded, without)) > 0).all()
 
 
 def test_small_model_learns_the_entropy_of_stripes():

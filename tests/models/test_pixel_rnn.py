@@ -137,9 +137,9 @@ def test_condition_reaches_every_pixel(cell, condition, value):
     lstms = [lstm for block in model.network.blocks for lstm in block.lstms]
     assert {lstm.condition_kernel.shape[-1] for lstm in lstms} == {16}
     encoded = tf.zeros_like(model.encode(np.zeros((1, 3, 3, 1), np.int32)))
-    features = model.context(tf.constant(value))
-    zero = tf.zeros_like(features)
-    assert (np.abs(model.decode(encoded, features) - model.decode(encoded, zero)) > 0).all()
+    context = model.context(model.request(value))
+    without = context.without_condition()
+    assert (np.abs(model.decode(encoded, context) - model.decode(encoded, without)) > 0).all()
 
 
 def test_residual_and_skip_connections():

@@ -11,7 +11,6 @@ import tfar
 from tfar.core import noise as noises
 from tfar.core import scope as scopes
 from tfar.sampling import beam_search, decode, stream
-from tfar.sampling.continuation import level_logits
 from tfar.sampling.decoding import keep_probable
 from tfar.testing import randomize_weights
 
@@ -83,7 +82,7 @@ def test_ancestral_is_what_sample_draws(model):
 
 def test_greedy_takes_the_most_probable_symbol(model):
     found = decode(model, length=24, prompt=[1], strategy="greedy", **PLAIN)
-    best = tf.argmax(level_logits(model.head, model(found.x)), -1)
+    best = tf.argmax(model.head.logits(model(found.x)), -1)
     np.testing.assert_array_equal(found.x[:, 1:], best[:, 1:])
     again = decode(model, length=24, prompt=[1], top_k=1, seed=5, **PLAIN)
     np.testing.assert_array_equal(again.x, found.x)

@@ -7,9 +7,11 @@ import tensorflow as tf
 
 from tfar import heads, layers, models, orderings, testing
 from tfar.core import scope as scopes
-from tfar.core.event import Event, Stage
+from tfar.core.event import Event
 from tfar.core.noise import seed_rows, uniform
-from tfar.sampling import Draw, incremental, naive
+from tfar.core.request import NOTHING
+from tfar.core.stage import Stage
+from tfar.sampling import SampleInputs, by_rank, incremental, naive
 
 SAMPLERS = pytest.mark.parametrize("sampler", [naive, incremental], ids=["naive", "incremental"])
 
@@ -45,16 +47,17 @@ def copy_stage(length=4, ordering=None):
         values = tf.cast(x, tf.float32)
         return tf.concat([values, tf.ones_like(values)], -1)
 
-    return Stage(network, event, network.ordering, encode)
+    return Stage(network, event, (network.ordering,), encode)
 
 
 def run(sampler, stage, noise, pieces=None, **known):
-    draw = Draw(noise, tf.ones([noise.shape[0]]), **known)
-    carry = sampler.start(stage, tf.zeros([noise.shape[0], *stage.event.grid, stage.event.channels], tf.int32), None)
+    values = tf.zeros([noise.shape[0], *stage.event.grid, stage.event.channels], tf.int32)
+    inputs = SampleInputs(noise, tf.ones([noise.shape[0]]), **{"values": values, **known})
+    state = sampler.start(stage, inputs, NOTHING)
     units = sampler.num_units(stage, stage.event.num_cells)
     for begin, end in pieces or [(0, units)]:
-        carry = sampler.advance(stage, carry, draw, None, tf.constant(begin), tf.constant(end))
-    return sampler.values(stage, carry).numpy()
+        state = sampler.advance(stage, state, inputs, NOTHING, tf.constant(begin), tf.constant(end))
+    return sampler.values(stage, state, NOTHING).numpy()
 
 
 @SAMPLERS
@@ -72,9 +75,9 @@ def test_joint_known_by_hand(sampler):
 
 
 def run_values(sampler, stage, noise):
-    carry = sampler.start(stage, tf.zeros([noise.shape[0], 4, 1], tf.int32), None)
-    carry = sampler.advance(stage, carry, Draw(noise, tf.ones([noise.shape[0]])), None, 0, 4)
-    return sampler.values(stage, carry)
+    inputs = SampleInputs(noise, tf.ones([noise.shape[0]]), tf.zeros([noise.shape[0], 4, 1], tf.int32))
+    state = sampler.advance(stage, sampler.start(stage, inputs, NOTHING), inputs, NOTHING, 0, 4)
+    return sampler.values(stage, state, NOTHING)
 
 
 @SAMPLERS
@@ -119,39 +122,78 @@ def image_model():
     return model
 
 
+def drawn_and_read(stage, noise, units):
+    """What drawing `units` units leaves, and what reading the same values in blocks leaves."""
+    inputs = SampleInputs(
+        noise, tf.ones([noise.shape[0]]), tf.zeros([2, *stage.event.grid, stage.event.channels], tf.int32)
+    )
+    single = incremental.start(stage, inputs, NOTHING)
+    single = incremental.advance(stage, single, inputs, NOTHING, tf.constant(0), tf.constant(units))
+    read = single._replace(carry=stage.begin(2))
+    for size in incremental.blocks(stage, units):
+        read = incremental.read(stage, read, NOTHING, size)
+    return single.carry, read.carry
+
+
+def assert_same_carry(a, b):
+    assert int(a.position) == int(b.position)
+    np.testing.assert_array_equal(a.last, b.last)
+    assert sorted(a.state) == sorted(b.state)
+    for key, value in a.state.items():
+        np.testing.assert_allclose(value, b.state[key], atol=1e-5, err_msg=key)
+
+
 @pytest.mark.parametrize("length", [1, 3, 4])
-def test_prefill_is_that_many_single_units_of_an_image(image_model, length):
-    """Known rows taken as one block leave the carry that drawing the same values row by row leaves."""
-    stage = image_model.stage
-    noise = uniform(seed_rows(4, 2), 36, 1)
-    draw = Draw(noise, tf.ones([2]))
-    carry = incremental.start(stage, tf.zeros([2, 4, 3, 3], tf.int32), None)
-    single = incremental.advance(stage, carry, draw, None, tf.constant(0), tf.constant(length))
-    known = incremental.start(stage, incremental.values(stage, single), None)
-    block = incremental.prefill(stage, known, None, length)
-    assert sorted(block) == sorted(single)
-    for key, value in single["state"].items():
-        np.testing.assert_allclose(value, block["state"][key], atol=1e-5, err_msg=key)
-    np.testing.assert_allclose(single["previous"], block["previous"], atol=1e-6)
+def test_known_rows_of_an_image_are_read_in_blocks(image_model, length):
+    """Known rows taken as blocks leave the carry that drawing the same values row by row leaves."""
+    assert_same_carry(*drawn_and_read(*image_model.stages, uniform(seed_rows(4, 2), 36, 1), length))
 
 
 @pytest.mark.parametrize("ordering", [orderings.raster(6), orderings.from_permutation([3, 0, 5, 1, 2, 4])])
-def test_prefill_is_that_many_single_steps_of_a_sequence(ordering):
-    stage = copy_stage(6, ordering)
-    draw = Draw(uniform(seed_rows(5, 3), 6, 1), tf.ones([3]))
-    carry = incremental.start(stage, tf.zeros([3, 6, 1], tf.int32), None)
-    single = incremental.advance(stage, carry, draw, None, tf.constant(0), tf.constant(4))
-    known = incremental.start(stage, incremental.values(stage, single), None)
-    block = incremental.prefill(stage, known, None, 4)
-    for key, value in single["state"].items():
-        np.testing.assert_allclose(value, block["state"][key], atol=1e-6, err_msg=key)
-    np.testing.assert_array_equal(single["previous"], block["previous"])
+def test_known_elements_of_a_sequence_are_read_in_blocks(ordering):
+    assert_same_carry(*drawn_and_read(copy_stage(6, ordering), uniform(seed_rows(5, 2), 6, 1), 5))
+
+
+def test_few_sizes_of_blocks_serve_every_length(image_model):
+    assert incremental.blocks(*image_model.stages, 1033) == [512, 512, 8, 1]
 
 
 def test_units(image_model):
-    assert incremental.num_units(image_model.stage, 12) == 4  # rows
-    assert naive.num_units(image_model.stage, 12) == 36  # every colour of every pixel
+    (stage,) = image_model.stages
+    assert incremental.num_units(stage, 12) == 4  # rows
+    assert naive.num_units(stage, 12) == 12
     assert incremental.num_units(copy_stage(), 4) == naive.num_units(copy_stage(), 4) == 4
+
+
+class Independent(keras.layers.Layer):
+    """Cells of even number are independent; those of odd number repeat the one before them with probability 7/8."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = self.add_weight(shape=(), initializer="ones", name="weight")
+
+    def call(self, x):
+        before = tf.pad(x[:, :-1, :1], [[0, 0], [1, 0], [0, 0]])
+        odd = (tf.range(x.shape[1]) % 2 == 1)[:, None]
+        return self.weight * tf.where(odd, (2 * before - 1) * np.log(7.0), np.log(3.0))
+
+
+@pytest.mark.parametrize("method", ["naive", "incremental"])
+def test_cells_of_equal_rank_are_drawn_together(method):
+    ordering = orderings.Ordering([0, 1, 0, 1, 0, 1])
+    model = models.AutoregressiveModel(Independent(), (6,), heads.Bernoulli(), ordering=ordering, layout="sequence")
+    testing.assert_normalized(model)
+    testing.assert_causal(model, blind=[(t, s) for t in (1, 3, 5) for s in (0, 2, 4) if s != t - 1])
+    x = model.sample(4000, seed=0, method=method, jit_compile=False, batch_size=4000).numpy()
+    np.testing.assert_array_equal(x, model.sample(4000, seed=0, jit_compile=False, batch_size=4000))
+    assert abs(x[:, ::2].mean() - 3 / 4) < 0.02 and abs((x[:, ::2] == x[:, 1::2]).mean() - 7 / 8) < 0.02
+    assert by_rank.num_units(*model.stages, 6) == 2
+    # Any cells of the first rank may be known, and any of the second where all of the first are.
+    known = np.array([False, False, True, False, True, False])
+    y = model.complete(x[:50], known, seed=1, jit_compile=False).numpy()
+    np.testing.assert_array_equal(y[:, known], x[:50][:, known])
+    with pytest.raises(ValueError, match=r"position \(0,\) is missing although \(1,\), which is drawn later"):
+        model.complete(x[:50], np.array([False, True, False, False, False, False]), seed=1)
 
 
 def test_padded_batches_of_one_shape(image_model):

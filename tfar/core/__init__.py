@@ -1,13 +1,17 @@
 """The core: the incremental scope, orderings, noise, conditions and the description of an event."""
 
+from tfar.core.carry import Carry, Site
 from tfar.core.conditions import Condition, Joint, Label, Local, Spatial, Vector
-from tfar.core.event import Event, Stage
+from tfar.core.event import Event
 from tfar.core.noise import seed_rows, uniform
 from tfar.core.orderings import Ordering
+from tfar.core.request import Request
 from tfar.core.scope import Incremental, State, initial_state, state_spec
+from tfar.core.stage import Stage
 from tfar.core.vocabulary import Vocabulary
 
 __all__ = [
+    "Carry",
     "Condition",
     "Event",
     "Incremental",
@@ -15,6 +19,8 @@ __all__ = [
     "Label",
     "Local",
     "Ordering",
+    "Request",
+    "Site",
     "Spatial",
     "Stage",
     "State",

@@ -1,17 +1,14 @@
-"""What is modelled: the shape of an event, its positions, and the network that factorises it."""
+"""What is modelled: the shape of an event and its positions."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from tfar.core.orderings import Ordering
-from tfar.core.scope import call_network
+from tfar.core.sizes import batch_size
 
 
 class Event:
@@ -85,8 +82,9 @@ class Event:
 
     def to_grid(self, x: tf.Tensor) -> tf.Tensor:
         """Values [B, *event_shape] -> [B, *grid, C]."""
-        batch = tf.shape(x)[0] if None in self.grid else -1
-        return tf.reshape(x, [batch, *(-1 if size is None else size for size in self.grid), self.channels])
+        length = -1 if x.shape[1] is None else x.shape[1]
+        sizes = [length if size is None else size for size in self.grid]
+        return tf.reshape(x, [batch_size(x) if -1 in sizes else -1, *sizes, self.channels])
 
     def split(self, outputs: tf.Tensor) -> tf.Tensor:
         """Outputs of the network [B, *grid, G * P] -> the head's parameters [B, *positions, P]."""
@@ -97,98 +95,3 @@ class Event:
     def to_head(self, x: tf.Tensor) -> tf.Tensor:
         """Values [B, *event_shape] in the shape that the head's log_prob takes beside `split`."""
         return x if self.head.event_ndims == 0 or len(self.event_shape) == 3 else x[..., None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """All that a sampler or a score needs to know of a model.
-
-    Attributes:
-        network: callable `network(x, context)` of encoded cells, causal in `ordering`, run in parallel or in a scope.
-        event: shapes and the head.
-        ordering: over the cells of the grid.
-        encode: data values [..., C] -> float input [..., F] of the network, cell by cell.
-    """
-
-    network: keras.layers.Layer
-    event: Event
-    ordering: Ordering
-    encode: Callable[[tf.Tensor], tf.Tensor]
-
-    @property
-    def copies(self) -> int:
-        """Rows of the network's batch for every row that is drawn."""
-        return 1
-
-    @property
-    def key(self) -> Any:
-        """Tells stages of one model apart where functions made of them are kept."""
-        return None
-
-    def copy(self, x: tf.Tensor) -> tf.Tensor:
-        """Rows [B, ...] as often as the network sees them, [B * copies, ...]."""
-        return x
-
-    def order(self, context: Any = None) -> tuple[Any, Any] | None:
-        """The order of drawing: the cell of every rank and the rank of every cell.
-
-        Args:
-            context: second argument of the network; where it says in which order a row is drawn, a subclass reads it.
-
-        Returns:
-            Two int32 [N] (or [B, N], where every row has its own order), or None where cells are drawn as stored.
-        """
-        del context
-        if self.ordering is None or self.ordering.is_raster:
-            return None
-        return self.ordering.permutation, self.ordering.ranks.reshape(-1)
-
-    def run(self, x: tf.Tensor, context: Any = None) -> tf.Tensor:
-        """Outputs [B, ..., G * P] of the network for encoded cells [B, ..., F]."""
-        return call_network(self.network, x, context)
-
-    def encode_drawn(self, values: tf.Tensor, num_drawn: int) -> tf.Tensor:
-        """Encoded cells of which only the first `num_drawn` channels are drawn; the features of the others are 0."""
-        features = self.encode(values)
-        size = features.shape[-1] // self.event.channels
-        mask = np.arange(features.shape[-1]) < num_drawn * size
-        return features * tf.constant(mask, features.dtype)
-
-
-@dataclasses.dataclass(frozen=True)
-class GuidedStage(Stage):
-    """A stage whose network is asked twice, with the condition and without: classifier-free guidance.
-
-        parameters = without + scale * (with - without)
-
-    Where parameters are logits this draws from p(x_i | x_<i) (p(x_i | x_<i, h) / p(x_i | x_<i))^scale, normalized;
-    means and log-scales of a mixture are extrapolated likewise. Both rows of a pair see the same values.
-
-    Attributes:
-        scale: 1 is the condition as it is, more exaggerates it, 0 leaves it out.
-
-    References:
-        Ho, Salimans, Classifier-Free Diffusion Guidance, 2022, equation 6 (with w = scale - 1).
-    """
-
-    scale: float = 1.0
-
-    @property
-    def copies(self) -> int:
-        """See `Stage.copies`."""
-        return 2
-
-    @property
-    def key(self) -> Any:
-        """See `Stage.key`."""
-        return ("guided", self.scale)
-
-    def copy(self, x: tf.Tensor) -> tf.Tensor:
-        """See `Stage.copy`."""
-        return tf.concat([x, x], 0)
-
-    def run(self, x: tf.Tensor, context: Any = None) -> tf.Tensor:
-        """See `Stage.run`."""
-        both = tf.nest.map_structure(lambda h: tf.concat([h, tf.zeros_like(h)], 0), context)
-        given, free = tf.split(super().run(self.copy(x), both), 2)
-        return free + self.scale * (given - free)

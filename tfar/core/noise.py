@@ -60,7 +60,8 @@ def uniform(seeds: tf.Tensor, num_positions: int | tf.Tensor, noise_size: int, s
         seeds: int64 [B, 2].
         num_positions: number of positions n.
         noise_size: numbers per position k, `head.noise_size`.
-        start: first position; the noise of positions 3, 4 is the same whether drawn with 0, 1, 2 or alone.
+        start: first position, a scalar or one for each row, int32 [B]; the noise of positions 3, 4 is the same whether
+            drawn with 0, 1, 2 or alone.
 
     Returns:
         float32 [B, n, k].
@@ -68,14 +69,16 @@ def uniform(seeds: tf.Tensor, num_positions: int | tf.Tensor, noise_size: int, s
     blocks = -(-noise_size // 4)
     seeds = tf.cast(seeds, tf.uint64)
     keys = tf.bitwise.bitwise_xor(tf.bitwise.left_shift(seeds[:, 0], tf.constant(32, tf.uint64)), seeds[:, 1])
-    counter = tf.stack([tf.cast(start, tf.uint64) * tf.constant(blocks, tf.uint64), tf.constant(0, tf.uint64)])
+    first = tf.broadcast_to(tf.cast(start, tf.uint64) * tf.constant(blocks, tf.uint64), tf.shape(keys))
 
-    def row(key: tf.Tensor) -> tf.Tensor:
+    def row(given: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        key, first = given
+        counter = tf.stack([first, tf.constant(0, tf.uint64)])
         return tf.raw_ops.StatelessRandomUniformFullIntV2(
             shape=tf.stack([num_positions * blocks * 4]), key=key[None], counter=counter, alg=_PHILOX, dtype=tf.uint32
         )
 
-    bits = tf.map_fn(row, keys, fn_output_signature=tf.TensorSpec([None], tf.uint32))
+    bits = tf.map_fn(row, (keys, first), fn_output_signature=tf.TensorSpec([None], tf.uint32))
     bits = tf.reshape(bits, [tf.shape(seeds)[0], num_positions, blocks * 4])[:, :, :noise_size]
     steps = tf.bitwise.bitwise_and(bits, tf.constant(_MANTISSA, tf.uint32))
     return tf.cast(steps, tf.float32) * 2.0**-23 + 2.0**-24

@@ -1,7 +1,8 @@
 """Orderings: in which order the positions of an event are drawn.
 
-An ordering is a rank per position; position with rank 0 comes first. Every function here returns an `Ordering`
-(`snakes` returns eight).
+An ordering is a rank per position; position with rank 0 comes first. Positions of equal rank are independent given all
+that comes before, and are drawn together. Every function here returns an `Ordering` without equal ranks (`snakes`
+returns eight), but for `together`.
 
     raster(3, 3)     snake(3, 3)      column_major(3, 3)     zigzag(3, 3)
     0 1 2            0 1 2            0 3 6                  0 1 5
@@ -20,23 +21,28 @@ class Ordering:
     """A rank for every position.
 
     Args:
-        ranks: int array in the shape of the positions; a permutation of 0, ..., n - 1.
+        ranks: int array in the shape of the positions; every rank 0, ..., r - 1 is that of one position or more.
 
     Raises:
-        ValueError: the ranks are not a permutation; the first missing rank is named.
+        ValueError: a rank is missing; the first one is named.
 
     Example:
-        >>> Ordering([2, 0, 1]).permutation.tolist()
-        [1, 2, 0]
+        >>> Ordering([2, 0, 1]).permutation.tolist(), Ordering([1, 0, 1]).permutation.tolist()
+        ([1, 2, 0], [1, 0, 2])
     """
 
     def __init__(self, ranks: np.ndarray | Sequence[int]):
         ranks = np.asarray(ranks)
         if ranks.size == 0 or ranks.dtype.kind not in "iu":
             raise ValueError(f"ranks must be a non-empty array of integers, got {ranks.dtype} of shape {ranks.shape}")
-        missing = np.setdiff1d(np.arange(ranks.size), ranks)
-        if missing.size:
-            raise ValueError(f"ranks must be a permutation of 0, ..., {ranks.size - 1}; {missing[0]} is missing")
+        highest = int(ranks.max())
+        missing = np.setdiff1d(np.arange(highest + 1), ranks)
+        if ranks.min() < 0 or missing.size:
+            first = int(ranks.min()) if ranks.min() < 0 else missing[0]
+            raise ValueError(
+                f"ranks must hold every number from 0 to the highest, {highest}; "
+                + (f"got {first}" if first < 0 else f"{first} is missing")
+            )
         self.ranks = ranks.astype(np.int32)
 
     @property
@@ -45,13 +51,23 @@ class Ordering:
         return self.ranks.shape
 
     @property
+    def num_ranks(self) -> int:
+        """Number of different ranks: passes of a network that draw everything."""
+        return int(self.ranks.max()) + 1
+
+    @property
+    def has_ties(self) -> bool:
+        """Whether some positions are drawn together."""
+        return self.num_ranks < self.ranks.size
+
+    @property
     def permutation(self) -> np.ndarray:
-        """Flat position that is drawn at every step: int32 [n]."""
-        return np.argsort(self.ranks.reshape(-1)).astype(np.int32)
+        """Flat position that is drawn at every step, int32 [n]; those of one rank as they are stored."""
+        return np.argsort(self.ranks.reshape(-1), kind="stable").astype(np.int32)
 
     @property
     def is_raster(self) -> bool:
-        """True where positions are drawn in the order in which they are stored."""
+        """True where positions are drawn one by one in the order in which they are stored."""
         return bool((np.diff(self.ranks.reshape(-1)) == 1).all())
 
     def __eq__(self, other: object) -> bool:
@@ -67,6 +83,11 @@ class Ordering:
 def raster(*shape: int) -> Ordering:
     """Row by row, left to right (or 0, 1, 2, ... for one dimension)."""
     return Ordering(np.arange(int(np.prod(shape))).reshape(shape))
+
+
+def together(*shape: int) -> Ordering:
+    """All positions at once: they are independent, given what the model is told."""
+    return Ordering(np.zeros(shape, np.int32))
 
 
 def reversed_raster(*shape: int) -> Ordering:

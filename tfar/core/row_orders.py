@@ -13,23 +13,19 @@ import tensorflow as tf
 from tfar.core.slicing import take
 
 
-def order_of(context: Any, permutations: np.ndarray) -> tuple[Any, Any]:
-    """The order that a network is to evaluate, and the features of its condition.
+def order_of(permutations: np.ndarray, order: Any = None, member: Any = None) -> Any:
+    """The order that a network is to evaluate: an array where it is the same for all, a tensor otherwise.
 
     Args:
-        context: features of the condition, or {"member": index or [B], "condition": ...}, or
-            {"order": [B, N], "condition": ...}; both without "condition" where there is none.
         permutations: int [M, N], the order of every member.
-
-    Returns:
-        The order (an array where it is the same for all, a tensor otherwise), and features or None.
+        order: int [N] or [B, N]; it comes before the member's.
+        member: index of the member, a scalar or [B].
     """
-    given = context if isinstance(context, dict) else {"condition": context}
-    if "order" in given:
-        return given["order"], given.get("condition")
-    if "member" in given and len(permutations) > 1:
-        return tf.gather(tf.constant(permutations), given["member"]), given.get("condition")
-    return permutations[0], given.get("condition")
+    if order is not None:
+        return order
+    if member is not None and len(permutations) > 1:
+        return tf.gather(tf.constant(permutations), member)
+    return permutations[0]
 
 
 def inverse(order: Any) -> tf.Tensor:

@@ -33,6 +33,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfar.core.request import call_network
 from tfar.core.slicing import put, take
 
 State = dict[str, tf.Tensor]
@@ -356,9 +357,10 @@ def attribute_paths(root: keras.layers.Layer) -> dict[int, str]:
     return paths
 
 
-def call_network(network: Callable[..., tf.Tensor], x: tf.Tensor, context: Any = None) -> tf.Tensor:
-    """`network(x, context)`, or `network(x)` where there is no context."""
-    return network(x) if context is None else network(x, context)
+def period(network: keras.layers.Layer) -> int:
+    """1 where every position is alike; where resolutions change, their largest ratio: 2, 4, ..."""
+    nested = [layer.period for layer in network._flatten_layers() if hasattr(layer, "period")]
+    return max(nested, default=1)
 
 
 def state_spec(
@@ -370,7 +372,7 @@ def state_spec(
         network: the network.
         inputs: input shape without the batch of every phase that the network has, in the order of the phases:
             {"step": (1, F)}, or {"row": (1, W, F), "pixel": (1, 1, F)}.
-        context: second argument of the network: tensors, in any nesting of tuples and dictionaries.
+        context: what the network is given besides its input, see `tfar.core.request.call_network`.
     """
 
     def create(inputs: dict[str, tf.Tensor], context: Any) -> State:
@@ -419,7 +421,7 @@ def initial_state(
         network: the network.
         batch: number of rows, an int or a scalar tensor.
         inputs: input shapes by phase, see `state_spec`.
-        context: second argument of the network, see `state_spec`.
+        context: see `state_spec`.
     """
     return {
         key: tf.zeros([batch if size is None else size for size in item.shape], item.dtype)

@@ -45,6 +45,10 @@ class Bernoulli(Head):
         """`tfd.Bernoulli`, batch_shape [...], from params [..., 1]."""
         return tfp.distributions.Bernoulli(logits=self._params(params)[..., 0], dtype=self.dtype)
 
+    def logits(self, params) -> tf.Tensor:
+        """0 and the logit of 1, [..., 2]."""
+        return tf.concat([tf.zeros_like(params), params], -1)
+
     def mode(self, params) -> tf.Tensor:
         """1 where p(x = 1) > 1/2, else 0: int32 [...]."""
         return tf.cast(self._params(params)[..., 0] > 0.0, self.dtype)

@@ -55,6 +55,10 @@ class Categorical(Head):
         """`tfd.Categorical`, batch_shape [...], from params [..., levels]."""
         return tfp.distributions.Categorical(logits=self._params(params), dtype=self.dtype)
 
+    def logits(self, params) -> tf.Tensor:
+        """The parameters themselves."""
+        return params
+
     def mode(self, params) -> tf.Tensor:
         """The most probable level (the lowest of equals): int32 [...]."""
         return tf.argmax(self._params(params), axis=-1, output_type=self.dtype)

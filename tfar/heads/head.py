@@ -187,6 +187,10 @@ class Head:
         """
         return self.distribution(params).log_prob(tf.cast(x, self.dtype))
 
+    def logits(self, params) -> tf.Tensor:
+        """Unnormalized log-probabilities of all levels, [..., levels], from params [..., P] of a discrete head."""
+        return self.log_prob(params[..., None, :], tf.range(self.levels))
+
     def mode(self, params) -> tf.Tensor:
         """A most probable value per position, [...] (or [..., C]), from params [..., P]."""
         raise NotImplementedError

@@ -39,6 +39,11 @@ class Downsampled(keras.layers.Layer):
         super().__init__(**kwargs)
         self.down, self.inner, self.up = list(down), inner, list(up)
 
+    @property
+    def period(self) -> int:
+        """Rows after which a step is like this one again."""
+        return 2 * scopes.period(self.inner)
+
     def build(self, vertical_shape: tuple[int | None, ...], *_: Any) -> None:
         """Checks that the image can be halved."""
         if any(size is not None and size % 2 for size in vertical_shape[1:3]):

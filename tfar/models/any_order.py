@@ -11,9 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import orderings
-from tfar.core.event import Event, Stage
+from tfar.core.event import Event
 from tfar.core.orderings import Ordering
-from tfar.models.ensemble import Ensemble, EnsembleStage, flat_ordering
+from tfar.core.request import Request
+from tfar.models.ensemble import Ensemble, flat_ordering
 
 RANDOM = "random"
 
@@ -36,8 +37,7 @@ class AnyOrder(Ensemble):
     Whatever was trained, every public method takes `ordering=` and then evaluates that order: any order is a
     normalised density, one that was not trained a worse one. `log_prob` takes several and averages probabilities.
 
-    The context of the network is {"order": int32 [B, N], "condition": features}, {"member": ..., "condition": ...},
-    or the features alone for the order `self.ordering`; see `tfar.core.row_orders.order_of`.
+    The network is called with `order=`, int32 [B, N], or `member=`; with neither it evaluates `self.ordering`.
 
     Args:
         network: see `AutoregressiveModel`.
@@ -73,25 +73,60 @@ class AnyOrder(Ensemble):
         trained = trained_orderings(ordering, Event(event_shape, head, "sequence"))
         self.order_agnostic, self.order_annealing = ordering == RANDOM, order_annealing
         super().__init__(network, event_shape, head, trained, layout="sequence", **kwargs)
-
-    def _example(self) -> None:
         # Its variable is a function of (seed, step, replica) in `tfar.training`.
-        self.seed_generator = keras.random.SeedGenerator() if self._takes_turns else None
-        super()._example()
+        takes_turns = self.order_agnostic or self.num_members > 1
+        self.seed_generator = keras.random.SeedGenerator() if takes_turns else None
 
     @property
     def _counts_steps(self) -> bool:
         return self.order_annealing is not None
 
-    @property
-    def _takes_turns(self) -> bool:
-        return self.order_agnostic or self.num_members > 1
+    # Which order a call is about.
 
-    def _turn(self, batch: Any) -> dict[str, tf.Tensor]:
-        """An order for every row."""
-        cells, tables = self.event.num_cells, np.stack([each.permutation for each in self.orderings])
+    def request(
+        self,
+        condition: Any = None,
+        num: Any = None,
+        event_shape: Any = None,
+        *,
+        member: Any = None,
+        ordering: Any = None,
+    ) -> Request:
+        """See `AutoregressiveModel.request`.
+
+        Args:
+            condition: values of the condition.
+            num: number of events.
+            event_shape: shape of the events, where it is known.
+            member: index of one of the trained orders, or one per event; where there are several, what is about
+                factors needs it or `ordering`.
+            ordering: an order to evaluate instead: an `Ordering` or a name; or int [num, N], for every event the cell
+                of every rank.
+        """
+        request = super().request(condition, num, event_shape, member=member)
+        if ordering is None:
+            return request
+        if member is not None:
+            raise ValueError(f"ordering and member exclude each other, got member={member!r}")
+        if isinstance(ordering, np.ndarray | tf.Tensor):
+            order = tf.cast(ordering, tf.int32)
+            if order.shape.rank != 2 or order.shape[1] != self.event.num_cells:
+                raise ValueError(
+                    f"ordering must be an Ordering, or [num, {self.event.num_cells}] cells, got {order.shape}"
+                )
+            return request._replace(order=order)
+        found = trained_orderings(ordering, self.event)
+        if ordering == RANDOM or len(found) != 1:
+            raise ValueError(f"ordering must be one order here, got {ordering!r}")
+        return request._replace(order=tf.tile(tf.constant(found[0].permutation)[None], [num, 1]))
+
+    def take_turn(self, request: Request, batch: Any) -> Request:
+        """See `Ensemble.take_turn`: an order for every example."""
+        if not (self.order_agnostic or self.num_members > 1) or request.member is not None or request.order is not None:
+            return request
+        tables = np.stack([each.permutation for each in self.orderings])
         if self.order_agnostic:
-            order = tf.argsort(self._uniform([batch, cells]), -1)
+            order = tf.argsort(self._uniform([batch, self.event.num_cells]), -1)
         else:
             order = tf.gather(tables, tf.cast(self._uniform([batch]) * len(tables), tf.int32))
         if self.order_annealing is not None:
@@ -100,94 +135,32 @@ class AnyOrder(Ensemble):
             self.training_steps.assign(self.training_steps.value + 1)
             probability = tf.clip_by_value((end - step) / (end - begin), 0.0, 1.0)
             order = tf.where(self._uniform([batch, 1]) < probability, order, tables[0])
-        return {"order": order}
+        return request._replace(order=order)
 
     def _uniform(self, shape: Any) -> tf.Tensor:
         return tf.random.stateless_uniform(shape, tf.cast(self.seed_generator.next(), tf.int32))
 
-    @property
-    def stage(self) -> Stage:
-        """See `AutoregressiveModel.stage`."""
-        return EnsembleStage(self.network, self.event, self.ordering, self._encode_cells, self.orderings)
+    # What several orders, or any observed cells, mean.
 
-    # An order travels beside the condition: {"order": [B, N], "condition": ...}.
-
-    def _under(self, condition: Any, ordering: Ordering | str | None, member: Any, num: Any) -> Any:
-        """The condition, with the order for each of `num` rows where one is given."""
-        if ordering is None:
-            return condition
-        if member is not None:
-            raise ValueError(f"ordering and member exclude each other, got member={member!r}")
-        found = trained_orderings(ordering, self.event)
-        if ordering == RANDOM or len(found) != 1:
-            raise ValueError(f"ordering must be one order here, got {ordering!r}")
-        return self._with_order(condition, tf.tile(found[0].permutation[None], [num, 1]))
-
-    def _with_order(self, condition: Any, order: tf.Tensor) -> dict[str, Any]:
-        return {"order": order} if condition is None else {"order": order, "condition": condition}
-
-    # The public methods, with `ordering=`.
-
-    def log_prob(self, x: Any, condition: Any = None, *, member: Any = None, ordering: Any = None) -> tf.Tensor:
+    def log_prob(self, x: Any, condition: Any = None, **choice: Any) -> tf.Tensor:
         """Exact log-likelihood in nats, under the model's order (the average over all of them where it has several).
 
         Args:
             x: data values, [B, *event_shape].
             condition: values of the condition, [B, ...].
-            member: index of one of the trained orders.
-            ordering: an order to score under instead; or several: log of the mean of their probabilities.
+            **choice: `member=`, index of one of the trained orders; or `ordering=`, an order to score under, or
+                several: log of the mean of their probabilities.
 
         Returns:
             float32 [B].
         """
+        ordering = choice.get("ordering")
         if isinstance(ordering, Sequence) and not isinstance(ordering, str):
-            nats = [self.log_prob(x, condition, ordering=each) for each in ordering]
+            nats = [self.log_prob(x, condition, **{**choice, "ordering": each}) for each in ordering]
             return tf.reduce_logsumexp(tf.stack(nats), 0) - math.log(len(nats))
-        return super().log_prob(x, self._under(condition, ordering, member, tf.shape(x)[0]), member=member)
+        return super().log_prob(x, condition, **choice)
 
-    def score(self, x: Any, condition: Any = None, *, member: Any = None, ordering: Any = None) -> tf.Tensor:
-        """Log-probability in nats of every factor given what is drawn before it in the order.
-
-        Args:
-            x: data values, [B, *event_shape].
-            condition: values of the condition, [B, ...].
-            member: index of one of the trained orders; needed where there are several.
-            ordering: an order to score under instead.
-
-        Returns:
-            float32 [B, *positions].
-        """
-        return super().score(x, self._under(condition, ordering, member, tf.shape(x)[0]), member=member)
-
-    def conditionals(self, x: Any, condition: Any = None, *, member: Any = None, ordering: Any = None) -> Any:
-        """See `AutoregressiveModel.conditionals`; `member` and `ordering` as for `score`."""
-        return super().conditionals(x, self._under(condition, ordering, member, tf.shape(x)[0]), member=member)
-
-    def sample(
-        self, num: int, condition: Any = None, *args: Any, member: Any = None, ordering: Any = None, **kwargs: Any
-    ) -> tf.Tensor:
-        """See `AutoregressiveModel.sample`.
-
-        Args:
-            num: number of events.
-            condition: values of the condition.
-            *args: see `AutoregressiveModel.sample`.
-            member: index of one of the trained orders, or [num] of them.
-            ordering: the order to draw in; by default the model's, or where it has several one that noise chooses.
-            **kwargs: see `AutoregressiveModel.sample`.
-        """
-        return super().sample(num, self._under(condition, ordering, member, num), *args, member=member, **kwargs)
-
-    def complete(
-        self,
-        x: Any,
-        observed: Any,
-        condition: Any = None,
-        *args: Any,
-        member: Any = None,
-        ordering: Any = None,
-        **kwargs: Any,
-    ) -> tf.Tensor:
+    def complete(self, x: Any, observed: Any, condition: Any = None, *args: Any, **kwargs: Any) -> tf.Tensor:
         """See `AutoregressiveModel.complete`.
 
         Args:
@@ -197,23 +170,19 @@ class AnyOrder(Ensemble):
                 the first).
             condition: values of the condition.
             *args: see `AutoregressiveModel.complete`.
-            member: index of one of the trained orders, or one per row; needed where there are several.
-            ordering: the order to draw in.
-            **kwargs: see `AutoregressiveModel.complete`.
+            **kwargs: see `AutoregressiveModel.complete`; `member=` or `ordering=` chooses the order.
         """
-        shape = np.shape(x)
-        flags = np.asarray(observed)
-        given = self._under(condition, ordering, member, tf.shape(x)[0])
-        chosen = ordering is not None or member is not None or isinstance(condition, dict)
+        shape, flags = np.shape(x), np.asarray(observed)
+        chosen = kwargs.get("ordering") is not None or kwargs.get("member") is not None
         if self.order_agnostic and not chosen and flags.dtype == bool and flags.shape in (shape, shape[1:]):
-            given = self._with_order(condition, self._observed_first(np.broadcast_to(flags, shape)))
-        return super().complete(x, observed, given, *args, member=member, **kwargs)
+            kwargs["ordering"] = self._observed_first(np.broadcast_to(flags, shape))
+        return super().complete(x, observed, condition, *args, **kwargs)
 
-    def _observed_first(self, observed: np.ndarray) -> tf.Tensor:
-        """The order [B, N] of every row: cells that are observed whole, in part, not at all; each in the model's."""
+    def _observed_first(self, observed: np.ndarray) -> np.ndarray:
+        """The order [B, N] of every event: cells that are observed whole, in part, not at all; each in the model's."""
         cells = observed.reshape(len(observed), self.event.num_cells, -1)[:, self.ordering.permutation]
         late = 2 - cells.all(2).astype(int) - cells.any(2)
-        return tf.constant(self.ordering.permutation[np.argsort(late, 1, kind="stable")])
+        return self.ordering.permutation[np.argsort(late, 1, kind="stable")]
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments; orders by their ranks."""

@@ -254,12 +254,6 @@ class CausalTransformer(AutoregressiveModel):
         """Elements of the longest event that the model is defined for; None where there is no limit."""
         return self.max_length if self.positions == "learned" else None
 
-    def _sample_shape(self, num: int, length: Any) -> list[int]:
-        shape = super()._sample_shape(num, length)
-        if self.longest_event is not None and None in self.event_shape and shape[1] > self.longest_event:
-            raise ValueError(f"length must be at most {self.longest_event} for learned positions, got {length}")
-        return shape
-
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
         config = super().get_config()

@@ -36,7 +36,7 @@ class ModelDistribution(tfp.distributions.Distribution):
             condition = tf.convert_to_tensor(condition)
             if condition.shape.rank == len(model.condition.shape) + 1:
                 self._batch = [condition.shape[0]]
-        self._given = model._check_condition(condition, self._batch[0] if self._batch else 1)
+        self._given = model.check_condition(condition, self._batch[0] if self._batch else 1)
         if self._given is not None and not self._batch:
             self._given = self._given[0]
         super().__init__(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -10,31 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfar.core.event import Event, Stage
+from tfar.core.event import Event
 from tfar.core.orderings import Ordering
-from tfar.core.row_orders import inverse
+from tfar.core.request import NOTHING, Request
 from tfar.models.autoregressive import AutoregressiveModel
-
-
-@dataclasses.dataclass(frozen=True)
-class EnsembleStage(Stage):
-    """What samplers know of an ensemble: every row is drawn in the order of its own member.
-
-    Attributes:
-        orderings: of the members.
-    """
-
-    orderings: Sequence[Ordering] = ()
-
-    def order(self, context: Any = None) -> tuple[Any, Any] | None:
-        """The order of drawing [B, N] of the rows' members or of `context["order"]`, see `Stage.order`."""
-        if isinstance(context, dict) and "order" in context:
-            return context["order"], inverse(context["order"])
-        if all(ordering == self.orderings[0] for ordering in self.orderings):
-            return super().order(context)
-        tables = [ordering.permutation for ordering in self.orderings], [o.ranks.reshape(-1) for o in self.orderings]
-        permutations, ranks = (tf.gather(np.stack(table), context["member"]) for table in tables)
-        return permutations, ranks
 
 
 class Ensemble(AutoregressiveModel):
@@ -45,8 +23,8 @@ class Ensemble(AutoregressiveModel):
     one member; they take turns, by a counter that is saved with the weights. A sample's first noise number chooses
     its member, floor(M u), and goes on as M u - floor(M u), so that a sample is a function of its own noise alone.
 
-    The network is called with the context {"member": index, "condition": features}, the index a scalar or one per
-    row [B]; a single member (M = 1) is an ordinary model, called as any other.
+    The network is called with `member=`, the index, a scalar or one per example [B]; a single member (M = 1) is an
+    ordinary model, called as any other.
 
     Args:
         network: see `AutoregressiveModel`.
@@ -59,14 +37,11 @@ class Ensemble(AutoregressiveModel):
     def __init__(self, network: Any, event_shape: Any, head: Any, orderings: Sequence[Ordering], **kwargs: Any):
         self._orderings = tuple(orderings)
         super().__init__(network, event_shape, head, ordering=orderings[0], **kwargs)
-
-    def _example(self) -> None:
         self.training_steps = None
         if self._counts_steps:
             self.training_steps = self.add_weight(
                 shape=(), dtype="int64", initializer="zeros", trainable=False, name="training_steps"
             )
-        super()._example()
 
     @property
     def num_members(self) -> int:
@@ -83,90 +58,90 @@ class Ensemble(AutoregressiveModel):
         """Whether training depends on the number of steps taken: members take turns."""
         return self.num_members > 1
 
-    @property
-    def _takes_turns(self) -> bool:
-        """Whether a training step chooses what it trains."""
-        return self.num_members > 1
+    def _example(self, x: tf.Tensor, condition: Any) -> None:
+        self(x, condition, member=0)
 
-    def _turn(self, batch: Any) -> dict[str, tf.Tensor]:
-        """What a training step of `batch` rows trains: the member whose turn it is."""
-        del batch
-        turn = {"member": tf.cast(self.training_steps.value % self.num_members, tf.int32)}
-        self.training_steps.assign(self.training_steps.value + 1)
-        return turn
+    # Which member a call is about.
 
-    @property
-    def stage(self) -> Stage:
-        """See `AutoregressiveModel.stage`."""
+    def request(
+        self,
+        condition: Any = None,
+        num: Any = None,
+        event_shape: Any = None,
+        *,
+        member: Any = None,
+        ordering: Any = None,
+    ) -> Request:
+        """See `AutoregressiveModel.request`.
+
+        Args:
+            condition: values of the condition.
+            num: number of events.
+            event_shape: shape of the events, where it is known.
+            member: index of the member, or one per event; what is about factors needs it, see `Ensemble`.
+            ordering: None; see `tfar.models.any_order.AnyOrder`.
+        """
+        request = super().request(condition, num, event_shape, ordering=ordering)
         if self.num_members == 1:
-            return super().stage
-        return EnsembleStage(self.network, self.event, self.ordering, self._encode_cells, self._orderings)
-
-    # A member travels beside the condition: {"member": ..., "condition": ...}.
-
-    def _given(self, condition: Any, member: Any, num: int | None = None) -> Any:
-        """The condition with the member, for one row after the other where `num` is given."""
-        if self.num_members == 1 or isinstance(condition, dict):
             if member not in (None, 0):
                 raise ValueError(f"member must be 0 or None for a model with one member, got {member!r}")
-            return condition
-        if member is None:
+            return request
+        if member is None or (isinstance(member, tf.Tensor) and not hasattr(member, "numpy")):
+            return request._replace(member=member)
+        index, several = np.asarray(member), isinstance(num, int)
+        shapes = ((), (num,)) if several else ((), np.shape(member)[:1])
+        if (
+            index.dtype.kind not in "iu"
+            or index.shape not in shapes
+            or not ((index >= 0) & (index < self.num_members)).all()
+        ):
+            rows = f", or {num} of them" if several else ""
+            raise ValueError(f"member must be an integer from 0 to {self.num_members - 1}{rows}, got {member!r}")
+        return request._replace(member=tf.constant(index, tf.int32))
+
+    def context(self, request: Request = NOTHING, training: bool | None = None) -> Request:
+        """See `AutoregressiveModel.context`; one member, or one order, is needed."""
+        if self.num_members > 1 and request.member is None and request.order is None:
             raise ValueError(
                 f"member is needed, 0 to {self.num_members - 1}: an ensemble has one factorisation per member"
             )
-        index = np.asarray(member)
-        if index.dtype.kind not in "iu" or index.shape not in ((), (num,)) or not self._in_range(index):
-            rows = "" if num is None else f", or {num} of them"
-            raise ValueError(f"member must be an integer from 0 to {self.num_members - 1}{rows}, got {member!r}")
-        index = tf.constant(index if num is None else np.broadcast_to(index, (num,)), tf.int32)
-        return _with_condition({"member": index}, condition)
+        return super().context(request, training)
 
-    def _in_range(self, index: np.ndarray) -> bool:
-        return bool(((index >= 0) & (index < self.num_members)).all())
-
-    def _check_condition(self, condition: Any, num: Any, event_shape: Any = None) -> Any:
-        if not isinstance(condition, dict):
-            return super()._check_condition(condition, num, event_shape)
-        own = super()._check_condition(condition.get("condition"), num, event_shape)
-        return _with_condition(condition, own)
-
-    def _example_condition(self) -> Any:
-        return self._given(super()._example_condition(), 0)
-
-    def context(self, condition: Any = None) -> Any:
-        """See `AutoregressiveModel.context`; {"member": ..., "condition": ...} where there are several members."""
-        if isinstance(condition, dict):
-            return _with_condition(condition, super().context(condition.get("condition")))
-        if self.num_members == 1:
-            return super().context(condition)
-        return self.context(self._given(condition, None))
-
-    def prepare_draws(self, condition: Any, noise: tf.Tensor) -> tuple[Any, tf.Tensor]:
+    def prepare_draws(self, request: Request, first: tf.Tensor) -> tuple[Request, tf.Tensor]:
         """See `AutoregressiveModel.prepare_draws`; where no member is given, the noise chooses it."""
-        if self.num_members > 1 and not isinstance(condition, dict):
-            member, noise = choose_member(noise, self.num_members)
-            condition = _with_condition({"member": member}, condition)
-        return super().prepare_draws(condition, noise)
+        if self.num_members == 1 or request.member is not None or request.order is not None:
+            return request, first
+        member, first = choose_member(first, self.num_members)
+        return request._replace(member=member), first
 
-    # The public methods, with `member=` where they are about factors.
+    def take_turn(self, request: Request, batch: Any) -> Request:
+        """What a training step of `batch` examples trains: the member whose turn it is."""
+        if self.num_members == 1 or request.member is not None or request.order is not None:
+            return request
+        member = tf.cast(self.training_steps.value % self.num_members, tf.int32)
+        self.training_steps.assign(self.training_steps.value + 1)
+        return request._replace(member=member)
 
-    def call(self, x: Any, condition: Any = None, member: Any = None, training: bool | None = None) -> tf.Tensor:
-        """Parameters of the head for every position, for one member; while training the members take turns.
+    # The likelihood of the ensemble.
+
+    def log_prob(self, x: Any, condition: Any = None, **choice: Any) -> tf.Tensor:
+        """Exact log-likelihood in nats, of the ensemble or of one member.
 
         Args:
-            x: data values [B, *event_shape], or a dictionary {"x": ..., "condition": ...}.
+            x: data values, [B, *event_shape].
             condition: values of the condition, [B, ...].
-            member: index of the member.
-            training: whether to use the member whose turn it is, if none is given.
+            **choice: `member=`, the index of one; None for log 1/M sum_m p_m(x | h).
 
         Returns:
-            [B, *positions, P].
+            float32 [B].
         """
-        if isinstance(x, dict):
-            x, condition = x["x"], x.get("condition", condition)
-        if training and member is None and self._takes_turns and not isinstance(condition, dict):
-            condition = _with_condition(self._turn(tf.shape(x)[0]), condition)
-        return super().call(x, self._given(condition, member))
+        x, request = self._checked(x, condition, choice)
+        members: Sequence[Any] = [request]
+        if self.num_members > 1 and request.member is None and request.order is None:
+            members = [request._replace(member=tf.constant(index)) for index in range(self.num_members)]
+        factors = [self._compiled.run("score", self.score_graph, x, member) for member in members]
+        nats = [tf.reduce_sum(tf.reshape(each, [tf.shape(x)[0], -1]), -1) for each in factors]
+        return nats[0] if len(nats) == 1 else tf.reduce_logsumexp(tf.stack(nats), 0) - math.log(len(nats))
 
     def test_step(self, data: Any) -> Any:
         """`evaluate` reports what `bits_per_dim` does, of the whole ensemble."""
@@ -177,68 +152,6 @@ class Ensemble(AutoregressiveModel):
         loss = tf.reduce_mean(self.bits_per_dim(x, condition))
         self._loss_tracker.update_state(loss, sample_weight=tf.shape(x)[0])
         return self.compute_metrics(data, None, None)
-
-    def log_prob(self, x: Any, condition: Any = None, *, member: int | None = None) -> tf.Tensor:
-        """Exact log-likelihood in nats, of the ensemble or of one member.
-
-        Args:
-            x: data values, [B, *event_shape].
-            condition: values of the condition, [B, ...].
-            member: index of a member; None for log 1/M sum_m p_m(x | h).
-
-        Returns:
-            float32 [B].
-        """
-        if self.num_members == 1 or member is not None or isinstance(condition, dict):
-            return super().log_prob(x, self._given(condition, member))
-        x, given = self._check(x, self._given(condition, 0))
-        nats = []
-        for index in range(self.num_members):
-            factors = self._compiled.run("score", self._score, x, {**given, "member": tf.constant(index)})
-            nats.append(tf.reduce_sum(tf.reshape(factors, [tf.shape(x)[0], -1]), -1))
-        return tf.reduce_logsumexp(tf.stack(nats), 0) - math.log(self.num_members)
-
-    def score(self, x: Any, condition: Any = None, *, member: int | None = None) -> tf.Tensor:
-        """See `AutoregressiveModel.score`; an ensemble needs `member`, as it has one factorisation per member."""
-        return super().score(x, self._given(condition, member))
-
-    def conditionals(self, x: Any, condition: Any = None, *, member: int | None = None) -> Any:
-        """See `AutoregressiveModel.conditionals`; an ensemble needs `member`."""
-        return super().conditionals(x, self._given(condition, member))
-
-    def sample(self, num: int, condition: Any = None, *args: Any, member: Any = None, **kwargs: Any) -> tf.Tensor:
-        """See `AutoregressiveModel.sample`.
-
-        Args:
-            num: number of events.
-            condition: values of the condition.
-            *args: see `AutoregressiveModel.sample`.
-            member: index of the member to draw from, or [num] of them; by default every row's noise chooses its own.
-            **kwargs: see `AutoregressiveModel.sample`.
-        """
-        given = condition if member is None else self._given(condition, member, num)
-        return super().sample(num, given, *args, **kwargs)
-
-    def complete(
-        self, x: Any, observed: Any, condition: Any = None, *args: Any, member: Any = None, **kwargs: Any
-    ) -> tf.Tensor:
-        """See `AutoregressiveModel.complete`.
-
-        Args:
-            x: data values.
-            observed: what is known of them; a prefix of the member's order.
-            condition: values of the condition.
-            *args: see `AutoregressiveModel.complete`.
-            member: index of the member, or one per row; needed where there are several.
-            **kwargs: see `AutoregressiveModel.complete`.
-        """
-        return super().complete(x, observed, self._given(condition, member, len(x)), *args, **kwargs)
-
-
-def _with_condition(chosen: dict[str, Any], condition: Any) -> dict[str, Any]:
-    """What is chosen of an ensemble beside another condition."""
-    chosen = {key: value for key, value in chosen.items() if key != "condition"}
-    return chosen if condition is None else {**chosen, "condition": condition}
 
 
 def flat_ordering(ordering: Ordering, event: Event) -> Ordering:
@@ -257,20 +170,19 @@ def flat_ordering(ordering: Ordering, event: Event) -> Ordering:
 
 
 def choose_member(noise: tf.Tensor, num_members: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Splits the first noise number u of every row into a member, floor(M u), and the rest, M u - floor(M u).
+    """Splits the first noise number u of every event into a member, floor(M u), and the rest, M u - floor(M u).
 
     Both are uniform and independent, so that the noise of an event needs no further number; the rest has log2 M bits
     less than u.
 
     Args:
-        noise: float32 [B, positions, k] in (0, 1).
+        noise: float32 [B, k] in (0, 1), of the first position.
         num_members: M.
 
     Returns:
-        Members, int32 [B], and noise [B, positions, k] in (0, 1).
+        Members, int32 [B], and noise [B, k] in (0, 1).
     """
-    scaled = noise[:, 0, 0] * num_members
+    scaled = noise[:, 0] * num_members
     member = tf.minimum(tf.floor(scaled), num_members - 1)
     rest = tf.clip_by_value(scaled - member, 2.0**-24, 1.0 - 2.0**-24)
-    first = tf.concat([rest[:, None], noise[:, 0, 1:]], 1)
-    return tf.cast(member, tf.int32), tf.concat([first[:, None], noise[:, 1:]], 1)
+    return tf.cast(member, tf.int32), tf.concat([rest[:, None], noise[:, 1:]], 1)

@@ -120,14 +120,16 @@ class LocallyMaskedNetwork(Composite):
         self.down_dilated, self.down_norms = between(), [_normalization() for _ in range(num_stages - 1)]
         self.outputs = keras.layers.Dense(outputs)
 
-    def call(self, x: tf.Tensor, context: Any = None) -> tf.Tensor:
+    def call(self, x: tf.Tensor, condition: Any = None, order: Any = None, member: Any = None) -> tf.Tensor:
         """Parameters of the head for every pixel; in a step those of the pixel of this rank.
 
         Args:
             x: encoded pixels as stored, [B, N, F]; in a step the pixel that was drawn last, [B, n, F].
-            context: see `tfar.core.row_orders.order_of`.
+            condition: its features.
+            order: int [B, N], an order for every example instead of the model's.
+            member: index of one of the trained orders, a scalar or [B].
         """
-        order, condition = order_of(context, self._permutations)
+        order = order_of(self._permutations, order, member)
         condition = _at_pixels(condition, order)
         u = self.first_norm(self.first(x, order))
         features = [u]

@@ -78,15 +78,14 @@ class MADENetwork(Composite):
         self.direct = masked(ranks, ranks, features=outputs, use_bias=False) if direct else None
         self.activation = keras.activations.get(activation)
 
-    def call(self, x: tf.Tensor, context: Any = None) -> tf.Tensor:
+    def call(self, x: tf.Tensor, condition: tf.Tensor | None = None, member: tf.Tensor | None = None) -> tf.Tensor:
         """Parameters of the head for every element.
 
         Args:
             x: encoded elements, [B, N, F].
-            context: features of the condition, or {"member": ..., "condition": ...} in an ensemble.
+            condition: features of the condition, [B, ...].
+            member: index of the member of an ensemble, a scalar or [B].
         """
-        context = context if isinstance(context, dict) else {"condition": context}
-        condition, member = context.get("condition"), context.get("member")
         if condition is not None and condition.shape.rank > 2:
             condition = tf.reshape(condition, [-1, int(np.prod(condition.shape[1:]))])
         h = x

@@ -100,14 +100,16 @@ class MaskedAttentionNetwork(Composite):
         self.norm = keras.layers.LayerNormalization(epsilon=1e-5)
         self.outputs = keras.layers.Dense(outputs, kernel_initializer=keras.initializers.RandomNormal(stddev=0.02))
 
-    def call(self, x: tf.Tensor, context: Any = None) -> tf.Tensor:
+    def call(self, x: tf.Tensor, condition: Any = None, order: Any = None, member: Any = None) -> tf.Tensor:
         """Parameters of the head for every cell; in a step those of the cell at this rank.
 
         Args:
             x: encoded cells as stored, [B, N, F]; in a step the cell that was drawn last, [B, n, F].
-            context: see `tfar.core.row_orders.order_of`.
+            condition: its features.
+            order: int [B, N], an order for every example instead of the model's.
+            member: index of one of the trained orders, a scalar or [B].
         """
-        order, condition = order_of(context, self._permutations)
+        order = order_of(self._permutations, order, member)
         scope = scopes.current()
         first, length = (0, x.shape[1]) if scope is None else (scope.at, scope.length)
         x = cells_of(x, order) if scope is None else x

@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core.conditions import Spatial
+from tfar.core.request import Request
 from tfar.layers.composite import Composite
 from tfar.models.gated_pixel_cnn import GatedPixelCNN
 
@@ -97,23 +98,42 @@ class PixelCNNAutoencoder(GatedPixelCNN):
         for name, value in (("code_size", code_size), ("encoder_filters", encoder_filters)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        self._encoder_sizes = (encoder_filters, code_size)
         kwargs.pop("condition", None)  # where the model is restored; it follows from the event
         super().__init__(event_shape, head, condition=Spatial(event_shape[-1]), **kwargs)
         self.code_size, self.encoder_filters = code_size, encoder_filters
+        self.encoder = ImageEncoder(*self.event.grid, encoder_filters, code_size)
 
-    def _example(self) -> None:
-        height, width = self.event.grid
-        filters, code_size = self._encoder_sizes
-        self.encoder = ImageEncoder(height, width, filters, code_size)
-        super()._example()
+    def request(
+        self, condition: Any = None, num: Any = None, event_shape: Any = None, *, code: Any = None, **choice: Any
+    ) -> Request:
+        """See `AutoregressiveModel.request`; `code`, [num, code_size], stands in place of an image.
 
-    def context(self, condition: Any = None) -> Any:
-        """The code of an image [B, H, W, C], or a code itself, {"code": [B, m]}."""
-        if condition is None:
-            return None
-        code = condition["code"] if isinstance(condition, dict) else self.code(condition)
-        return code if self.drop_condition is None else self.drop_condition(code)
+        Args:
+            condition: images [B, H, W, C] whose codes are taken.
+            num: number of events.
+            event_shape: shape of the events, where it is known.
+            code: float [num, code_size], instead of images.
+            **choice: see `AutoregressiveModel.request`.
+
+        Raises:
+            ValueError: code or images have another shape, or are not finite.
+        """
+        if code is not None:
+            code = np.asarray(code, np.float32)
+            if code.ndim != 2 or code.shape[1] != self.code_size or not np.isfinite(code).all():
+                raise ValueError(f"code must be finite numbers [num, {self.code_size}], got {code.shape}")
+            return Request(code=tf.constant(code))
+        request = super().request(condition, num, event_shape, **choice)
+        if request.condition.shape[1:] != self.event_shape:
+            raise ValueError(
+                f"condition must be images [batch, {', '.join(map(str, self.event_shape))}], "
+                f"got {tuple(request.condition.shape)}"
+            )
+        return request
+
+    def features(self, request: Request) -> Any:
+        """The code, or that of the image."""
+        return self.code(request.condition) if request.code is None else request.code
 
     def code(self, image: Any) -> tf.Tensor:
         """The code of images.
@@ -153,20 +173,7 @@ class PixelCNNAutoencoder(GatedPixelCNN):
         Raises:
             ValueError: the code has another shape, or is not finite.
         """
-        code = np.asarray(code, np.float32)
-        if code.ndim != 2 or code.shape[1] != self.code_size or not np.isfinite(code).all():
-            raise ValueError(f"code must be finite numbers [num, {self.code_size}], got {code.shape}")
-        return self.sample(len(code), {"code": tf.constant(code)}, seed, **options)
-
-    def _check_condition(self, condition: Any, num: Any, event_shape: Any = None) -> Any:
-        if isinstance(condition, dict):
-            return condition
-        checked = super()._check_condition(condition, num, event_shape)
-        if checked.shape[1:] != self.event_shape:
-            raise ValueError(
-                f"condition must be images [batch, {', '.join(map(str, self.event_shape))}], got {tuple(checked.shape)}"
-            )
-        return checked
+        return self.sample(len(code), seed=seed, code=code, **options)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""

@@ -28,8 +28,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfar.core.conditions import Condition, Joint, Label, Local, Vector
+from tfar.core.conditions import Condition, Label, Local, Vector
 from tfar.core.event import Event
+from tfar.core.request import Request
 from tfar.layers import AlignedSequence, CausalConv1D, GatedActivation, SkipSum, Upsampling1D
 from tfar.layers.composite import Composite
 from tfar.models.autoregressive import AutoregressiveModel
@@ -270,11 +271,11 @@ class WaveNet(AutoregressiveModel):
         levels = self.network.one_hot_levels
         return super()._encode_cells(x) if levels is None else tf.one_hot(tf.cast(x[..., 0], tf.int32), levels)
 
-    def context(self, condition: Any = None) -> Any:
+    def features(self, request: Request) -> Any:
         """What is computed of the condition once: see `WaveNetNetwork.prepare`."""
-        if condition is None:
+        if request.condition is None:
             return None
-        values = condition if isinstance(self.condition, Joint) else (condition,)
+        values = request.condition if len(self.condition.parts) > 1 else (request.condition,)
         parts = zip(self.condition.parts, values, strict=True)
         features = {isinstance(part, Local): part.encode(value) for part, value in parts}
         return self.network.prepare(features.get(False), features.get(True))

@@ -1,19 +1,30 @@
 """Samplers: the naive one (the oracle) and the incremental one, with one interface.
 
-    carry = sampler.start(stage, values, context)                     # known values [B, *grid, C]
-    carry = sampler.advance(stage, carry, draw, context, start, stop)  # units start, ..., stop - 1
-    values = sampler.values(stage, carry)
+    state = sampler.start(stage, inputs, context)                            what is known lies on the canvas
+    state = sampler.advance(stage, state, inputs, context, start, stop)      units start, ..., stop - 1
+    values = sampler.values(stage, state, context)                           [B, *grid, C]
 
-A unit is a row of an image, or a position of a sequence (for the naive sampler: always a position). `start` and
-`stop` may be tensors, so that one compiled function serves every chunk of a long job.
+A unit is a row of an image, or a position of a sequence (for the naive sampler: always a cell). `start` and `stop` may
+be tensors, so that one compiled function serves every chunk of a long job. Orders with equal ranks have a sampler of
+their own, `by_rank`.
 
 Sequences of symbols can also be decoded: `decode` (by chance or greedily), `stream` (the same, piece by piece) and
 `beam_search`.
 """
 
-from tfar.sampling import incremental, naive
+from tfar.sampling import by_rank, incremental, naive
 from tfar.sampling.beams import Beams, beam_search
 from tfar.sampling.decoding import Decoded, decode, stream
-from tfar.sampling.draw import Draw
+from tfar.sampling.inputs import SampleInputs
 
-__all__ = ["Beams", "Decoded", "Draw", "beam_search", "decode", "incremental", "naive", "stream"]
+__all__ = [
+    "Beams",
+    "Decoded",
+    "SampleInputs",
+    "beam_search",
+    "by_rank",
+    "decode",
+    "incremental",
+    "naive",
+    "stream",
+]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfar.sampling.continuation import Carry, Continuation, gather_rows, level_logits
+from tfar.sampling.continuation import Continuation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,63 +81,63 @@ def beam_search(
 
 def _search(continuation: Continuation, width: int, end: int | None, length_penalty: float) -> dict[str, tf.Tensor]:
     """The beams of every row: x [R, W, length], lengths, log_prob and scores [R, W]."""
-    rows, levels, first = continuation.num, continuation.head.levels, continuation.prompt_length
+    rows, length, first = continuation.num, continuation.length, continuation.prompt_length
+    stage, levels = continuation.stage, continuation.head.levels
     beams = tf.repeat(tf.range(rows), width)
 
-    def ranked(log_prob: tf.Tensor, lengths: tf.Tensor, base: tf.Tensor) -> tf.Tensor:
+    def ranked(log_prob: tf.Tensor, lengths: tf.Tensor, base: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
         """Scores of beams [R, ...]; `base` are the nats of the prompts."""
         count = tf.cast(lengths - first, tf.float32)
         return (log_prob - base) / ((5.0 + count) / 6.0) ** length_penalty
 
-    def search(prompt: tf.Tensor, context: Any) -> dict[str, tf.Tensor]:
-        carry = continuation.read_prompt(prompt, context)
-        base = carry["log_prob"]
+    def search(carry: Any, base: tf.Tensor, x: tf.Tensor, first: tf.Tensor, context: Any) -> dict[str, tf.Tensor]:
+        told = context
+        context = context.map(lambda part: tf.gather(part, beams) if part.shape.rank else part)
         # All beams begin alike, so only the first of each row is in the race.
         others = tf.where(tf.range(width) == 0, 0.0, -np.inf)
-        context = tf.nest.map_structure(lambda x: x if x is None else tf.gather(x, beams), context)
-        axes = continuation.batch_axes(context)
-        x = tf.pad(tf.gather(prompt, beams), [[0, 0], [0, continuation.length - first]], constant_values=end or 0)
-        carry = {
-            "state": gather_rows(carry["state"], axes, beams),
-            "previous": tf.gather(carry["previous"], beams),
-            "x": tf.reshape(x, [rows, width, continuation.length]),
+        found = {
+            "carry": stage.take(carry, beams, told),
+            "x": tf.repeat(x[:, None], width, 1),
             "log_prob": base[:, None] + others,
             "lengths": tf.fill([rows, width], first),
             "done": tf.zeros([rows, width], tf.bool),
         }
 
-        def step(t: tf.Tensor, carry: Carry) -> tuple[tf.Tensor, Carry]:
-            params, state = continuation.next_parameters(carry, context, t)
-            costs = tf.cast(tf.nn.log_softmax(level_logits(continuation.head, params)), tf.float32)
-            costs = tf.reshape(costs, [rows, width, levels])
-            done = carry["done"][..., None]
+        def step(found: dict[str, Any]) -> tuple[dict[str, Any]]:
+            params, pending = stage.predict(found["carry"], context)
+            costs = tf.reshape(tf.cast(continuation.log_probs(params), tf.float32), [rows, width, levels])
+            done = found["done"][..., None]
             # What has ended goes on in one way, which costs nothing.
             idle = tf.where(tf.range(levels) == (0 if end is None else end), 0.0, -np.inf)
-            log_prob = carry["log_prob"][..., None] + tf.where(done, idle, costs)
-            lengths = carry["lengths"][..., None] + tf.cast(~done, tf.int32)
-            scores = ranked(log_prob, lengths, base[:, None, None])
+            log_prob = found["log_prob"][..., None] + tf.where(done, idle, costs)
+            lengths = found["lengths"][..., None] + tf.cast(~done, tf.int32)
+            scores = ranked(log_prob, lengths, base[:, None, None], first)
             best = tf.math.top_k(tf.reshape(scores, [rows, width * levels]), width).indices
             parent, value = best // levels, best % levels
-            take = lambda x: tf.gather(x, parent, axis=1, batch_dims=1)  # noqa: E731
+            chosen = lambda x: tf.gather(x, parent, axis=1, batch_dims=1)  # noqa: E731
             flat = tf.reshape(parent + width * tf.range(rows)[:, None], [-1])
-            here = tf.range(continuation.length) == t
-            ended = take(carry["done"])
-            return t + 1, {
-                "state": gather_rows(state, axes, flat),
-                "previous": continuation.encode(tf.reshape(value, [-1, 1])),
-                "x": tf.where(here, value[..., None], take(carry["x"])),
-                "log_prob": tf.gather(tf.reshape(log_prob, [rows, -1]), best, axis=1, batch_dims=1),
-                "lengths": take(carry["lengths"]) + tf.cast(~ended, tf.int32),
-                "done": ended | (value == (-1 if end is None else end)),
-            }
+            pending = stage.take(pending, flat, context)
+            symbol = tf.cast(tf.reshape(value, [-1, 1]), continuation.head.dtype)
+            here, ended = tf.range(length) == found["carry"].position, chosen(found["done"])
+            return (
+                {
+                    "carry": stage.accept(pending, symbol),
+                    "x": tf.where(here, value[..., None], chosen(found["x"])),
+                    "log_prob": tf.gather(tf.reshape(log_prob, [rows, -1]), best, axis=1, batch_dims=1),
+                    "lengths": chosen(found["lengths"]) + tf.cast(~ended, tf.int32),
+                    "done": ended | (value == (-1 if end is None else end)),
+                },
+            )
 
-        def goes_on(t: tf.Tensor, carry: Carry) -> tf.Tensor:
-            return (t < continuation.length) & ~tf.reduce_all(carry["done"])
+        def goes_on(found: dict[str, Any]) -> tf.Tensor:
+            return (found["carry"].position < length) & ~tf.reduce_all(found["done"])
 
-        _, carry = tf.while_loop(goes_on, step, (tf.constant(first), carry), parallel_iterations=1)
-        found = {key: carry[key] for key in ("x", "lengths", "log_prob")}
-        return {**found, "scores": ranked(found["log_prob"], found["lengths"], base[:, None])}
+        (found,) = tf.while_loop(goes_on, step, (found,), parallel_iterations=1)
+        result = {key: found[key] for key in ("x", "lengths", "log_prob")}
+        return {**result, "scores": ranked(result["log_prob"], result["lengths"], base[:, None], first)}
 
-    name = ("beam search", continuation.length, first, rows, width, end, length_penalty)
-    given = continuation.prompt, continuation.context
-    return continuation.compiled.run(name, search, *given, jit_compile=continuation.jit_compile)
+    carry, base = continuation.read_prompt()
+    x = tf.pad(continuation.prompt, [[0, 0], [0, length - first]], constant_values=end or 0)
+    name = ("beams", length, rows, width, end, length_penalty)
+    given = (carry, base, x, tf.constant(first), continuation.context)
+    return continuation.run(name, search, *given, jit_compile=continuation.jit_compile)

@@ -15,15 +15,18 @@ References:
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from tfar.core import noise as noises
+from tfar.core.carry import Carry, Site
+from tfar.core.slicing import put
 from tfar.heads.head import index_from_uniform
-from tfar.sampling.continuation import Carry, Continuation, level_logits
+from tfar.sampling.continuation import Continuation
 
 STRATEGIES = ("ancestral", "greedy")
 
@@ -103,9 +106,8 @@ def decode(
     """
     decoding = _Decoding(model, num, length, prompt, condition, jit_compile)
     choice = decoding.choice(strategy, temperature, top_k, top_p, stop, seed, noise)
-    carry = decoding.start(choice)
-    carry = decoding.advance(carry, choice, decoding.prompt_length, decoding.length)
-    return Decoded(carry["x"].numpy().T, carry["lengths"].numpy(), carry["log_prob"].numpy())
+    text = decoding.advance(decoding.start(choice), choice, decoding.length)
+    return Decoded(text.x.numpy().T, text.lengths.numpy(), text.log_prob.numpy())
 
 
 def stream(
@@ -158,14 +160,24 @@ def stream(
 
 
 def _pieces(decoding: _Decoding, choice: _Choice, chunk: int) -> Iterator[np.ndarray]:
-    carry = decoding.start(choice)
+    text = decoding.start(choice)
     for begin in range(decoding.prompt_length, decoding.length, chunk):
-        if bool(tf.reduce_all(carry["done"])):
+        if bool(tf.reduce_all(text.done)):
             return
         end = min(begin + chunk, decoding.length)
-        carry = decoding.advance(carry, choice, begin, end)
-        last = int(tf.reduce_max(carry["lengths"]))
-        yield carry["x"][begin : min(end, last)].numpy().T
+        text = decoding.advance(text, choice, end)
+        last = int(tf.reduce_max(text.lengths))
+        yield text.x[begin : min(end, last)].numpy().T
+
+
+class _Text(NamedTuple):
+    """Sequences that are being decoded: the carry, int32 x [length, num], and by sequence what `Decoded` tells."""
+
+    carry: Carry
+    x: tf.Tensor
+    lengths: tf.Tensor
+    log_prob: tf.Tensor
+    done: tf.Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,7 +237,7 @@ class _Decoding(Continuation):
             if noise is None:
                 seeds = noises.seed_rows(seed, self.num)
                 uniform = lambda seeds: noises.uniform(seeds, self.length, size)  # noqa: E731
-                noise = self.compiled.run(("noise", self.length), uniform, seeds, jit_compile=self.jit_compile)
+                noise = self.run(("noise", self.length), uniform, seeds, jit_compile=self.jit_compile)
             noise = tf.cast(noise, tf.float32)
             if noise.shape != (self.num, self.length, size):
                 raise ValueError(f"noise must have shape {(self.num, self.length, size)}, got {tuple(noise.shape)}")
@@ -240,65 +252,51 @@ class _Decoding(Continuation):
             tf.constant(top_p or 1.0, tf.float32),
         )
 
-    def start(self, choice: _Choice) -> Carry:
-        """The carry behind the prompt."""
-        name = ("decode start", self.length, self.prompt_length, self.num, self.shared, choice.stop)
+    def start(self, choice: _Choice) -> _Text:
+        """What is known behind the prompt."""
+        carry, nats = self.read_prompt()
+        # A stop symbol inside of the prompt ends nothing.
+        rest = [[0, self.length - self.prompt_length], [0, 0]]
+        x = tf.pad(tf.transpose(self.prompt), rest, constant_values=max(choice.stop, 0))
+        return _Text(carry, x, tf.fill([self.num], self.prompt_length), nats, tf.zeros([self.num], tf.bool))
 
-        def start(prompt: tf.Tensor, context: Any) -> Carry:
-            carry = self.read_prompt(prompt[:1] if self.shared else prompt, context)
-            if self.shared:
-                carry = self.take_rows(carry, tf.zeros([self.num], tf.int32), context)
-            # A stop symbol inside of the prompt ends nothing.
-            x = tf.pad(tf.transpose(prompt), [[0, self.length - self.prompt_length], [0, 0]])
-            fill = tf.range(self.length)[:, None] >= self.prompt_length
-            x = tf.where(fill, max(choice.stop, 0), x)
-            lengths = tf.fill([self.num], self.prompt_length)
-            return {**carry, "x": x, "lengths": lengths, "done": tf.zeros([self.num], tf.bool)}
+    def advance(self, text: _Text, choice: _Choice, end: int) -> _Text:
+        """Decodes up to symbol end - 1."""
 
-        return self.compiled.run(name, start, self.prompt, self.context)
-
-    def advance(self, carry: Carry, choice: _Choice, begin: int, end: int) -> Carry:
-        """Decodes symbols begin, ..., end - 1."""
-
-        def advance(carry: Carry, tensors: Any, context: Any, begin: tf.Tensor, end: tf.Tensor) -> Carry:
+        def advance(text: _Text, tensors: Any, context: Any, end: tf.Tensor) -> _Text:
             given = _Choice(*choice.key, *tensors)
 
-            def step(t: tf.Tensor, carry: Carry) -> tuple[tf.Tensor, Carry]:
-                return t + 1, self._step(carry, given, context, t)
+            def step(text: _Text) -> tuple[_Text]:
+                choose = functools.partial(self._choose, given)
+                value, carry, counts = self.stage.draw(text.carry, choose, text[2:], context)
+                x = put(text.x, text.carry.position, tf.cast(value[:, 0], tf.int32))
+                return (_Text(carry, x, *counts),)
 
-            def goes_on(t: tf.Tensor, carry: Carry) -> tf.Tensor:
-                return (t < end) & ~tf.reduce_all(carry["done"])
+            def goes_on(text: _Text) -> tf.Tensor:
+                return (text.carry.position < end) & ~tf.reduce_all(text.done)
 
-            return tf.while_loop(goes_on, step, (begin, carry), parallel_iterations=1)[1]
+            return tf.while_loop(goes_on, step, (text,), parallel_iterations=1)[0]
 
-        span = tf.constant(begin), tf.constant(end)
-        name = ("decode", *choice.key)
-        return self.compiled.run(
-            name, advance, carry, choice.tensors, self.context, *span, jit_compile=self.jit_compile
-        )
+        given = (text, choice.tensors, self.context, tf.constant(end))
+        return self.run(choice.key, advance, *given, jit_compile=self.jit_compile)
 
-    def _step(self, carry: Carry, choice: _Choice, context: Any, t: tf.Tensor) -> Carry:
-        params, state = self.next_parameters(carry, context, t)
-        logits = level_logits(self.head, params)
+    def _choose(self, choice: _Choice, params: tf.Tensor, site: Site, aux: Any) -> tuple[tf.Tensor, Any]:
+        """The next symbol [num, 1], and lengths, nats and flags of all sequences."""
+        lengths, log_prob, done = aux
+        logits = self.logits(params)
         if choice.greedy:
             value = tf.argmax(logits, -1, output_type=tf.int32)
         elif choice.some:
             kept = keep_probable(logits / choice.temperature, choice.top_k, choice.top_p)
-            value = index_from_uniform(kept, choice.noise[t][:, 0])
+            value = index_from_uniform(kept, choice.noise[site.cell][:, 0])
         else:
-            value = tf.cast(self.head.sample(params, choice.noise[t], choice.temperature), tf.int32)
-        done = carry["done"]
+            value = tf.cast(self.head.sample(params, choice.noise[site.cell], choice.temperature), tf.int32)
         if choice.stop >= 0:
             value = tf.where(done, choice.stop, value)
         cost = tf.gather(tf.nn.log_softmax(logits), value, axis=1, batch_dims=1)
-        return {
-            "state": state,
-            "previous": self.encode(value[:, None]),
-            "x": tf.tensor_scatter_nd_update(carry["x"], [[t]], value[None]),
-            "log_prob": carry["log_prob"] + tf.where(done, 0.0, tf.cast(cost, tf.float32)),
-            "lengths": carry["lengths"] + tf.cast(~done, tf.int32),
-            "done": done | (value == choice.stop),
-        }
+        log_prob += tf.where(done, 0.0, tf.cast(cost, tf.float32))
+        lengths += tf.cast(~done, tf.int32)
+        return tf.cast(value, self.head.dtype)[:, None], (lengths, log_prob, done | (value == choice.stop))
 
 
 def keep_probable(logits: tf.Tensor, top_k: tf.Tensor, top_p: tf.Tensor) -> tf.Tensor:

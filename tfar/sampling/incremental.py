@@ -1,174 +1,104 @@
 """The incremental sampler: every activation is computed once, at nearly the cost of one parallel pass.
 
-Images (networks of two stacks or of masked convolutions, in raster order):
+    for each row i:                  stage.open_row           the vertical stack at row i, from row i - 1
+        for each pixel j:            stage.predict            everything else at (i, j), from the pixel before
+            for each ordered channel: the same again with one more channel known
 
-    for each row i:                   with Incremental(state, at=i, phase="row"):         network(row i - 1)
-        for each pixel j:             with Incremental(state, at=(i, j), phase="pixel"):  network(pixel before)
-            for each ordered channel c: the same pixel phase again with one more channel known; the last is kept
-
-Sequences:
-
-    for each step t:                  with Incremental(state, at=t):                      network(element before)
+    for each step t of a sequence:   stage.predict            everything at t, from the element before
 
 The network is called whole in every phase; what a phase does not need is pruned by the graph compiler.
 """
 
 from __future__ import annotations
 
-import functools
-from typing import Any
+from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfar.core.event import Stage
+from tfar.core.carry import Carry, Choose
 from tfar.core.invariants import invariants
-from tfar.core.scope import Incremental, State, initial_state, state_spec
+from tfar.core.request import Request
 from tfar.core.sizes import batch_size
-from tfar.core.slicing import take
-from tfar.sampling.draw import Draw, batch_first, cells_first, reorder, write
+from tfar.core.slicing import put, take
+from tfar.core.stage import Stage
+from tfar.sampling.inputs import SampleInputs, batch_first, cells_first
 
-Carry = dict[str, Any]
-
-
-def num_units(stage: Stage, num_cells: int) -> int:
-    """Number of units of a complete sample of `num_cells` cells: rows of an image, steps of a sequence."""
-    return stage.event.grid[0] if len(stage.event.grid) == 2 else num_cells
+# Of the blocks in which known units are read, the largest first.
+BLOCK_SIZES = tuple(2**power for power in range(9, -1, -1))
 
 
-def start(stage: Stage, values: tf.Tensor, context: Any) -> Carry:
-    """The carry before the first unit; `values` [B, *grid, C] is the canvas to begin with."""
-    canvas, batch = cells_first(values), batch_size(values)
-    inputs, dtype = _inputs(stage, canvas)
-    previous = tf.zeros([batch, *list(inputs.values())[-1]], dtype)
-    state = initial_state(stage.network, batch * stage.copies, inputs, context)
-    return {"canvas": canvas, "state": state, "previous": previous}
+class Drawn(NamedTuple):
+    """A batch that is being drawn.
 
-
-def carry_spec(stage: Stage, context: Any) -> dict[str, Any]:
-    """What `start` returns besides the canvas: tensors whose shapes have None in place of the rows of the batch.
-
-    Args:
-        stage: the model.
-        context: second argument of the network, an example of any number of rows.
+    Attributes:
+        carry: of the stage.
+        canvas: raw values in the order of drawing, cells first: [U, B, C], or rows [U, W, B, C].
     """
-    inputs, dtype = _inputs(stage, tf.zeros([1, 1, stage.event.channels], stage.event.head.dtype))
-    previous = tf.TensorSpec([None, *list(inputs.values())[-1]], dtype)
-    return {"state": dict(state_spec(stage.network, inputs, context)), "previous": previous}
+
+    carry: Carry
+    canvas: tf.Tensor
 
 
-def _inputs(stage: Stage, canvas: tf.Tensor) -> tuple[dict[str, tuple[int, ...]], tf.DType]:
-    """Shapes by phase of what the network is given, without the batch, and their type."""
-    encoded = stage.encode(canvas[:1])
-    features = encoded.shape[-1]
-    if len(stage.event.grid) == 2:
-        return {"row": (1, stage.event.grid[1], features), "pixel": (1, 1, features)}, encoded.dtype
-    return {"step": (1, features)}, encoded.dtype
+def num_units(stage: Stage, num_cells: int | tf.Tensor) -> int | tf.Tensor:
+    """Number of units of a complete sample of `num_cells` cells: rows of an image, steps of a sequence."""
+    return num_cells // stage.width
 
 
-def prefill(stage: Stage, carry: Carry, context: Any, length: int) -> Carry:
-    """Takes the first `length` units from the canvas in one parallel block: the state of `length` single steps."""
-    event, canvas = stage.event, carry["canvas"]
-    encoded = stage.encode(batch_first(canvas, event))
-    if len(event.grid) == 1:
-        order = stage.order(context)
-        if order is not None:
-            cells_in_order = tf.convert_to_tensor(order[0])
-            encoded = tf.gather(encoded, cells_in_order, axis=1, batch_dims=cells_in_order.shape.rank - 1)
-        cells = encoded[:, :length]
-        block = tf.concat([carry["previous"], cells[:, :-1]], 1)
-        with Incremental(carry["state"], at=0, length=length) as scope:
-            stage.run(block, context)
-        return {"canvas": canvas, "state": scope.state, "previous": cells[:, -1:]}
-    rows = encoded[:, :length]
-    above = tf.pad(rows[:, :-1], [[0, 0], [1, 0], [0, 0], [0, 0]])
-    pixels = tf.reshape(rows, [batch_size(rows), -1, 1, rows.shape[-1]])
-    before = tf.reshape(tf.concat([carry["previous"], pixels[:, :-1]], 1), tf.shape(rows))
-    with Incremental(carry["state"], at=0, length=length, phase="row") as scope:
-        stage.run(above, context)
-    with Incremental(scope.state, at=0, length=length, phase="pixel", now=stage.copy(rows)) as scope:
-        stage.run(before, context)
-    return {"canvas": canvas, "state": scope.state, "previous": rows[:, -1:, -1:]}
+def start(stage: Stage, inputs: SampleInputs, context: Request) -> Drawn:
+    """Nothing drawn yet; what is known lies on the canvas."""
+    order = stage.order(context)
+    cells = cells_first(inputs.values, None if order is None else order[0])
+    batch = batch_size(inputs.values)
+    canvas = tf.reshape(cells, [-1, stage.width, batch, cells.shape[-1]]) if stage.is_image else cells
+    return Drawn(stage.begin(batch, context), canvas)
+
+
+def read(stage: Stage, drawn: Drawn, context: Request, length: int) -> Drawn:
+    """Takes the next `length` units from the canvas in one parallel block."""
+    units = take(drawn.canvas, 0, drawn.carry.position, length)
+    cells = tf.transpose(units, [2, 0, 1, 3] if stage.is_image else [1, 0, 2])
+    return Drawn(stage.read(drawn.carry, cells, context)[1], drawn.canvas)
+
+
+def blocks(stage: Stage, length: int) -> list[int]:
+    """Sizes of the blocks in which the first `length` known units are read: few programs serve every length."""
+    if stage.period > 1:
+        return [length]  # where resolutions change, a block has to begin at a known row
+    found = []
+    for size in BLOCK_SIZES:
+        found += [size] * (length // size)
+        length %= size
+    return found
 
 
 def advance(
-    stage: Stage, carry: Carry, draw: Draw, context: Any, start: tf.Tensor, stop: tf.Tensor, origin: Any = 0
-) -> Carry:
-    """Draws units start, ..., stop - 1.
-
-    Args:
-        stage: the model.
-        carry: what was drawn, and the state of the network.
-        draw: noise, temperature and what is known.
-        context: second argument of the network.
-        start: first unit.
-        stop: the unit after the last.
-        origin: the step that the first cell of the canvas and of the draw belongs to: a stream of any length is drawn
-            on a canvas of one chunk.
-    """
-    body = _row if len(stage.event.grid) == 2 else functools.partial(_step, origin=origin)
-    draw = draw.by_cell(stage.event)
+    stage: Stage, drawn: Drawn, inputs: SampleInputs, context: Request, start: int | tf.Tensor, stop: int | tf.Tensor
+) -> Drawn:
+    """Draws units start, ..., stop - 1; the carry stands at `start`."""
     order = stage.order(context)
-    if order is not None:
-        # The loop counts ranks, so that it need not look cells up, nor know whether rows have orders of their own.
-        draw, carry = draw.in_order(order[0]), {**carry, "canvas": reorder(carry["canvas"], order[0])}
+    choose = inputs.chooser(stage.event, None if order is None else order[0])
+    return draw_units(stage, drawn, choose, context, start, stop)
+
+
+def draw_units(
+    stage: Stage, drawn: Drawn, choose: Choose, context: Request, start: int | tf.Tensor, stop: int | tf.Tensor
+) -> Drawn:
+    """Draws stop - start units with `choose` and writes them to canvas[start], ..., canvas[stop - 1]."""
+
+    def body(t: tf.Tensor, drawn: Drawn) -> tuple[tf.Tensor, Drawn]:
+        values, carry, _ = stage.draw(drawn.carry, choose, (), context)
+        values = tf.transpose(values, [1, 0, 2]) if stage.is_image else values
+        return t + 1, Drawn(carry, put(drawn.canvas, t, values))
+
     with invariants():
-        _, carry = tf.while_loop(
-            lambda t, _: t < stop,
-            lambda t, carry: (t + 1, body(stage, carry, draw, context, t)),
-            (tf.convert_to_tensor(start), carry),
-            parallel_iterations=1,
-        )
-    return carry if order is None else {**carry, "canvas": reorder(carry["canvas"], order[1])}
+        return tf.while_loop(lambda t, _: t < stop, body, (tf.convert_to_tensor(start), drawn), parallel_iterations=1)[
+            1
+        ]
 
 
-def values(stage: Stage, carry: Carry) -> tf.Tensor:
-    """The canvas, [B, *grid, C]."""
-    return batch_first(carry["canvas"], stage.event)
-
-
-def _step(stage: Stage, carry: Carry, draw: Draw, context: Any, t: tf.Tensor, origin: Any) -> Carry:
-    with Incremental(carry["state"], at=t) as scope:
-        params = stage.run(carry["previous"], context)[:, 0]
-    value = draw.pixel(stage.event, params, t - origin)
-    return {
-        "canvas": write(carry["canvas"], t - origin, value),
-        "state": scope.state,
-        "previous": stage.encode(value)[:, None],
-    }
-
-
-def _row(stage: Stage, carry: Carry, draw: Draw, context: Any, i: tf.Tensor) -> Carry:
-    event = stage.event
-    width, channels = event.grid[1], event.channels
-    first = tf.maximum(i - 1, 0) * width
-    above = stage.encode(tf.transpose(take(carry["canvas"], 0, first, width), [1, 0, 2])[:, None])
-    above *= tf.cast(i > 0, above.dtype)
-    with Incremental(carry["state"], at=i, phase="row") as scope:
-        stage.run(above, context)
-
-    def pixel(j: tf.Tensor, previous: tf.Tensor, canvas: tf.Tensor, state: State):
-        cell = i * width + j
-        if event.groups == 1:
-            with Incremental(state, at=(i, j), phase="pixel") as scope:
-                params = tf.squeeze(stage.run(previous, context), [1, 2])
-            value = draw.pixel(event, params, cell)
-        else:
-            drawn: list[tf.Tensor] = []
-            for channel in range(event.groups):
-                # The same state once per channel; only the pass that knows all channels before the last is kept.
-                padded = tf.stack(drawn + [tf.zeros_like(canvas[0, :, 0])] * (channels - channel), -1)
-                now = stage.encode_drawn(padded, channel)[:, None, None]
-                with Incremental(state, at=(i, j), phase="pixel", now=stage.copy(now)) as scope:
-                    params = tf.squeeze(stage.run(previous, context), [1, 2])
-                params = tf.reshape(params, [-1, event.groups, event.head.params_size])[:, channel]
-                drawn.append(draw.channel(event, params, cell, channel))
-            value = tf.stack(drawn, -1)
-        return j + 1, stage.encode(value)[:, None, None], write(canvas, cell, value), scope.state
-
-    _, previous, canvas, state = tf.while_loop(
-        lambda j, *_: j < width,
-        pixel,
-        (0, carry["previous"], carry["canvas"], scope.state),
-        parallel_iterations=1,
-    )
-    return {"canvas": canvas, "state": state, "previous": previous}
+def values(stage: Stage, drawn: Drawn, context: Request) -> tf.Tensor:
+    """The canvas as it is stored, [B, *grid, C]."""
+    order, cells = stage.order(context), drawn.canvas
+    if stage.is_image:
+        cells = tf.reshape(cells, [stage.event.num_cells, batch_size(drawn.carry.last), stage.event.channels])
+    return batch_first(cells, stage.event, None if order is None else order[1])

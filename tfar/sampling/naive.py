@@ -6,50 +6,48 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfar.core.event import Stage
-from tfar.sampling.draw import Draw, batch_first, cells_first, reorder, write
-
-Carry = dict[str, Any]
-
-
-def num_units(stage: Stage, num_cells: int) -> int:
-    """Number of units of a complete sample of `num_cells` cells: one per position."""
-    return num_cells * stage.event.groups
+from tfar.core.carry import Site
+from tfar.core.request import Request
+from tfar.core.slicing import put
+from tfar.core.stage import Stage
+from tfar.sampling.inputs import SampleInputs, batch_first, cells_first
 
 
-def start(stage: Stage, values: tf.Tensor, context: Any) -> Carry:
-    """The carry before the first position; `values` [B, *grid, C] is the canvas to begin with."""
-    del stage, context
-    return {"canvas": cells_first(values)}
+def num_units(stage: Stage, num_cells: int | tf.Tensor) -> int | tf.Tensor:
+    """Number of units of a complete sample of `num_cells` cells: one for each."""
+    del stage
+    return num_cells
 
 
-def advance(stage: Stage, carry: Carry, draw: Draw, context: Any, start: tf.Tensor, stop: tf.Tensor) -> Carry:
-    """Draws positions start, ..., stop - 1 of the ordering."""
+def start(stage: Stage, inputs: SampleInputs, context: Request) -> tf.Tensor:
+    """The canvas to begin with, [N, B, C] in the order of drawing."""
+    order = stage.order(context)
+    return cells_first(inputs.values, None if order is None else order[0])
+
+
+def advance(
+    stage: Stage, canvas: tf.Tensor, inputs: SampleInputs, context: Request, start: Any, stop: Any
+) -> tf.Tensor:
+    """Draws cells start, ..., stop - 1 of the order, with one pass of the network for each colour of each."""
     event, order = stage.event, stage.order(context)
-    draw = draw.by_cell(event)
-    stored = in_order = lambda cells: cells
-    if order is not None:
-        stored, in_order = (lambda cells: reorder(cells, order[1])), (lambda cells: reorder(cells, order[0]))
-        draw = draw.in_order(order[0])
+    cells = None if order is None else order[0]
+    choose = inputs.chooser(event, cells)
 
     def body(t: tf.Tensor, canvas: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        rank = t // event.groups
-        outputs = stage.run(stage.encode(batch_first(stored(canvas), event)), context)
-        params = in_order(cells_first(outputs))[rank]
-        params = tf.reshape(params, [-1, event.groups, event.head.params_size])
-        if event.groups == 1:
-            value = draw.pixel(event, params[:, 0], rank)
-        else:
-            # The channel is a tensor here, so every channel is drawn and one is kept.
-            drawn = tf.stack([draw.channel(event, params[:, c], rank, c) for c in range(event.groups)], 1)
-            value = tf.where(tf.range(event.groups) == t % event.groups, drawn, canvas[rank])
-        return t + 1, write(canvas, rank, value)
+        for group in range(event.groups):
+            outputs = stage.parallel(values(stage, canvas, context), context)
+            params = cells_first(outputs, cells)[t]
+            params = tf.reshape(params, [-1, event.groups, event.head.params_size])[:, group]
+            value, _ = choose(params, Site(t, t, group), ())
+            if event.groups > 1:
+                value = tf.concat([canvas[t][:, :group], value, canvas[t][:, group + 1 :]], 1)
+            canvas = put(canvas, t, value)
+        return t + 1, canvas
 
-    canvas = in_order(carry["canvas"])
-    _, canvas = tf.while_loop(lambda t, _: t < stop, body, (tf.convert_to_tensor(start), canvas), parallel_iterations=1)
-    return {"canvas": stored(canvas)}
+    return tf.while_loop(lambda t, _: t < stop, body, (tf.convert_to_tensor(start), canvas), parallel_iterations=1)[1]
 
 
-def values(stage: Stage, carry: Carry) -> tf.Tensor:
-    """The canvas, [B, *grid, C]."""
-    return batch_first(carry["canvas"], stage.event)
+def values(stage: Stage, canvas: tf.Tensor, context: Request) -> tf.Tensor:
+    """The canvas as it is stored, [B, *grid, C]."""
+    order = stage.order(context)
+    return batch_first(canvas, stage.event, None if order is None else order[1])

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.models.autoregressive import AutoregressiveModel
-from tfar.testing.inputs import full_condition, orders, random_events, randomize_weights
+from tfar.testing.inputs import full_request, orders, random_events, randomize_weights
 
 Pairs = Iterable[tuple[int, int]]
 
@@ -95,8 +95,8 @@ def assert_causal(
 
     Args:
         model: the model.
-        condition: value of the condition, one or [num_draws, ...]; random by default, and all members of an ensemble
-            in turn.
+        condition: value of the condition, one or [num_draws, ...], or a `Request`; random by default, and all members
+            of an ensemble in turn.
         blind: pairs (target, source) of flat positions that the paper says are not seen although the source is drawn
             before the target, or a callable of the model that returns them. They are asserted not to be seen.
         num_draws: points at which the derivatives are taken: encoded random events, to the second half of which normal
@@ -120,11 +120,13 @@ def assert_causal(
         AssertionError: 1 pair is seen that should be blind: position (2, 2, 0) sees (0, 0, 0) ...
     """
     x = random_events(model, num_draws, seed, length)
-    context = model.context(full_condition(model, condition, num_draws))
+    context = model.context(full_request(model, condition, num_draws))
     event = model.event
     positions = x.shape[1:] if len(event.positions) == len(event.event_shape) else event.positions
     # Ranks of the flat positions: of the cells, and inside of a cell of the channels that the network orders.
     ranks = np.argsort(orders(model, x, context), 1)
+    if any(ordering.has_ties for ordering in model.orderings):
+        ranks = np.broadcast_to(model.ordering.ranks.reshape(-1), ranks.shape)
     ranks = (ranks[..., None] * event.groups + np.arange(event.groups)).reshape(num_draws, -1)
     noise = np.random.default_rng(seed).normal(size=model.encode(x).shape)
     noise[: (num_draws + 1) // 2] = 0

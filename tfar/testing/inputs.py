@@ -9,7 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core.conditions import Label
+from tfar.core.request import Request
 from tfar.models.autoregressive import AutoregressiveModel
+from tfar.sampling.inputs import cells_in_order
 
 
 def randomize_weights(model: keras.layers.Layer, seed: int = 0, scale: float = 1.0) -> None:
@@ -91,26 +93,25 @@ def random_condition(model: AutoregressiveModel, num: int, seed: int = 0) -> tf.
 
 
 def full_condition(model: AutoregressiveModel, condition: Any, num: int) -> Any:
-    """`condition` for `num` rows, random where it is None and the model needs one; members of an ensemble in turn.
-
-    One value of the condition is repeated for all rows. A dictionary {"member": ..., "condition": ...} is kept.
-    """
-    if isinstance(condition, dict):
-        return condition
+    """`condition` for `num` events, random where it is None and the model needs one; one value stands for all."""
     if condition is None:
-        condition = random_condition(model, num)
-    elif model.condition is not None:
-        condition = model.condition.prepare(condition, num)
-    members = getattr(model, "num_members", 1)
-    if members == 1:
+        return random_condition(model, num)
+    return condition if model.condition is None else model.condition.prepare(condition, num)
+
+
+def full_request(model: AutoregressiveModel, condition: Any, num: int) -> Request:
+    """The request of `num` events with `full_condition`; members of an ensemble in turn. A `Request` is kept."""
+    if isinstance(condition, Request):
         return condition
-    given = {"member": tf.constant(np.arange(num) % members, tf.int32)}
-    return given if condition is None else {**given, "condition": condition}
+    return model.request(full_condition(model, condition, num), num, **full_choice(model, num))
 
 
-def orders(model: AutoregressiveModel, x: Any, context: Any) -> np.ndarray:
+def full_choice(model: AutoregressiveModel, num: int) -> dict[str, Any]:
+    """`member=` for `num` events of an ensemble, in turn; nothing for other models."""
+    return {} if model.has_factors else {"member": np.arange(num) % model.num_members}
+
+
+def orders(model: AutoregressiveModel, x: Any, context: Request) -> np.ndarray:
     """The cell of every rank for every event of `x`, int [B, N]; they differ where an ensemble has several orders."""
-    order = model.stage.order(context)
     cells = model.event.to_grid(tf.convert_to_tensor(x)).shape[1:-1].num_elements()
-    permutation = np.arange(cells) if order is None else np.asarray(order[0])
-    return np.broadcast_to(permutation, (len(x), cells))
+    return cells_in_order(*model.stages, context, len(x), cells)

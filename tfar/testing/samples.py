@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfar.core import noise as noises
 from tfar.models.autoregressive import AutoregressiveModel
-from tfar.testing.inputs import full_condition, orders
+from tfar.testing.inputs import full_choice, full_condition, orders
 
 TIE = 1e-5
 
@@ -55,15 +55,18 @@ def assert_samples_agree(
     condition = full_condition(model, condition, num)
     event, head = model.event, model.head
     noise = noises.uniform(noises.seed_rows(seed, num), event.num_positions, head.noise_size)
-    common = {"noise": noise, "temperature": temperature}
+    common = {"noise": noise, "temperature": temperature, **full_choice(model, num)}
     naive = model.sample(num, condition, method="naive", jit_compile=False, **common).numpy()
     other = model.sample(num, condition, jit_compile=jit_compile, **common).numpy()
     # The flat position of every rank, and the rank of every flat position, [num, positions].
-    permutation = orders(model, naive, model.context(condition))
+    request = model.request(condition, num, **full_choice(model, num))
+    permutation = orders(model, naive, model.context(request))
     permutation = (permutation[..., None] * event.groups + np.arange(event.groups)).reshape(num, -1)
     ranks, count = np.argsort(permutation, 1), permutation.shape[1]
     by_position = tf.reshape(noise, [num, *event.positions, -1])
-    distance = head.boundary_distance(model(naive, condition), by_position, temperature)
+    distance = head.boundary_distance(
+        model.decode(model.encode(naive), model.context(request)), by_position, temperature
+    )
     distance = np.asarray(distance).reshape(num, -1)
     settled = np.zeros(num, int)  # steps of each event that have been compared
     ties = 0
@@ -117,13 +120,14 @@ def assert_sample_independent_of_batch(
     Raises:
         AssertionError: naming the row.
     """
-    condition = full_condition(model, condition, num)
+    condition, choice = full_condition(model, condition, num), full_choice(model, num)
     rows = np.arange(num, dtype=np.int64)
     seeds = np.stack([seed + rows, 7 * rows], 1)
 
     def draw(rows: np.ndarray, seeds: np.ndarray, **kwargs: Any) -> np.ndarray:
         own = tf.nest.map_structure(lambda part: None if part is None else tf.gather(part, rows), condition)
-        return model.sample(len(rows), own, seeds, jit_compile=jit_compile, **kwargs).numpy()
+        chosen = {name: value[rows] for name, value in choice.items()}
+        return model.sample(len(rows), own, seeds, jit_compile=jit_compile, **chosen, **kwargs).numpy()
 
     batch = draw(rows, seeds)
     reports: list[tuple[int, int]] = []

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfar.models.autoregressive import AutoregressiveModel
 from tfar.testing.eagerly import eagerly
-from tfar.testing.incremental import TOLERANCES, Walk
+from tfar.testing.incremental import TOLERANCES, TeacherForcing
 from tfar.testing.inputs import full_condition, random_events
 
 
@@ -50,17 +50,17 @@ def assert_saves(
         before, after = (np.asarray(each.log_prob(x, condition)) for each in (model, loaded))
     if not np.allclose(before, after, rtol=1e-6, atol=1e-6):
         raise AssertionError(f"log_prob was {before.tolist()}, is {after.tolist()} after loading")
-    original, continued = (Walk.of_model(each, x, condition) for each in (model, loaded))
+    original, continued = (TeacherForcing.of_model(each, x, condition) for each in (model, loaded))
     expected = original.parallel()
-    state, outputs = original.start(expected)
-    keys = sorted(continued.start(expected)[0])
-    if keys != sorted(state):
-        different = sorted(set(keys) ^ set(state))
+    carry, outputs = original.begin(), tf.zeros_like(expected)
+    keys = sorted(continued.begin().state)
+    if keys != sorted(carry.state):
+        different = sorted(set(keys) ^ set(carry.state))
         raise AssertionError(f"the state's keys differ after loading: {different[:5]}")
     last = original.units - 1
     if last:
-        state, _ = original.block(state, 0, last)
-    _, outputs = continued.advance(state, outputs, tf.constant(last), tf.constant(last + 1))
+        carry, _ = original.block(carry, 0, last)
+    _, outputs = continued.draw_unit(carry, outputs)
     first = last * original.width
     name = "continued after loading"
     original.compare(outputs[first:], expected[first:], tolerance or TOLERANCES[model.compute_dtype], name, first)

@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfar.core.scope import Incremental, initial_state
 from tfar.core.units import bits_per_dim
 from tfar.training.metrics import Z95, Score
 
@@ -71,7 +70,7 @@ def sequence_log_probs(
     condition = arrays.get("condition")
     report = progress or (lambda done, total: None)
     total, done = int(lengths.sum()), 0
-    longest = getattr(model, "longest_event", None)
+    longest = model.longest_event
     if rows > 1 and len(x) > 1:
         raise ValueError(f"rows must be 1 for {len(x)} sequences, got {rows}")
     if longest is not None and x.shape[1] > longest:
@@ -118,24 +117,19 @@ def _report(report: Callable[[int, int], None], before: int, sequences: int, tot
 def _in_blocks(model: Any, x: np.ndarray, condition: Any, block: int, progress: Callable[[int], None]) -> np.ndarray:
     """Nats [B, T] in blocks that go on from one another's state."""
     batch, length = x.shape
-    context = model.context(None if condition is None else tf.convert_to_tensor(condition))
+    (stage,), request = model.stages, model.request(condition, batch)
+    context = model.context(request)
     padded = np.pad(x, [(0, 0), (0, -length % block)])
-    encoded = model.encode(padded[:1, :1])
-    state = initial_state(model.network, batch, {"step": (1, encoded.shape[-1])}, context)
-    previous = tf.zeros([batch, 1, encoded.shape[-1]], encoded.dtype)
+    carry = stage.begin(batch, context)
 
-    def score_block(state: Any, previous: tf.Tensor, x: tf.Tensor, at: tf.Tensor, context: Any) -> Any:
-        encoded = model.encode(x)
-        with Incremental(state, at=at, length=block) as scope:
-            params = model.decode(tf.concat([previous, encoded[:, :-1]], 1), context)
-        return model.head.log_prob(params, model.event.to_head(x)), scope.state, encoded[:, -1:]
+    def score_block(carry: Any, x: tf.Tensor, context: Any) -> Any:
+        outputs, carry = stage.read(carry, model.event.to_grid(tf.cast(x, model.head.dtype)), context)
+        return model.head.log_prob(model.split(outputs), model.event.to_head(x)), carry
 
     found = []
     for at in range(0, padded.shape[1], block):
         values = tf.constant(padded[:, at : at + block])
-        nats, state, previous = model._compiled.run(
-            ("score_block", block), score_block, state, previous, values, tf.constant(at), context
-        )
+        nats, carry = model.compiled_functions.run("score_block", score_block, carry, values, context)
         found.append(nats.numpy())
         progress(min(at + block, length))
     return np.concatenate(found, 1)[:, :length]
@@ -204,7 +198,7 @@ def independent_parts(nats: list[np.ndarray]) -> list[np.ndarray]:
 
 def how_scored(model: Any) -> str:
     """How much of the past `sequence_log_probs` gives to the elements, in words."""
-    longest = getattr(model, "longest_event", None)
+    longest = model.longest_event
     if longest is not None:
         return f"windows of {longest} that overlap by half"
     return "every element given all before it that the model sees"

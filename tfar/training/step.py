@@ -11,7 +11,7 @@ Everything random in the step (dropout, random masks) is a function of (seed, st
 With `carry_state` the network's incremental state goes on from batch to batch (truncated back-propagation): a batch is
 a block of known elements that begins where the last one ended,
 
-    with Incremental(state of the last batch, at=offset, length=T) as scope:    params = network(previous elements)
+    params, carry = stage.read(carry of the last batch, elements, context, training=True)
 
 and the gradient stops at its border.
 """
@@ -19,7 +19,6 @@ and the gradient stops at its border.
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -27,7 +26,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfar.core.scope import Incremental, call_network, initial_state
+from tfar.core.carry import Carry
+from tfar.core.stage import batch_axis
 
 _LAST = "last"  # entry of the carried state: the last elements of the windows
 
@@ -91,10 +91,10 @@ class TrainStep:
             raise ValueError(f"clip_norm must be positive, or 0 for no clipping, got {clip_norm}")
         if clip_value is not None and clip_value < 0:
             raise ValueError(f"clip_value must be positive, or 0 for no clipping, got {clip_value}")
-        if carry_state and (len(model.event_shape) != 1 or getattr(model, "longest_event", None) is not None):
+        if carry_state and (len(model.event_shape) != 1 or model.longest_event is not None):
             raise ValueError(
                 f"carry_state needs a model of sequences of any length, got {type(model).__name__} of "
-                f"{model.event_shape}" + (f", at most {model.longest_event}" if hasattr(model, "longest_event") else "")
+                f"{model.event_shape}" + (f", at most {model.longest_event}" if model.longest_event else "")
             )
         if jit_compile and replicas > 1:
             raise ValueError(f"jit_compile works with one replica, got {replicas}; set it to False")
@@ -140,7 +140,9 @@ class TrainStep:
             return loss, norm
         if self.carried is None:
             zeros = self._zero_state(parts)
-            start = {key: self._restored.get(key, zeros[key]).astype(zeros[key].dtype) for key in zeros}
+            start = {
+                key: self._restored.get(key, zero).reshape(zero.shape).astype(zero.dtype) for key, zero in zeros.items()
+            }
             self.carried = self._distribute(start)
         offset = tf.constant(batch["offset"], tf.int32)
         loss, norm, self.carried = self._function(self._distribute(parts), seeds, offset, self.carried)
@@ -217,31 +219,28 @@ class TrainStep:
         self, batch: dict[str, tf.Tensor], offset: tf.Tensor, carried: dict[str, tf.Tensor]
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Parameters of the head for a window that goes on from `carried`, and what the next window is given."""
-        model, x = self.model, batch["x"]
-        # At offset 0 the text begins anew: from the zero state, with zeros in front of the first element.
-        goes_on = offset > 0
-        state = {key: tf.where(goes_on, value, tf.zeros_like(value)) for key, value in carried.items() if key != _LAST}
-        last, encoded = model.encode(carried[_LAST][:, None]), model.encode(x)
-        last = tf.where(goes_on, last, tf.zeros_like(last))
-        context = model.context(batch.get("condition"))
-        with Incremental(state, at=offset, length=int(x.shape[1])) as scope:
-            # As `model.decode`, in training: dropout is at work.
-            network = functools.partial(model.network, training=True)
-            outputs = call_network(network, tf.concat([last, encoded[:, :-1]], 1), context)
-        params = model.event.split(tf.cast(outputs, tf.float32))
-        return params, {**scope.state, _LAST: tf.cast(x[:, -1], model.head.dtype)}
+        model, (stage,) = self.model, self.model.stages
+        # Conditions are dropped as in any other training step.
+        context = model.context(model.request(batch.get("condition"), tf.shape(batch["x"])[0]), training=True)
+        state = {key: value for key, value in carried.items() if key != _LAST}
+        # At offset 0 the text begins anew.
+        carry = stage.reset(Carry(state, carried[_LAST], offset), offset == 0, context)
+        outputs, carry = stage.read(carry, model.event.to_grid(batch["x"]), context, training=True)
+        last = tf.cast(carry.last, model.head.dtype)
+        return model.split(outputs), {**carry.state, _LAST: last}
 
     def _zero_state(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The state of the whole batch before the first step."""
-        model = self.model
-        features = model.encode(batch["x"][:1, :1]).shape[-1]
-        context = model.context(batch["condition"][:1]) if "condition" in batch else None
-        state = initial_state(model.network, self.batch_size, {"step": (1, features)}, context)
-        for key, value in state.items():
-            if value.shape[0] != self.batch_size and self.strategy.num_replicas_in_sync > 1:
-                raise ValueError(f"carry_state on several replicas needs the batch first in {key!r}, got {value.shape}")
-        last = np.zeros(self.batch_size, tf.as_dtype(model.head.dtype).as_numpy_dtype)
-        return {**{key: value.numpy() for key, value in state.items()}, _LAST: last}
+        """The carry of the whole batch before the first step."""
+        model, (stage,) = self.model, self.model.stages
+        context = model.context(model.request(batch["condition"][:1] if "condition" in batch else None, 1))
+        if self.strategy.num_replicas_in_sync > 1:
+            for key, spec in stage.spec(context).state.items():
+                if batch_axis(spec) != 0:
+                    raise ValueError(
+                        f"carry_state on several replicas needs the batch first in {key!r}, got {spec.shape}"
+                    )
+        carry = stage.begin(self.batch_size, context)
+        return {**{key: value.numpy() for key, value in carry.state.items()}, _LAST: carry.last.numpy()}
 
     def carried_arrays(self) -> dict[str, np.ndarray]:
         """The carried state of the whole batch for checkpoints, [B, ...]; empty where none is carried (yet)."""

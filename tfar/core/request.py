@@ -1,0 +1,66 @@
+"""What one call asks a model for, besides the event: a condition, and which factorization where a model has several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+
+class Request(NamedTuple):
+    """What is given beside the event.
+
+    `model.request(...)` makes it of checked values, `model.context(request)` replaces the condition by the features
+    that the network takes. Features are computed once for a whole event, never once per position.
+
+    Attributes:
+        condition: values of the condition, [B, ...] in the nesting of the condition's kind; features in a context.
+        order: int32 [B, N], the cell of every rank, where a network evaluates any order.
+        member: int32 scalar or [B], the member of an ensemble.
+        code: float [B, m], the code of an auto-encoder, instead of the image that it is computed from.
+    """
+
+    condition: Any = None
+    order: Any = None
+    member: Any = None
+    code: Any = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is given."""
+        return all(part is None for part in self)
+
+    @property
+    def choice(self) -> dict[str, Any]:
+        """Which factorization a network is asked for: `order=` and `member=`, as far as they are given."""
+        return {name: value for name in ("order", "member") if (value := getattr(self, name)) is not None}
+
+    def map(self, function: Callable[[Any], Any]) -> Request:
+        """The request with every tensor replaced."""
+        return tf.nest.map_structure(lambda x: x if x is None else function(x), self)
+
+    def without_condition(self) -> Request:
+        """The request with zeros in place of the condition's features, as in condition dropout."""
+        return self._replace(
+            condition=tf.nest.map_structure(lambda x: x if x is None else tf.zeros_like(x), self.condition)
+        )
+
+
+NOTHING = Request()
+
+
+def call_network(network: Callable[..., tf.Tensor], x: tf.Tensor, context: Any = None, **options: Any) -> tf.Tensor:
+    """`network(x, condition, order=, member=)`, with those arguments that the context has.
+
+    Args:
+        network: the network.
+        x: its input.
+        context: a `Request` with features for its condition; anything else stands for such features alone.
+        **options: further arguments, `training`.
+    """
+    if not isinstance(context, Request):
+        context = Request(context)
+    if context.condition is None and not context.choice:
+        return network(x, **options)
+    return network(x, context.condition, **context.choice, **options)

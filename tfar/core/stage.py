@@ -1,0 +1,376 @@
+"""The driver: one network with its encoding, evaluated over an event, in parallel or unit by unit.
+
+Outside of the core a stage is the only thing that enters the incremental scope. A *unit* is what the network advances
+by: a step of a sequence (one cell), or a row of an image.
+
+    params = stage.parallel(cells, context)                     all positions at once
+    carry = stage.begin(batch, context)                         nothing drawn yet
+    params, carry = stage.read(carry, cells, context)           a block of known units
+    values, carry, aux = stage.draw(carry, choose, aux, context)    one unit; choose(params, site, aux) -> value, aux
+
+`draw` is a loop over
+
+    params, pending = stage.predict(carry, context)             one site: a cell, or a colour of it
+    carry = stage.accept(pending, value)
+
+which search and verification call themselves (of an image inside of a row: `open_row`, `close_row`). Everything is in
+the order of drawing; who draws in another order permutes outside, see `Stage.order`. A carry is touched in no other way
+than by these, `take` (other examples of the batch) and `reset` (examples begin anew).
+
+A context is the `Request` of one call with features for its condition, see `tfar.core.request`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfar.core.carry import Carry, Choose, Pending, RowCarry, Site
+from tfar.core.event import Event
+from tfar.core.orderings import Ordering
+from tfar.core.request import NOTHING, Request, call_network
+from tfar.core.row_orders import inverse
+from tfar.core.scope import Incremental, State, initial_state, period, state_spec
+from tfar.core.sizes import batch_size
+from tfar.core.slicing import put
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A causal network, and how an event is fed to it.
+
+    Attributes:
+        network: layer `network(x, condition)` of encoded cells, causal in the order of drawing; run in parallel or in
+            the incremental scope. Where it evaluates several orders it takes `order=` or `member=`, too.
+        event: shapes and the head.
+        orderings: over the cells of the grid, one for each member; empty where events have no length of their own.
+        encode: data values [..., C] -> float input [..., F] of the network, cell by cell.
+        guidance_scale: of classifier-free guidance: the network is asked with the condition and without,
+
+                parameters = without + scale * (with - without)
+
+            and both see the same values. Where parameters are logits this draws from
+            p(x_i | x_<i) (p(x_i | x_<i, h) / p(x_i | x_<i))^scale, normalized; means and log-scales of a mixture are
+            extrapolated likewise. 1 is the condition as it is, more exaggerates it, 0 leaves it out.
+
+    References:
+        Ho, Salimans, Classifier-Free Diffusion Guidance, 2022, equation 6 (with w = scale - 1).
+    """
+
+    network: keras.layers.Layer
+    event: Event
+    orderings: tuple[Ordering, ...]
+    encode: Callable[[tf.Tensor], tf.Tensor]
+    guidance_scale: float = 1.0
+
+    # What the stage is.
+
+    @property
+    def is_image(self) -> bool:
+        """Whether units are rows of an image."""
+        return len(self.event.grid) == 2
+
+    @property
+    def unit(self) -> str:
+        """What the network advances by: "row" or "step"."""
+        return "row" if self.is_image else "step"
+
+    @property
+    def width(self) -> int:
+        """Cells of a unit."""
+        return self.event.grid[1] if self.is_image else 1
+
+    @property
+    def period(self) -> int:
+        """Examples at different positions advance together where these agree modulo the period."""
+        return period(self.network)
+
+    @property
+    def copies(self) -> int:
+        """Examples of the network's batch for every example that is drawn."""
+        return 1 if self.guidance_scale == 1.0 else 2
+
+    @property
+    def key(self) -> Any:
+        """Tells stages of one model apart where functions made of them are kept."""
+        return self.guidance_scale
+
+    def order(self, context: Request = NOTHING) -> tuple[Any, Any] | None:
+        """The order of drawing: the cell of every rank and the rank of every cell.
+
+        Args:
+            context: says which order or which member, where there are several.
+
+        Returns:
+            Two int32 [N] (or [B, N], where every example has its own order), or None where cells are drawn as stored.
+        """
+        if context.order is not None:
+            return context.order, inverse(context.order)
+        if not self.orderings:
+            return None
+        first = self.orderings[0]
+        if all(ordering == first for ordering in self.orderings[1:]):
+            return None if first.is_raster else (first.permutation, np.argsort(first.permutation).astype(np.int32))
+        permutations = np.stack([ordering.permutation for ordering in self.orderings])
+        cells, ranks = (tf.gather(table, context.member) for table in (permutations, np.argsort(permutations, 1)))
+        return cells, tf.cast(ranks, tf.int32)
+
+    def handed_out(self, context: Request = NOTHING) -> tuple[str, int]:
+        """By what an event is handed out while it is drawn: "row", "value" or "cell", and how many cells that is."""
+        if self.is_image:
+            return "row", self.width
+        if self.order(context) is not None:
+            return "cell", 1
+        shape = self.event.event_shape
+        return ("row", self.event.num_cells // shape[0]) if len(shape) == 3 else ("value", 1)
+
+    # All positions at once.
+
+    def run(self, x: tf.Tensor, context: Request = NOTHING, training: bool | None = None) -> tf.Tensor:
+        """Outputs [B, ..., G * P] of the network for encoded cells [B, ..., F]."""
+        options = {} if training is None else {"training": training}
+        if self.copies == 1:
+            return call_network(self.network, x, context, **options)
+        both = tf.nest.map_structure(_twice, context, context.without_condition())
+        given, free = tf.split(call_network(self.network, self._copied(x), both, **options), 2)
+        return free + self.guidance_scale * (given - free)
+
+    def parallel(self, cells: tf.Tensor, context: Request = NOTHING, training: bool | None = None) -> tf.Tensor:
+        """Outputs [B, *grid, G * P] for raw values [B, *grid, C], both as they are stored."""
+        return self.run(self.encode(cells), context, training)
+
+    # Unit by unit.
+
+    def begin(self, batch: int | tf.Tensor, context: Request = NOTHING, *, per_example: bool = False) -> Carry:
+        """The carry before the first unit.
+
+        Args:
+            batch: number of examples.
+            context: of the examples.
+            per_example: count positions for every example, so that they may come to stand at different ones.
+        """
+        state = initial_state(self.network, batch * self.copies, self._inputs, context)
+        return Carry(state, tf.zeros([batch, *self._unit_shape], self.event.head.dtype), _zeros(batch, per_example))
+
+    def spec(self, context: Request = NOTHING, *, per_example: bool = False) -> Carry:
+        """What `begin` returns, as specs: the axis of the batch is None, wherever it stands.
+
+        The batch of an entry of the state is `copies` times that of the examples, one copy of all after the other.
+        """
+        last = tf.TensorSpec([None, *self._unit_shape], self.event.head.dtype)
+        position = tf.TensorSpec([None] if per_example else [], tf.int32)
+        return Carry(state_spec(self.network, self._inputs, context), last, position)
+
+    def read(
+        self, carry: Carry, cells: tf.Tensor, context: Request = NOTHING, training: bool | None = None
+    ) -> tuple[tf.Tensor, Carry]:
+        """Takes in a block of known units at once, and leaves the carry that single units leave.
+
+        Args:
+            carry: of examples that all stand at one position.
+            cells: raw values in the order of drawing, [B, n, C] or rows [B, n, W, C]; n is static.
+            context: of the examples.
+            training: whether dropout is on.
+
+        Returns:
+            Outputs [B, n, G * P] or [B, n, W, G * P], and the carry.
+        """
+        x, length, at = self.encode(cells), cells.shape[1], _static(carry.position)
+        before, above = self._delayed(carry, x)
+        if not self.is_image:
+            with Incremental(carry.state, at=at, length=length) as scope:
+                outputs = self.run(before, context, training)
+        else:
+            with Incremental(carry.state, at=at, length=length, phase="row") as scope:
+                self.run(above, context, training)
+            with Incremental(scope.state, at=at, length=length, phase="pixel", now=self._copied(x)) as scope:
+                outputs = self.run(before, context, training)
+        return outputs, Carry(scope.state, cells[:, -1], carry.position + length)
+
+    def predict(self, carry: Carry | RowCarry, context: Request = NOTHING) -> tuple[tf.Tensor, Pending]:
+        """The head's parameters at the next site, [B, P] of `compute_dtype`; of an image inside of a row."""
+        if isinstance(carry, Carry):
+            with Incremental(carry.state, at=carry.position) as scope:
+                params = self.run(self._last_unit(carry)[:, None], context)[:, 0]
+            return params, Pending(carry, scope.state)
+        at, now = (carry.position, carry.column), self._now(carry)
+        with Incremental(carry.state, at=at, phase="pixel", now=now) as scope:
+            params = tf.squeeze(self.run(carry.before, context), [1, 2])
+        if self.event.groups > 1:
+            params = tf.reshape(params, [-1, self.event.groups, self.event.head.params_size])[:, len(carry.colours)]
+        return params, Pending(carry, scope.state)
+
+    def accept(self, pending: Pending, value: tf.Tensor) -> Any:
+        """The carry behind a site whose value is `value`: [B, C] of a whole cell, [B, 1] of a colour."""
+        carry, state = pending
+        if isinstance(carry, Carry):
+            return Carry(state, value, carry.position + 1)
+        colours = (*carry.colours, value[:, 0])
+        if len(colours) < self.event.groups:
+            return carry._replace(colours=colours)
+        value = value if self.event.groups == 1 else tf.stack(colours, -1)
+        row, before = put(carry.row, carry.column, value), self.encode(value)[:, None, None]
+        return RowCarry(state, row, before, carry.position, carry.column + 1)
+
+    def open_row(self, carry: Carry, context: Request = NOTHING) -> RowCarry:
+        """The carry before the first pixel of the next row: layers that see whole rows above advance here."""
+        above = self._last_unit(carry)
+        with Incremental(carry.state, at=carry.position, phase="row") as scope:
+            self.run(above[:, None], context)
+        row = tf.zeros([self.width, batch_size(above), self.event.channels], self.event.head.dtype)
+        return RowCarry(scope.state, row, above[:, None, -1:], carry.position, tf.constant(0))
+
+    def close_row(self, carry: RowCarry) -> Carry:
+        """The carry behind the last pixel of a row."""
+        return Carry(carry.state, tf.transpose(carry.row, [1, 0, 2]), carry.position + 1)
+
+    def draw(
+        self, carry: Carry, choose: Choose, aux: Any = (), context: Request = NOTHING
+    ) -> tuple[tf.Tensor, Carry, Any]:
+        """Draws one unit.
+
+        Args:
+            carry: before it.
+            choose: (params [B, P], site, aux) -> the value of the site ([B, C], or [B, 1] of a colour), and aux.
+            aux: what `choose` hands on from site to site, tensors in any nesting whose shapes stay the same.
+            context: of the examples.
+
+        Returns:
+            Raw values [B, C] or [B, W, C] of the unit, the carry behind it, and aux.
+        """
+        if not self.is_image:
+            params, pending = self.predict(carry, context)
+            value, aux = choose(params, Site(carry.position, carry.position), aux)
+            return value, self.accept(pending, value), aux
+
+        def pixel(row: RowCarry, aux: Any) -> tuple[RowCarry, Any]:
+            cell = row.position * self.width + row.column
+            for group in range(self.event.groups):
+                params, pending = self.predict(row, context)
+                value, aux = choose(params, Site(row.position, cell, group), aux)
+                row = self.accept(pending, value)
+            return row, aux
+
+        row, aux = tf.while_loop(
+            lambda row, _: row.column < self.width, pixel, (self.open_row(carry, context), aux), parallel_iterations=1
+        )
+        carry = self.close_row(row)
+        return carry.last, carry, aux
+
+    # Other examples.
+
+    def take(self, carry: Any, rows: tf.Tensor, context: Request = NOTHING) -> Any:
+        """The carry of other examples of the batch: of the beams that are continued.
+
+        Args:
+            carry: of B examples; or what `predict` left pending.
+            rows: int32 [n], examples of these.
+            context: as in `begin`, of any number of examples.
+        """
+        if isinstance(carry, Pending):
+            return Pending(self.take(carry.carry, rows, context), self._take_state(carry.state, rows, context))
+        position = carry.position if carry.position.shape.rank == 0 else tf.gather(carry.position, rows)
+        return Carry(self._take_state(carry.state, rows, context), tf.gather(carry.last, rows), position)
+
+    def _take_state(self, state: State, rows: tf.Tensor, context: Request) -> State:
+        found, spec = {}, self.spec(context).state
+        for key, value in state.items():
+            axis = batch_axis(spec[key])
+            if axis is None:
+                found[key] = value
+                continue
+            size = tf.shape(value)[axis] // self.copies
+            copied = tf.concat([rows + copy * size for copy in range(self.copies)], 0) if self.copies > 1 else rows
+            found[key] = tf.gather(value, copied, axis=axis)
+        return found
+
+    def reset(self, carry: Carry, mask: tf.Tensor, context: Request = NOTHING) -> Carry:
+        """The carry in which examples begin anew.
+
+        Args:
+            carry: of B examples.
+            mask: bool, a scalar for all, or [B] where positions are counted for every example.
+            context: as in `begin`, of any number of examples.
+        """
+        spec, mask = self.spec(context).state, tf.convert_to_tensor(mask)
+
+        def cleared(x: tf.Tensor, axis: int | None, copies: int = 1) -> tf.Tensor:
+            if mask.shape.rank == 0 or axis is None:
+                return tf.where(mask, tf.zeros_like(x), x)
+            flags = tf.tile(mask, [copies]) if copies > 1 else mask
+            shape = [-1 if other == axis else 1 for other in range(x.shape.rank)]
+            return tf.where(tf.reshape(flags, shape), tf.zeros_like(x), x)
+
+        state = {key: cleared(x, batch_axis(spec[key]), self.copies) for key, x in carry.state.items()}
+        return Carry(state, cleared(carry.last, 0), cleared(carry.position, 0 if carry.position.shape.rank else None))
+
+    # What the network is given.
+
+    @property
+    def _unit_shape(self) -> list[int]:
+        return [self.width, self.event.channels] if self.is_image else [self.event.channels]
+
+    @property
+    def _inputs(self) -> dict[str, tuple[int, ...]]:
+        """Shapes by phase of what the network is given, without the batch."""
+        features = self.encode(tf.zeros([1, self.event.channels], self.event.head.dtype)).shape[-1]
+        if self.is_image:
+            return {"row": (1, self.width, features), "pixel": (1, 1, features)}
+        return {"step": (1, features)}
+
+    def _last_unit(self, carry: Carry) -> tf.Tensor:
+        """The unit before, encoded: [B, F] or [B, W, F]; 0 before the first, which is not what a value 0 is."""
+        x = self.encode(carry.last)
+        some = tf.cast(carry.position > 0, x.dtype)
+        return x * (tf.reshape(some, [-1, *[1] * (x.shape.rank - 1)]) if some.shape.rank else some)
+
+    def _delayed(self, carry: Carry, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """For a block of encoded units: the cell before every cell, and for images the row above every row."""
+        above = tf.concat([self._last_unit(carry)[:, None], x[:, :-1]], 1)
+        if not self.is_image:
+            return above, None
+        cells = tf.reshape(x, [batch_size(x), -1, x.shape[-1]])
+        return tf.reshape(tf.concat([above[:, 0, -1:], cells[:, :-1]], 1), tf.shape(x)), above
+
+    def _copied(self, x: tf.Tensor) -> tf.Tensor:
+        """Examples [B, ...] as often as the network sees them, [B * copies, ...]."""
+        return x if self.copies == 1 else tf.concat([x] * self.copies, 0)
+
+    def _now(self, carry: RowCarry) -> tf.Tensor | None:
+        """The current pixel, encoded, as far as its colours are drawn: the features of the others are 0.
+
+        A pixel is asked for with the same state once for every colour; only the pass that knows all but the last one is
+        kept.
+        """
+        if self.event.groups == 1:
+            return None
+        drawn = len(carry.colours)
+        missing = [tf.zeros_like(carry.row[0, :, 0])] * (self.event.channels - drawn)
+        features = self.encode(tf.stack([*carry.colours, *missing], -1))
+        mask = np.arange(features.shape[-1]) < drawn * (features.shape[-1] // self.event.channels)
+        return self._copied((features * tf.constant(mask, features.dtype))[:, None, None])
+
+
+def batch_axis(spec: tf.TensorSpec) -> int | None:
+    """Where the examples of the batch stand in an entry of the state; None where it holds none."""
+    return spec.shape.as_list().index(None) if None in spec.shape else None
+
+
+def _twice(given: Any, free: Any) -> Any:
+    """Both versions of a part of a request, one behind the other; what is one for all examples stays so."""
+    return given if given is None or not given.shape.rank else tf.concat([given, free], 0)
+
+
+def _zeros(batch: int | tf.Tensor, per_example: bool) -> tf.Tensor:
+    return tf.zeros([batch], tf.int32) if per_example else tf.constant(0)
+
+
+def _static(position: tf.Tensor) -> Any:
+    """The position as a number where the graph knows it: some layers then compute less."""
+    known = tf.get_static_value(position)
+    return position if known is None or np.ndim(known) else int(known)

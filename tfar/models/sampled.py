@@ -1,0 +1,252 @@
+"""How events are drawn from a model of one stage: samples, and completions of what is observed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfar.core import noise as noises
+from tfar.core.event import Event
+from tfar.core.request import Request
+from tfar.core.stage import Stage
+from tfar.models.density import Density
+from tfar.sampling.batches import SAMPLERS, draw_in_batches, draw_whole
+from tfar.sampling.inputs import SampleInputs
+from tfar.sampling.observed import check_prefix
+
+
+class SampledDensity(Density):
+    """The methods of `AutoregressiveModel` that draw; it gives `event`, `request`, `context` and `begin_draws`."""
+
+    event: Event
+    condition_dropout: float
+
+    def sample(
+        self,
+        num: int,
+        condition: Any = None,
+        seed: Any = None,
+        temperature: Any = 1.0,
+        method: str = "incremental",
+        *,
+        length: int | None = None,
+        prompt: Any = None,
+        guidance_scale: float = 1.0,
+        batch_size: int = 16,
+        noise: Any = None,
+        jit_compile: bool = True,
+        progress: Callable[[int, int], None] | None = None,
+        **choice: Any,
+    ) -> tf.Tensor:
+        """Draws events; a sample is a function of its own noise, whatever batch it is drawn in.
+
+        Args:
+            num: number of events.
+            condition: values of the condition, [num, ...], or one value for all.
+            seed: an int s (row r uses the seed [s, r]), int64 [num, 2], or None for entropy of the operating system.
+            temperature: positive; a number, or one per row [num].
+            method: "incremental", or "naive", which runs the network once per position.
+            length: length of the events of a model of any length, its prompt included.
+            prompt: first values of a sequence, [n] or [num, n]; taken in one parallel pass and kept.
+            guidance_scale: 1 draws from p(x | h) exactly; more exaggerates the condition, at twice the cost, in a
+                model that was trained with `condition_dropout`. See `tfar.core.Stage`.
+            batch_size: rows that are drawn together; a larger `num` is drawn in batches of this one shape.
+            noise: uniform numbers in (0, 1) to use instead of a seed, [num, num_positions, `head.noise_size`].
+            jit_compile: compile the loop with XLA (slower to start, then several times faster).
+            progress: called with (units done, units in all) between chunks of the loop.
+            **choice: `member=` or `ordering=`, where a model has several factorisations, see `request`; by default
+                every event's noise chooses a member.
+
+        Returns:
+            [num, *event_shape] of type `head.dtype`.
+
+        Raises:
+            ValueError: an argument is out of range.
+        """
+        shape = self._sample_shape(_positive_int("num", num), length)
+        values, observed = self._place_prompt(prompt, shape)
+        options = {"method": method, "batch_size": batch_size, "jit_compile": jit_compile, "progress": progress}
+        return self._draw(values, observed, condition, choice, seed, temperature, noise, guidance_scale, **options)
+
+    def complete(
+        self,
+        x: Any,
+        observed: Any,
+        condition: Any = None,
+        seed: Any = None,
+        temperature: Any = 1.0,
+        method: str = "incremental",
+        *,
+        guidance_scale: float = 1.0,
+        batch_size: int = 16,
+        noise: Any = None,
+        jit_compile: bool = True,
+        progress: Callable[[int, int], None] | None = None,
+        **choice: Any,
+    ) -> tf.Tensor:
+        """Keeps the observed values and draws the rest from p(rest | observed, h), exactly.
+
+        Args:
+            x: data values, [B, *event_shape]; ignored where they are not observed.
+            observed: bool, [*event_shape] or [B, *event_shape]; a prefix of the ordering in every row.
+            condition: values of the condition, [B, ...], or one value for all.
+            seed: as in `sample`.
+            temperature: as in `sample`.
+            method: as in `sample`.
+            guidance_scale: as in `sample`.
+            batch_size: as in `sample`.
+            noise: as in `sample`.
+            jit_compile: as in `sample`.
+            progress: as in `sample`.
+            **choice: as in `sample`; an ensemble needs it.
+
+        Returns:
+            [B, *event_shape] of type `head.dtype`.
+
+        Raises:
+            ValueError: `observed` is not a prefix of the ordering; the first gap is named.
+        """
+        x, observed = np.asarray(x), np.asarray(observed)
+        self.check_shape(x)
+        if observed.dtype != bool or observed.shape not in (x.shape, x.shape[1:]):
+            raise ValueError(
+                f"observed must be bool of shape {x.shape[1:]} or {x.shape}, got {observed.dtype} {observed.shape}"
+            )
+        observed = np.broadcast_to(observed, x.shape)
+        x = np.where(observed, x, 0)
+        self.head.check(x, "x")
+        options = {"method": method, "batch_size": batch_size, "jit_compile": jit_compile, "progress": progress}
+        values = tf.cast(x, self.head.dtype)
+        return self._draw(values, observed, condition, choice, seed, temperature, noise, guidance_scale, **options)
+
+    def sample_from_noise(
+        self,
+        noise: tf.Tensor,
+        condition: tf.Tensor | None = None,
+        temperature: tf.Tensor | None = None,
+        values: tf.Tensor | None = None,
+        observed: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """The incremental sampler as one piece of graph: for exported functions and other uses inside `tf.function`.
+
+        The number of rows may be unknown while tracing; nothing is checked.
+
+        Args:
+            noise: float32 [B, num_positions, `head.noise_size`], uniform in (0, 1).
+            condition: values of the condition, [B, ...].
+            temperature: float32 [B]; 1 by default.
+            values: data values, [B, *event_shape], kept where `observed`.
+            observed: bool, [B, *event_shape]; a prefix of the ordering in every row. None draws everything.
+
+        Returns:
+            [B, *event_shape] of type `head.dtype`.
+        """
+        batch = tf.shape(noise)[0]
+        shape = [tf.shape(noise)[1]] if None in self.event_shape else self.event_shape
+        context, noise = self.begin_draws(Request(condition), noise)
+        if values is None:
+            values = tf.zeros([batch, *shape], self.head.dtype)
+        known = None if observed is None else self.event.to_grid(observed)
+        grid = self.event.to_grid(tf.cast(values, self.head.dtype))
+        inputs = SampleInputs(noise, tf.ones([batch]) if temperature is None else temperature, grid, known)
+        drawn = draw_whole(*self.stages, inputs, context)
+        return tf.ensure_shape(tf.reshape(drawn, tf.shape(values)), [None, *self.event_shape])
+
+    def _guided(self, scale: Any) -> Stage:
+        """The stage that asks with and without the condition; the plain one where the scale is 1."""
+        if isinstance(scale, bool) or not isinstance(scale, int | float) or not np.isfinite(scale) or scale < 0:
+            raise ValueError(f"guidance_scale must be a number of at least 0, got {scale!r}")
+        if scale != 1.0 and not self.condition_dropout:
+            raise ValueError(
+                f"guidance_scale must be 1.0 for a model without condition_dropout, which never saw an event without "
+                f"its condition, got {scale}"
+            )
+        return self._stage(float(scale))
+
+    def _draw(
+        self,
+        values: tf.Tensor,
+        observed: Any,
+        condition: Any,
+        choice: dict[str, Any],
+        seed: Any,
+        temperature: Any,
+        noise: Any,
+        guidance_scale: Any,
+        **options: Any,
+    ) -> tf.Tensor:
+        """Checks the arguments of `sample` and `complete`, makes noise of seeds, draws."""
+        num, stage = int(values.shape[0]), self._guided(guidance_scale)
+        if options["method"] not in SAMPLERS:
+            raise ValueError(f"method must be one of {sorted(SAMPLERS)}, got {options['method']!r}")
+        options["batch_size"] = min(num, _positive_int("batch_size", options["batch_size"]))
+        temperature, request = _temperature(temperature, num), self.request(condition, num, values.shape[1:], **choice)
+        positions, size = self.event.count_positions(values.shape[1:]), self.head.noise_size
+        if noise is None:
+            uniform = lambda seeds: noises.uniform(seeds, positions, size)  # noqa: E731
+            seeds, jit_compile = noises.seed_rows(seed, num), options["jit_compile"]
+            noise = self._compiled.run(("noise", positions), uniform, seeds, jit_compile=jit_compile)
+        noise = tf.cast(noise, tf.float32)
+        if noise.shape != (num, positions, size):
+            raise ValueError(f"noise must have shape {(num, positions, size)}, got {tuple(noise.shape)}")
+        if observed is not None:
+            # Which factorisation is completed has to be said: what is a prefix depends on it.
+            context = self.context(request)
+            observed = self.event.to_grid(tf.constant(observed))
+            check_prefix(stage, observed.numpy(), context, values.shape[1:])
+        else:
+            context, noise = self.begin_draws(request, noise)
+        inputs = SampleInputs(noise, temperature, self.event.to_grid(values), observed)
+        drawn = draw_in_batches(stage, self._compiled, inputs, context, **options)
+        return tf.reshape(drawn, values.shape)
+
+    # Arguments.
+
+    def _sample_shape(self, num: int, length: Any) -> list[int]:
+        """Shape of `num` events; `length` fills in what the model leaves open."""
+        if None not in self.event_shape:
+            if length is not None and self.event_shape != (length,):
+                raise ValueError(f"length is for models of any length; events are {self.event_shape}, got {length!r}")
+            return [num, *self.event_shape]
+        if length is None:
+            raise ValueError(f"length must be given to sample: this {type(self).__name__} models events of any length")
+        if self.longest_event is not None and _positive_int("length", length) > self.longest_event:
+            raise ValueError(f"length must be at most {self.longest_event} for learned positions, got {length}")
+        return [num, _positive_int("length", length)]
+
+    def _place_prompt(self, prompt: Any, shape: list[int]) -> tuple[tf.Tensor, np.ndarray | None]:
+        """Values [num, *event_shape] that begin with the prompt, and flags of what is observed."""
+        if prompt is None:
+            return tf.zeros(shape, self.head.dtype), None
+        prompt = np.asarray(prompt)
+        if len(shape) != 2 or prompt.ndim not in (1, 2) or (prompt.ndim == 2 and len(prompt) != shape[0]):
+            raise ValueError(
+                f"prompt must be the first values of a sequence, [n] or [{shape[0]}, n], got {prompt.shape}"
+                + (" (use complete for images)" if len(shape) != 2 else "")
+            )
+        size = prompt.shape[-1]
+        if size > shape[1]:
+            raise ValueError(f"length must cover the prompt of {size} values, got {shape[1]}")
+        if not size:
+            return tf.zeros(shape, self.head.dtype), None
+        prompt = np.broadcast_to(prompt, (shape[0], size))
+        self.head.check(prompt, "prompt")
+        values = np.zeros(shape, self.head.dtype.as_numpy_dtype)
+        values[:, :size] = prompt
+        return tf.constant(values), np.broadcast_to(np.arange(shape[1]) < size, shape)
+
+
+def _positive_int(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+    return int(value)
+
+
+def _temperature(value: Any, num: int) -> tf.Tensor:
+    array = np.asarray(value, np.float32)
+    if array.shape not in ((), (num,)) or not (np.isfinite(array) & (array > 0)).all():
+        raise ValueError(f"temperature must be a positive number or {num} of them, got {value!r}")
+    return tf.constant(np.broadcast_to(array, (num,)))

@@ -1,0 +1,53 @@
+"""The sampler of orders with equal ranks: all cells of a rank at once, with one pass of the network for each rank.
+
+Cells of one rank are independent given the cells before, so one pass draws them together. Where all ranks are equal the
+whole event is drawn by one pass for every ordered colour.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfar.core.request import Request
+from tfar.core.stage import Stage
+from tfar.sampling.inputs import SampleInputs
+
+
+def num_units(stage: Stage, num_cells: int | tf.Tensor) -> int:
+    """Number of units of a complete sample: the different ranks."""
+    del num_cells
+    return stage.orderings[0].num_ranks
+
+
+def start(stage: Stage, inputs: SampleInputs, context: Request) -> tf.Tensor:
+    """The canvas to begin with, [B, *grid, C] as stored."""
+    del stage, context
+    return inputs.values
+
+
+def advance(
+    stage: Stage, canvas: tf.Tensor, inputs: SampleInputs, context: Request, start: Any, stop: Any
+) -> tf.Tensor:
+    """Draws the cells of ranks start, ..., stop - 1."""
+    event = stage.event
+    ranks = tf.constant(stage.orderings[0].ranks)[None, ..., None]
+
+    def body(rank: tf.Tensor, canvas: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        for group in range(event.groups):
+            outputs = stage.parallel(canvas, context)
+            drawn = inputs.draw_all(event, outputs, group)
+            own = tf.equal(ranks, rank)
+            if event.groups > 1:
+                own &= tf.equal(tf.range(event.channels), group)
+            canvas = tf.where(own, drawn, canvas)
+        return rank + 1, canvas
+
+    return tf.while_loop(lambda t, _: t < stop, body, (tf.convert_to_tensor(start), canvas), parallel_iterations=1)[1]
+
+
+def values(stage: Stage, canvas: tf.Tensor, context: Request) -> tf.Tensor:
+    """The canvas, [B, *grid, C]."""
+    del stage, context
+    return canvas

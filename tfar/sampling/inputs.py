@@ -1,0 +1,122 @@
+"""From parameters to values: what the values of a batch depend on besides the network."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfar.core.carry import Choose, Site
+from tfar.core.event import Event
+from tfar.core.sizes import batch_size
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleInputs:
+    """Noise, temperature and known values of a batch, cells as they are stored.
+
+    Attributes:
+        noise: float32 [B, positions, k], uniform in (0, 1).
+        temperature: float32 [B].
+        values: known values [B, *grid, C], read where `observed` is True; None where everything is drawn.
+        observed: bool [B, *grid, C], or None.
+    """
+
+    noise: tf.Tensor
+    temperature: tf.Tensor
+    values: tf.Tensor | None = None
+    observed: tf.Tensor | None = None
+
+    def chooser(self, event: Event, order: Any = None) -> Choose:
+        """The function that draws the value of a site, see `tfar.core.stage`.
+
+        Args:
+            event: shapes and the head.
+            order: the cell of every rank, [N] or [B, N]; None where cells are drawn as stored.
+        """
+        batch, groups, head = tf.shape(self.noise)[0], event.groups, event.head
+        noise = cells_first(tf.reshape(self.noise, [batch, -1, groups * head.noise_size]), order)
+        known = None if self.observed is None else [cells_first(x, order) for x in (self.values, self.observed)]
+
+        def choose(params: tf.Tensor, site: Site, aux: Any) -> tuple[tf.Tensor, Any]:
+            numbers = tf.gather(noise, site.cell)
+            if groups > 1:
+                numbers = numbers[:, site.group * head.noise_size : (site.group + 1) * head.noise_size]
+            if known is None:
+                value = head.sample(params, numbers, self.temperature)
+                return (value if head.event_ndims else value[:, None]), aux
+            values, observed = (tf.gather(x, site.cell) for x in known)
+            if head.event_ndims:
+                return head.sample(params, numbers, self.temperature, value=values, observed=observed), aux
+            channel = slice(site.group, site.group + 1)
+            drawn = head.sample(params, numbers, self.temperature)[:, None]
+            return tf.where(observed[:, channel], values[:, channel], drawn), aux
+
+        return choose
+
+    def draw_all(self, event: Event, outputs: tf.Tensor, group: int = 0) -> tf.Tensor:
+        """The values of all cells at once.
+
+        Args:
+            event: shapes and the head.
+            outputs: of the network, [B, *grid, G * P].
+            group: the colour to draw, where the network orders them.
+
+        Returns:
+            [B, *grid, C], or [B, *grid, 1] of a colour or of a single channel.
+        """
+        head, lead = event.head, tf.shape(outputs)[:-1]
+        cells = int(np.prod(event.grid))
+        params = tf.reshape(outputs, [-1, event.groups, head.params_size])[:, group]
+        noise = tf.reshape(self.noise, [-1, event.groups, head.noise_size])[:, group]
+        temperature = tf.repeat(self.temperature, cells)
+        known = [None if x is None else tf.reshape(x, [-1, event.channels]) for x in (self.values, self.observed)]
+        if head.event_ndims:
+            given = {} if known[1] is None else {"value": known[0], "observed": known[1]}
+            drawn = head.sample(params, noise, temperature, **given)
+        else:
+            drawn = head.sample(params, noise, temperature)[:, None]
+            channel = slice(group, group + 1)
+            drawn = drawn if known[1] is None else tf.where(known[1][:, channel], known[0][:, channel], drawn)
+        return tf.reshape(drawn, tf.concat([lead, drawn.shape[-1:]], 0))
+
+
+def cells_first(x: tf.Tensor, order: Any = None) -> tf.Tensor:
+    """[B, *grid, C] -> [N, B, C] in the order of drawing.
+
+    Args:
+        x: cells as they are stored.
+        order: the cell of every rank, [N] or [B, N]; None for the order in which they are stored.
+    """
+    x = tf.reshape(x, [batch_size(x), -1, x.shape[-1]])
+    if order is not None:
+        x = in_order(x, order)
+    return tf.transpose(x, [1, 0, 2])
+
+
+def in_order(x: tf.Tensor, order: Any) -> tf.Tensor:
+    """Cells [B, N, ...] in another order, [N] or [B, N]: entry r is what was entry order[r]."""
+    order = tf.convert_to_tensor(order)
+    return tf.gather(x, order, axis=1, batch_dims=order.shape.rank - 1)
+
+
+def batch_first(x: tf.Tensor, event: Event, ranks: Any = None) -> tf.Tensor:
+    """[N, B, C] in the order of drawing -> [B, *grid, C] as stored.
+
+    Args:
+        x: cells first.
+        event: shapes.
+        ranks: the rank of every cell, [N] or [B, N]; None where the order is that in which they are stored.
+    """
+    x = tf.transpose(x, [1, 0, 2])
+    x = x if ranks is None else in_order(x, ranks)
+    return tf.reshape(x, [batch_size(x), *(-1 if size is None else size for size in event.grid), event.channels])
+
+
+def cells_in_order(stage: Any, context: Any, num: int, cells: int) -> np.ndarray:
+    """The cell of every rank for each of `num` examples, int [num, cells]."""
+    order = stage.order(context)
+    permutation = np.arange(cells) if order is None else np.asarray(order[0])
+    return np.broadcast_to(permutation, (num, cells))
