@@ -131,7 +131,7 @@ def drawn_and_read(stage, noise, units):
     single = incremental.advance(stage, single, inputs, NOTHING, tf.constant(0), tf.constant(units))
     read = single._replace(carry=stage.begin(2))
     for size in incremental.blocks(stage, units):
-        read = incremental.read(stage, read, NOTHING, size)
+        read = incremental.read(stage, size, read, NOTHING)
     return single.carry, read.carry
 
 

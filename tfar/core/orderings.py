@@ -205,11 +205,16 @@ def from_permutation(permutation: Sequence[int] | np.ndarray, shape: tuple[int, 
         permutation: a permutation of 0, ..., n - 1.
         shape: shape of the positions; default (n,).
 
+    Raises:
+        ValueError: it is no permutation.
+
     Example:
         >>> from_permutation([1, 2, 0]).ranks.tolist()
         [2, 0, 1]
     """
     steps = Ordering(np.asarray(permutation).reshape(-1))
+    if steps.has_ties:
+        raise ValueError(f"permutation must hold every position once, got {steps.ranks.tolist()}")
     return Ordering(steps.permutation.reshape(shape or steps.shape))
 
 

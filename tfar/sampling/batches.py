@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -108,7 +109,7 @@ def _draw_batch(
         length = observed_units(stage, inputs.observed, context)
     given = (inputs.noise, inputs.temperature, inputs.values, inputs.observed)
 
-    def run(name: str, function: Any, *arguments: Any, jit_compile: bool = False) -> Any:
+    def run(name: Any, function: Any, *arguments: Any, jit_compile: bool = False) -> Any:
         return compiled.run((name, sampler.__name__, stage.key), function, *arguments, jit_compile=jit_compile)
 
     def start(given, context):
@@ -126,9 +127,7 @@ def _draw_batch(
         return run("whole", whole, given, context, jit_compile=jit_compile)
     state = run("start", start, given, context)
     for size in sampler.blocks(stage, length) if length else ():
-        state = run(
-            f"read {size}", lambda state, context, n=size: sampler.read(stage, state, context, n), state, context
-        )
+        state = run(("read", size), functools.partial(sampler.read, stage, size), state, context)
     step = -(-units // chunks)
     for begin in range(length, units, step):
         end = min(begin + step, units)

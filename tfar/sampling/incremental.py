@@ -53,7 +53,7 @@ def start(stage: Stage, inputs: SampleInputs, context: Request) -> Drawn:
     return Drawn(stage.begin(batch, context), canvas)
 
 
-def read(stage: Stage, drawn: Drawn, context: Request, length: int) -> Drawn:
+def read(stage: Stage, length: int, drawn: Drawn, context: Request) -> Drawn:
     """Takes the next `length` units from the canvas in one parallel block."""
     units = take(drawn.canvas, 0, drawn.carry.position, length)
     cells = tf.transpose(units, [2, 0, 1, 3] if stage.is_image else [1, 0, 2])

@@ -33,7 +33,8 @@ def dependencies(
         num_targets: the output [B, ...] is cut into so many equal parts, in the order in which it is stored; by
             default one per cell, that is the product of all sizes but the first and the last.
         num_sources: the same for the input.
-        context: second argument of `function`, tensors [B, ...] in any nesting.
+        context: second argument of `function`, tensors [B, ...] or scalars in any nesting; None stands for a missing
+            one.
         max_rows: examples that are evaluated at once.
 
     Returns:
@@ -45,11 +46,11 @@ def dependencies(
     """
     x = tf.convert_to_tensor(x)
     batch = int(x.shape[0])
-    call = (
-        (lambda x, rows: function(x))
-        if context is None
-        else (lambda x, rows: function(x, tf.nest.map_structure(lambda part: tf.gather(part, rows), context)))
-    )
+
+    def call(x: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        take = lambda part: part if part is None or not part.shape.rank else tf.gather(part, rows)  # noqa: E731
+        return function(x) if context is None else function(x, tf.nest.map_structure(take, context))
+
     outputs = call(x, tf.range(batch)).shape
     targets = num_targets or int(np.prod(outputs[1:-1]))
     sources = num_sources or int(np.prod(x.shape[1:-1]))
