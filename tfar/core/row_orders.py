@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfar.core.slicing import take
+from tfar.core.slicing import look_up, take
 
 
 def order_of(permutations: np.ndarray, order: Any = None, member: Any = None) -> Any:
@@ -40,6 +40,6 @@ def cells_of(x: tf.Tensor, cells: Any) -> tf.Tensor:
 
 
 def span(order: Any, first: Any, length: Any) -> tf.Tensor:
-    """The cells of ranks first, ..., first + length - 1: [n] or [B, n]."""
+    """The cells of ranks first, ..., first + length - 1: [n] or [B, n]; [B, 1] where `first` is [B]."""
     order = tf.convert_to_tensor(order)
-    return take(order, order.shape.rank - 1, first, length)
+    return look_up(order, first, length) if order.shape.rank == 1 else take(order, 1, first, length)

@@ -27,14 +27,15 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfar.core.request import call_network
-from tfar.core.slicing import put, take
+from tfar.core.slicing import put, take, varies
 
 State = dict[str, tf.Tensor]
 Puts = dict[str, tuple[int, tf.Tensor]]  # entries of which one column is replaced: columns of the image to one, value
@@ -62,13 +63,14 @@ class Incremental:
     Args:
         state: dictionary of tensors from `initial_state` or from `scope.state` of the scope before. None creates
             the state: layers see zeros where they would read, so the result has the right shapes.
-        at: position: an int or a scalar tensor (the step, or the row), or a pair `(row, column)` for one pixel.
+        at: position: an int or a scalar tensor (the step, or the row), or a pair `(row, column)` for one pixel. The
+            step or the row may be int32 [B]: every example stands at a position of its own, the column is common.
         length: number of positions (rows in the phases of images) that are advanced in one call.
         phase: "step", "row" or "pixel".
         now: encoded current element(s), [B, 1, 1, C] with undrawn channels 0, or [B, n, W, C] for whole rows.
 
     Raises:
-        ValueError: the phase is unknown or the length is not positive.
+        ValueError: the phase is unknown, the length is not positive, or a block begins at a position per example.
         RuntimeError: on leaving the scope, when a part of the state was not consumed or no layer kept any.
 
     Example:
@@ -99,7 +101,11 @@ class Incremental:
         if length < 1:
             raise ValueError(f"length must be at least 1, got {length}")
         self.at, self.column = at if isinstance(at, tuple) else (at, None)
+        self.varies = varies(self.at)
+        if self.varies and (length > 1 or (phase == "pixel" and self.column is None)):
+            raise ValueError(f"at must be a scalar for a block of positions (length {length}), got {self.at}")
         self.length, self.phase, self.now = length, phase, now
+        self._shared: dict[Hashable, Any] = {}
         self._creating = state is None
         self._old: State = dict(state or {})
         self._new: State = dict(self._old)
@@ -112,6 +118,23 @@ class Incremental:
     def state(self) -> State:
         """The state after the positions of this scope."""
         return self._new
+
+    @property
+    def first(self) -> Any:
+        """The first position: a scalar, or [B, 1] where every example has its own."""
+        return self.at[:, None] if self.varies else self.at
+
+    @property
+    def positions(self) -> Any:
+        """All positions, t, ..., t + n - 1: [n], or [B, 1] where every example has its own."""
+        return self.first + np.arange(self.length, dtype=np.int32)
+
+    def shared(self, name: Hashable, compute: Callable[[], Any]) -> Any:
+        """`compute()`, or what it gave to another layer in the same scope and graph: indices of positions."""
+        key = (name, None if tf.executing_eagerly() else id(tf.compat.v1.get_default_graph()))
+        if key not in self._shared:
+            self._shared[key] = compute()
+        return self._shared[key]
 
     @property
     def whole_rows(self) -> bool:
@@ -336,13 +359,20 @@ def attribute_paths(root: keras.layers.Layer) -> dict[int, str]:
     The path depends on the code of the model alone, so it survives a `.keras` file and the process, unlike
     Keras's automatic names.
     """
-    paths: dict[int, str] = {}
+    return {id(layer): path for path, layer in _layers(root).items()}
+
+
+def _layers(root: keras.layers.Layer) -> dict[str, keras.layers.Layer]:
+    """All layers of a network by their paths."""
+    layers: dict[str, keras.layers.Layer] = {}
+    seen: set[int] = set()
 
     def visit(value: Any, path: str) -> None:
         if isinstance(value, keras.layers.Layer):
-            if id(value) in paths:
+            if id(value) in seen:
                 return
-            paths[id(value)] = path or "."
+            seen.add(id(value))
+            layers[path or "."] = value
             for name, child in vars(value).items():
                 if not name.startswith("_"):
                     visit(child, f"{path}.{name}" if path else name)
@@ -354,13 +384,15 @@ def attribute_paths(root: keras.layers.Layer) -> dict[int, str]:
                 visit(child, f"{path}.{name}")
 
     visit(root, "")
-    return paths
+    return layers
 
 
 def period(network: keras.layers.Layer) -> int:
-    """1 where every position is alike; where resolutions change, their largest ratio: 2, 4, ..."""
-    nested = [layer.period for layer in network._flatten_layers() if hasattr(layer, "period")]
-    return max(nested, default=1)
+    """Examples whose positions agree modulo this number may advance in one call; 1: any.
+
+    It is the largest `period` of a layer; what changes the resolution has one.
+    """
+    return max((layer.period for layer in _layers(network).values() if hasattr(layer, "period")), default=1)
 
 
 def state_spec(

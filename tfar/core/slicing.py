@@ -1,4 +1,4 @@
-"""Slices of one axis at a position that is known only when the graph runs."""
+"""Slices of one axis at a position that is known only when the graph runs: one for all examples, or one for each."""
 
 from __future__ import annotations
 
@@ -8,8 +8,22 @@ from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 from tfar.core.compiled import updates_slices
 
 
+def varies(start: int | tf.Tensor) -> bool:
+    """Whether every example has a position of its own, [B]."""
+    return _rank(start) == 1
+
+
 def take(x: tf.Tensor, axis: int, start: int | tf.Tensor, size: int = 1) -> tf.Tensor:
-    """x[..., start : start + size, ...] along `axis`; the size is static, which XLA needs."""
+    """x[..., start : start + size, ...] along `axis`; the size is static, which XLA needs.
+
+    Args:
+        x: any tensor; [B, ...] where every example has its own start.
+        axis: the axis.
+        start: an int, a scalar, or [B]; then the size is 1.
+        size: length of the slice.
+    """
+    if varies(start):
+        return tf.gather(x, start[:, None], axis=axis, batch_dims=1)
     begin = [0] * x.shape.rank
     begin[axis] = start
     dynamic = tf.shape(x)
@@ -19,14 +33,40 @@ def take(x: tf.Tensor, axis: int, start: int | tf.Tensor, size: int = 1) -> tf.T
     return tf.ensure_shape(y, [*x.shape[:axis], size, *x.shape[axis + 1 :]])
 
 
+def look_up(table: tf.Tensor, start: int | tf.Tensor, size: int = 1) -> tf.Tensor:
+    """Entries of a table [N, ...] that all examples share: [size, ...], or [B, 1, ...] for a start [B]."""
+    return tf.gather(table, start[:, None]) if varies(start) else take(table, 0, start, size)
+
+
+def entry(start: int | tf.Tensor) -> int | tf.Tensor:
+    """Where `put` and `pick` find an entry: a scalar as it is, for a start [B] the index [B, 2] of (start, example)."""
+    return tf.stack([start, tf.range(tf.shape(start)[0])], -1) if varies(start) else start
+
+
+def pick(x: tf.Tensor, start: int | tf.Tensor) -> tf.Tensor:
+    """x[start] of `x` [N, B, ...]: [B, ...]; `start` as for `put`."""
+    return tf.gather_nd(x, start) if _rank(start) == 2 else x[start]
+
+
 def put(x: tf.Tensor, start: int | tf.Tensor, value: tf.Tensor) -> tf.Tensor:
     """`x` with x[start] = `value`, which has the shape of one entry; `start` lies in 0, ..., len(x) - 1.
 
     As a scatter XLA makes of it an update in place with a check of its bounds, that is three kernels more for every
     position that is computed. More than eight kernels that are ready at once it hands to a pool of threads, which
     costs more than kernels of a microsecond save: WaveNet's step took 1.7 times as long with ten different dilations.
+
+    Args:
+        x: [N, ...]; [N, B, ...] where every example has its own entry.
+        start: an int or a scalar; or [B, 2], see `entry`: x[start[b], b] = value[b].
+        value: the new entry.
     """
+    if _rank(start) == 2:
+        return tf.tensor_scatter_nd_update(x, start, value)
     if not updates_slices():
         return tf.tensor_scatter_nd_update(x, [[start]], value[None])
     begin = tf.stack([start, *[0] * (x.shape.rank - 1)])
     return tf.ensure_shape(gen_xla_ops.xla_dynamic_update_slice(x, value[None], begin), x.shape)
+
+
+def _rank(start: int | tf.Tensor) -> int:
+    return start.shape.rank if isinstance(start, tf.Tensor) else 0

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfar.core import scope as scopes
 from tfar.core.sizes import batch_size
+from tfar.core.slicing import varies
 from tfar.layers.blocked_attention import blocked_attention, causal_blocks
 
 # Caches of fewer slots are read whole: a branch costs more.
@@ -51,6 +52,22 @@ def masked_attention(
     if dropout is not None:
         weights = dropout(weights)
     return tf.matmul(weights, value) * tf.cast(tf.reduce_any(mask, -1, keepdims=True), value.dtype)
+
+
+def each(position: Any) -> Any:
+    """A position beside slots [K], so that flags have the shape of a mask: a scalar, or [B] as [B, 1, 1, 1]."""
+    return position[:, None, None, None] if varies(position) else position
+
+
+def cache_index(batch: Any, num_heads: int, slot: Any) -> tf.Tensor:
+    """Index [B, heads, 3] of a slot, or of one for each example [B], in a cache [B, heads, slots, d].
+
+    One index per example and head: XLA then writes in place, and a head's keys lie side by side.
+    """
+    if varies(slot):
+        example, head = tf.meshgrid(tf.range(batch), tf.range(num_heads), indexing="ij")
+        return tf.stack([example, head, tf.repeat(slot[:, None], num_heads, 1)], -1)
+    return tf.stack(tf.meshgrid(tf.range(batch), tf.range(num_heads), slot, indexing="ij"), -1)[:, :, 0]
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -158,12 +175,7 @@ class CausalAttention(keras.layers.Layer):
 
     def _step(self, cell: scopes.Cell, q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, position: Any) -> tf.Tensor:
         """One position, [B, heads, 1, d]: writes its slot, then reads all."""
-        batch = batch_size(q)
-        # One index per row and head: XLA then writes in place, and a head's keys lie side by side.
-        index = tf.stack(
-            tf.meshgrid(tf.range(batch), tf.range(self.num_heads), position % self._slots, indexing="ij"), -1
-        )
-        index = index[:, :, 0]
+        index = cache_index(batch_size(q), self.num_heads, position % self._slots)
         keys = tf.tensor_scatter_nd_update(self._cache(cell, "keys", k), index, k[:, :, 0])
         values = tf.tensor_scatter_nd_update(self._cache(cell, "values", v), index, v[:, :, 0])
         cell.write("keys", keys)
@@ -177,17 +189,16 @@ class CausalAttention(keras.layers.Layer):
         """
 
         def attend() -> tf.Tensor:
-            slot = tf.range(slots)
+            slot, at = tf.range(slots), each(position)
             # Only the first entry of an exclusive layer belongs to no position.
-            visible = (slot <= position) & ((slot >= int(self.exclusive)) | (position >= self._slots))
-            return masked_attention(q, keys[:, :, :slots], values[:, :, :slots], visible[None], scale=self.scale)
+            visible = (slot <= at) & ((slot >= int(self.exclusive)) | (at >= self._slots))
+            return masked_attention(q, keys[:, :, :slots], values[:, :, :slots], visible, scale=self.scale)
 
         if slots < _LEAST_HALVED:
             return attend()
         half = slots // 2
-        return tf.cond(
-            tf.convert_to_tensor(position) < half, lambda: self._attend(q, keys, values, position, half), attend
-        )
+        newest = tf.reduce_max(position) if varies(position) else tf.convert_to_tensor(position)
+        return tf.cond(newest < half, lambda: self._attend(q, keys, values, position, half), attend)
 
     def _block(self, cell: scopes.Cell, q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, first: Any) -> tf.Tensor:
         """Several positions, [B, heads, n, d]: read what is cached and one another, then fill the slots."""

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfar.core import scope as scopes
 from tfar.core.sizes import batch_size
-from tfar.core.slicing import put
+from tfar.core.slicing import entry, pick, put
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -80,7 +80,7 @@ class CausalConv1D(keras.layers.Layer):
         if scope.phase != "step":
             raise RuntimeError(f"layer {self.name!r} works on sequences and has no {scope.phase} phase")
         if self.ignore_first:
-            x = tf.where((scope.at + np.arange(scope.length) > 0)[:, None], x, 0)
+            x = tf.where((scope.positions > 0)[..., None], x, 0)
         if not past:
             return self._convolve(x)
         cell = scope.cell(self)
@@ -94,10 +94,10 @@ class CausalConv1D(keras.layers.Layer):
         if scope.length == 1:
             window = tf.concat([before, x[:, 0]], -1)
             if dilated:
-                ring = put(ring, scope.at % past, x[:, 0])
-                slots = [(scope.at + 1 - m * self.dilation_rate) % past for m in range(taps, 0, -1)]
+                slot, slots = self._slots(scope)
+                ring = put(ring, slot, x[:, 0])
                 cell.write("ring", ring)
-                cell.write("taps", tf.concat([ring[slot] for slot in slots], -1))
+                cell.write("taps", tf.concat([pick(ring, slot) for slot in slots], -1))
             else:
                 cell.write("taps", window[:, channels:])
             kernel = tf.reshape(tf.cast(self.kernel, x.dtype), [-1, self.filters])
@@ -118,6 +118,16 @@ class CausalConv1D(keras.layers.Layer):
         following = [past + scope.length - m * self.dilation_rate for m in range(taps, 0, -1)]
         cell.write("taps", tf.concat([window[:, index] for index in following], -1))
         return self._convolve(window)
+
+    def _slots(self, scope: scopes.Incremental) -> tuple[Any, list[Any]]:
+        """Slot of the ring that a step writes, and those that the next step reads, the oldest first."""
+        rate, taps = self.dilation_rate, self.kernel_size - 1
+
+        def compute() -> tuple[Any, list[Any]]:
+            slot = lambda time: entry(time % (taps * rate))  # noqa: E731
+            return slot(scope.at), [slot(scope.at + 1 - m * rate) for m in range(taps, 0, -1)]
+
+        return scope.shared(("ring", rate, taps), compute)
 
     def _convolve(self, window: tf.Tensor) -> tf.Tensor:
         kernel = tf.cast(self.kernel, window.dtype)

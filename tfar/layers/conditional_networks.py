@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfar.core import scope as scopes
 from tfar.core.orderings import Ordering, raster
 from tfar.core.sizes import batch_size
-from tfar.core.slicing import take
+from tfar.core.slicing import entry, put, take
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -146,10 +146,13 @@ class ConditionalNetworks(keras.layers.Layer):
         cell = scope.cell(self)
         seen = cell.read("seen", [self.num_nodes, batch_size(x), x.shape[-1]], x.dtype)
         # The element before the first goes into the place of the last node, which is nobody's parent.
-        places = (scope.at - 1 + np.arange(scope.length, dtype=np.int32)) % self.num_nodes
-        seen = tf.tensor_scatter_nd_update(seen, places[:, None], tf.transpose(x, [1, 0, 2]))
+        places = (scope.positions - 1) % self.num_nodes
+        if scope.varies:
+            seen = put(seen, entry(places[:, 0]), x[:, 0])
+        else:
+            seen = tf.tensor_scatter_nd_update(seen, places[:, None], tf.transpose(x, [1, 0, 2]))
         cell.write("seen", seen)
-        if scope.length > 1:
+        if scope.length > 1 or scope.varies:  # every example has another net
             return take(self._all_nets(tf.transpose(seen, [1, 0, 2]), condition), 1, scope.at, scope.length)
         return self._one_net(seen, scope.at, condition)[:, None]
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfar.core import scope as scopes
 from tfar.core.sizes import batch_size
-from tfar.core.slicing import take
+from tfar.core.slicing import look_up, take
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -34,10 +34,11 @@ class Coordinates(keras.layers.Layer):
         """[B, H, W, C] -> [B, H, W, 2 C]."""
         scope, table = scopes.current(), tf.constant(self._table, x.dtype)
         if scope is not None:
-            table = take(table, 1, scope.at, scope.length)
+            table = look_up(table[0], scope.at, scope.length)  # [n, W, 2 C], or [B, 1, W, 2 C]
+            table = table if scope.varies else table[None]
             if scope.phase == "pixel" and not scope.whole_rows:
                 table = take(table, 2, scope.column)
-        return tf.tile(table, [batch_size(x), 1, 1, 1])
+        return table if scope is not None and scope.varies else tf.tile(table, [batch_size(x), 1, 1, 1])
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[Any, ...]:
         """[B, H, W, 2 C]."""

@@ -213,7 +213,7 @@ class DiagonalLSTM(SpatialLSTM):
 
     def _row_before(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tf.Tensor:
         row = cell.read("row", [x.shape[2], batch_size(x), self.filters], x.dtype)
-        return tf.where(tf.convert_to_tensor(scope.at) > 0, row, self._row_outside(x))
+        return tf.where(tf.convert_to_tensor(scope.first) > 0, row, self._row_outside(x))
 
     def _write_above(self, cell: scopes.Cell, above: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
         offset = offset[-1] if offset.shape.rank == 4 else offset
@@ -260,13 +260,13 @@ class DiagonalLSTM(SpatialLSTM):
 
     def _shifted(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor, condition: Any) -> tf.Tensor:
         batch, width = batch_size(x), x.shape[2]
-        at = tf.convert_to_tensor(scope.at)
+        at, first = tf.convert_to_tensor(scope.at), tf.convert_to_tensor(scope.first)
         if scope.phase == "row":
             inputs = cell.read("inputs", [width, batch, x.shape[-1]], x.dtype)
             row = cell.read("row", [width, batch, self.filters], x.dtype)
-            above = tf.where(at > 1, row, self._row_outside(x))
+            above = tf.where(first > 1, row, self._row_outside(x))
             offset = self._offset(condition, x.dtype, tf.maximum(at - 1, 0), 1)
-            row = self._run_row(inputs, offset, above) * tf.cast(at > 0, x.dtype)
+            row = self._run_row(inputs, offset, above) * tf.cast(first > 0, x.dtype)
             cell.write("row", row)
             cell.write("ahead", row[0])
             return tf.zeros([batch, scope.length, width, self.filters], x.dtype)

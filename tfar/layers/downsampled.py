@@ -41,7 +41,7 @@ class Downsampled(keras.layers.Layer):
 
     @property
     def period(self) -> int:
-        """Rows after which a step is like this one again."""
+        """Rows of different examples that agree modulo this number advance together, see `tfar.core.scope.period`."""
         return 2 * scopes.period(self.inner)
 
     def build(self, vertical_shape: tuple[int | None, ...], *_: Any) -> None:
@@ -83,7 +83,7 @@ class Downsampled(keras.layers.Layer):
                 pairs, changes = tf.concat([pair, self.up[0](v)], 1), half.changes
             scope.adopt(inner, changes)
             cell.write("pair", pairs[:, -2:])
-            return take(pairs, 1, 1 if scope.at % 2 else 2, scope.length)
+            return take(pairs, 1, 1 if _parity(scope) else 2, scope.length)
 
         def run() -> tuple[tf.Tensor, scopes.State]:
             with scope.half(inner) as half:
@@ -93,10 +93,10 @@ class Downsampled(keras.layers.Layer):
 
         kept: scopes.State = {}
         keep = lambda: (pair, {key: scope.entries(inner)[key] for key in kept})  # noqa: E731
-        pair, changes = tf.cond(scope.at % 2 == 0, run, keep)
+        pair, changes = tf.cond(_parity(scope) == 0, run, keep)
         scope.adopt(inner, changes)
         cell.write("pair", pair)
-        return take(cell.read("pair"), 1, scope.at % 2)
+        return take(cell.read("pair"), 1, _parity(scope))
 
     def _pixel(
         self, scope: scopes.Incremental, cell: scopes.Cell, v: tf.Tensor, h: tf.Tensor, context: Any
@@ -115,7 +115,7 @@ class Downsampled(keras.layers.Layer):
             return block[0, 0], changes, {key: value for key, (_, value) in puts.items()}
 
         def keep() -> Any:
-            place = [scope.column // 2, scope.at % 2, scope.column % 2, 0, 0]
+            place = [scope.column // 2, _parity(scope), scope.column % 2, 0, 0]
             value = tf.slice(blocks, place, [1, 1, 1, -1, self.up[1].filters])[0, 0, 0]
             unchanged = {key: scope.entries(inner)[key] for key in changed[0]}
             return value, unchanged, {key: value for key, (_, value) in scope.columns(changed[1]).items()}
@@ -123,7 +123,7 @@ class Downsampled(keras.layers.Layer):
         if scope.creating:
             value, changes, values = run()
         else:
-            value, changes, values = tf.cond(tf.logical_and(scope.at % 2 == 0, scope.column % 2 == 0), run, keep)
+            value, changes, values = tf.cond(tf.logical_and(_parity(scope) == 0, scope.column % 2 == 0), run, keep)
         scope.adopt(inner, changes, {key: (changed[1][key][0], value) for key, value in values.items()})
         return tf.ensure_shape(value, [None, self.up[1].filters])[:, None, None]
 
@@ -144,7 +144,7 @@ class Downsampled(keras.layers.Layer):
         scope.adopt(inner, changes)
         last = tf.reshape(pairs[:, -2:], [batch_size(h), 2, h.shape[2] // 2, 2, self.up[1].filters])
         cell.write("blocks", tf.transpose(last, [2, 1, 3, 0, 4]))
-        return take(pairs, 1, 1 if scope.at % 2 else 2, scope.length)
+        return take(pairs, 1, 1 if _parity(scope) else 2, scope.length)
 
     def compute_output_shape(self, *shapes: Any) -> Any:
         """Both stacks, [B, H, W, F]."""
@@ -154,6 +154,11 @@ class Downsampled(keras.layers.Layer):
 def _inner(cell: scopes.Cell) -> str:
     """What the names of the inner network's entries begin with."""
     return f"{cell.path}.inner"
+
+
+def _parity(scope: scopes.Incremental) -> Any:
+    """0 in the rows in which the coarser grid advances; the same for all examples."""
+    return (scope.at[0] if scope.varies else scope.at) % 2
 
 
 def _coarse_rows(scope: scopes.Incremental) -> tuple[int, int, slice]:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfar.core import scope as scopes
 from tfar.core.invariants import invariant
-from tfar.core.slicing import take
+from tfar.core.slicing import look_up
 
 KINDS = ("sine", "learned")
 
@@ -53,7 +53,7 @@ class ImagePositions(keras.layers.Layer):
         """[B, n, C] -> the same shape."""
         scope = scopes.current()
         table = invariant(self, x.dtype, lambda: tf.cast(self._table(), x.dtype))
-        return x + take(table, 0, 0 if scope is None else scope.at, x.shape[1])
+        return x + look_up(table, 0 if scope is None else scope.at, x.shape[1])
 
     def _table(self) -> tf.Tensor:
         """One vector for every position, [N, C]."""

@@ -12,7 +12,8 @@ from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 from tfar.core import scope as scopes
 from tfar.core.compiled import updates_slices
 from tfar.core.sizes import batch_size
-from tfar.layers.attention import masked_attention
+from tfar.core.slicing import varies
+from tfar.layers.attention import cache_index, each, masked_attention
 
 
 class LocalAttention(keras.layers.Layer):
@@ -66,7 +67,7 @@ class LocalAttention(keras.layers.Layer):
         raise NotImplementedError
 
     def _recall(self, keys: tf.Tensor, values: tf.Tensor, t: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Of the cache what the block of position t may see, and the flags [1, K] of what position t sees."""
+        """Of the cache what the block of position t may see, and the flags [K], or [B, 1, 1, K], of what t sees."""
         raise NotImplementedError
 
     # All positions, one, or several.
@@ -177,8 +178,9 @@ class LocalAttention1D(LocalAttention):
     def _recall(self, keys: tf.Tensor, values: tf.Tensor, t: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         # Blocks take the halves of the ring in turn: the other half is the block before.
         size, slot = self.block_size, tf.range(self._slots)
+        t = each(t)
         own = slot // size == t // size % 2
-        return keys, values, tf.where(own, slot % size <= t % size, t >= size)[None]
+        return keys, values, tf.where(own, slot % size <= t % size, t >= size)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
@@ -272,9 +274,13 @@ class LocalAttention2D(LocalAttention):
     def _recall(self, keys: tf.Tensor, values: tf.Tensor, t: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         block, own = t // self._length, tf.range(self._length)
         earlier = tf.gather(tf.constant(self._table), block)
-        positions = tf.concat([tf.maximum(earlier, 0), block * self._length + own], 0)
-        visible = tf.concat([earlier >= 0, own <= t % self._length], 0)
-        return tf.gather(keys, positions, axis=2), tf.gather(values, positions, axis=2), visible[None]
+        first, newest, examples = block * self._length, t % self._length, int(varies(t))
+        if examples:
+            first, newest = first[:, None], newest[:, None]
+        positions = tf.concat([tf.maximum(earlier, 0), first + own], -1)
+        visible = tf.concat([earlier >= 0, own <= newest], -1)
+        keys, values = (tf.gather(x, positions, axis=2, batch_dims=examples) for x in (keys, values))
+        return keys, values, visible[:, None, None] if examples else visible
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
@@ -288,9 +294,7 @@ class LocalAttention2D(LocalAttention):
 
 
 def _write(cache: tf.Tensor, slot: Any, x: tf.Tensor) -> tf.Tensor:
-    """`cache` [B, heads, slots, d] with x [B, heads, 1, d] in `slot`; XLA writes in place."""
-    if updates_slices():
+    """`cache` [B, heads, slots, d] with x [B, heads, 1, d] in `slot`, one or [B]; XLA writes in place."""
+    if updates_slices() and not varies(slot):
         return tf.ensure_shape(gen_xla_ops.xla_dynamic_update_slice(cache, x, tf.stack([0, 0, slot, 0])), cache.shape)
-    heads = cache.shape[1]
-    index = tf.stack(tf.meshgrid(tf.range(batch_size(cache)), tf.range(heads), slot, indexing="ij"), -1)
-    return tf.tensor_scatter_nd_update(cache, index[:, :, 0], x[:, :, 0])
+    return tf.tensor_scatter_nd_update(cache, cache_index(batch_size(cache), cache.shape[1], slot), x[:, :, 0])

@@ -192,8 +192,8 @@ class MaskedDense(keras.layers.Layer):
         cell, dtype = scope.cell(self), _sum_dtype(x.dtype)
         # Beyond the last row of the tables nothing is fresh.
         steps = tf.minimum(_positions(scope), self._fresh.shape[1] - 1)
-        fresh, degrees = (self._of(table, member) for table in (self._fresh, self._fresh_degrees))
-        fresh, degrees = tf.gather(fresh, steps, axis=-2), tf.gather(degrees, steps, axis=-3)
+        tables = (self._of(table, member) for table in (self._fresh, self._fresh_degrees))
+        fresh, degrees = (self._at(table, steps, member) for table in tables)
         if scope.length > 1:
             fresh, degrees = _merge(fresh), _merge(degrees[..., 0])[..., None]
         out_degrees = self._of(self.out_degrees, member)
@@ -212,7 +212,7 @@ class MaskedDense(keras.layers.Layer):
         cell.write("acc", acc)
         if self.features is not None:
             cells = self._cells(scope, member)
-            y = tf.gather(self._elements(acc), cells, axis=1, batch_dims=self._own_orders(member))
+            y = tf.gather(self._elements(acc), cells, axis=1, batch_dims=self._own_tables(scope, member))
             return self._finish(y, cells, condition, member, scope)
         return self._add(acc, self.bias, self._project(condition, self.condition_kernel, dtype))
 
@@ -221,11 +221,12 @@ class MaskedDense(keras.layers.Layer):
         if self._from_elements:
             x = self._remember(x, member, scope)
         cells, positions = self._cells(scope, member), _positions(scope)
-        mask = self._sees(self._of(self.in_degrees, member)[..., None], tf.reshape(positions, [-1]))
+        positions = positions[:, None, None] if scope.varies else tf.reshape(positions, [-1])
+        mask = self._sees(self._of(self.in_degrees, member)[..., None], positions)
         mask = tf.cast(tf.repeat(mask, self._in_features, -2) if self._in_features > 1 else mask, x.dtype)
-        # [in, n, P], or [in, B, n, P] where every row has its own order; n is missing where it is 1.
+        # [in, n, P], or [in, B, n, P] where every example has its own cells; n is missing where it is 1.
         kernel = tf.cast(tf.gather(self._elements(self.kernel), cells, axis=1), x.dtype)
-        if not self._own_orders(member):
+        if not self._own_tables(scope, member):
             kernel = tf.reshape(kernel, [self.kernel.shape[0], scope.length, self.features]) * mask[..., None]
             y = tf.matmul(x, tf.reshape(kernel, [self.kernel.shape[0], -1]))
         else:
@@ -243,18 +244,27 @@ class MaskedDense(keras.layers.Layer):
             y += tf.cast(tf.reshape(bias, [-1, scope.length, self.features]), y.dtype)
         if condition is not None:
             every = self._elements(self._project(condition, self.condition_kernel, y.dtype))
-            own = tf.gather(every, cells, axis=1, batch_dims=self._own_orders(member))
+            own = tf.gather(every, cells, axis=1, batch_dims=self._own_tables(scope, member))
             y += tf.reshape(own, [-1, scope.length, self.features])
         return y
 
     @staticmethod
     def _own_orders(member: Any) -> int:
-        """1 where every row has its own member, that is its own tables, otherwise 0."""
+        """1 where every example has its own member, that is its own tables, otherwise 0."""
         return 0 if member is None else member.shape.rank
+
+    def _own_tables(self, scope: scopes.Incremental, member: Any) -> int:
+        """1 where every example has its own member or its own position, otherwise 0."""
+        return max(self._own_orders(member), int(scope.varies))
+
+    def _at(self, table: tf.Tensor, positions: tf.Tensor, member: Any) -> tf.Tensor:
+        """Entries of a table [T, ...], or of one per example [B, T, ...], at positions; one per example where [B]."""
+        own = self._own_orders(member)
+        return tf.gather(table, positions, axis=own, batch_dims=own if scopes.current().varies else 0)
 
     def _cells(self, scope: scopes.Incremental, member: Any) -> tf.Tensor:
         """Where the output elements of the current positions stand: [n], or [B, n]; n is missing where it is 1."""
-        return tf.gather(self._of(self._out_cells, member), _positions(scope), axis=-1)
+        return self._at(self._of(self._out_cells, member), _positions(scope), member)
 
     def _elements(self, x: tf.Tensor) -> tf.Tensor:
         """[rows, N * features] -> [rows, N, features]."""
@@ -264,10 +274,10 @@ class MaskedDense(keras.layers.Layer):
         """Adds the new elements to those seen so far: [B, n, F] -> [B, N * F]."""
         cell, batch = scope.cell(self), batch_size(x)
         # Before step 0 there is no element: its zeros are added to the first one's place.
-        ranks = tf.maximum(scope.at - 1 + tf.range(scope.length), 0)
-        cells = tf.gather(self._of(self._in_cells, member), ranks, axis=-1)
+        ranks = tf.maximum(scope.positions - 1, 0)
+        cells = self._at(self._of(self._in_cells, member), ranks, member)
         seen = cell.read("seen", [self.in_degrees.shape[1], batch, self._in_features], x.dtype)
-        if self._own_orders(member):
+        if self._own_tables(scope, member):
             rows = tf.repeat(tf.range(batch)[:, None], scope.length, 1)
             seen = tf.tensor_scatter_nd_add(seen, tf.stack([cells, rows], -1), x)
         else:
@@ -341,8 +351,8 @@ def _fresh_units(degrees: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _positions(scope: scopes.Incremental) -> tf.Tensor:
-    """Positions t, ..., t + n - 1 of a scope, [n]; the scalar t where n = 1."""
-    return tf.convert_to_tensor(scope.at) if scope.length == 1 else scope.at + tf.range(scope.length)
+    """Positions t, ..., t + n - 1 of a scope, [n]; t where n = 1, a scalar or [B]."""
+    return tf.convert_to_tensor(scope.at) if scope.length == 1 else scope.positions
 
 
 def _merge(x: tf.Tensor) -> tf.Tensor:

@@ -24,7 +24,7 @@ class OnesChannel(keras.layers.Layer):
         scope = scopes.current()
         if scope is not None and scope.phase == "row":
             # The row above the first is none. Pixels beyond a row's border are set to 0 by the layers that see them.
-            ones *= tf.cast(scope.at + tf.range(scope.length) > 0, x.dtype)[:, None, None]
+            ones *= tf.cast(scope.positions > 0, x.dtype)[..., None, None]
         return tf.concat([x, ones], -1)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

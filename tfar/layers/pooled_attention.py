@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfar.core import scope as scopes
 from tfar.core.sizes import batch_size
-from tfar.core.slicing import take
+from tfar.core.slicing import entry, look_up, pick, put, take, varies
 from tfar.layers.attention import masked_attention
 from tfar.layers.blocked_attention import Block, blocked_attention
 
@@ -72,20 +72,25 @@ class PooledCausalAttention(keras.layers.Layer):
         first = scope.at * width + (0 if scope.whole_rows else scope.column)
         count = scope.length * width if scope.whole_rows else 1
         keys, values = (self._store(cell, name, x, first, count) for name, x in (("keys", key), ("values", value)))
-        return self._attend(query, keys, values, take(tf.constant(self._visible), 0, first, count))
+        visible = look_up(tf.constant(self._visible), first, count)
+        return self._attend(query, keys, values, visible[:, None] if varies(first) else visible)
 
     def _store(self, cell: scopes.Cell, name: str, x: tf.Tensor, first: Any, count: int) -> tf.Tensor:
         """Adds pixels first - 1, ..., first + count - 2 to their squares, [B, squares, d]."""
         height, width = self._grid
         s, squares = self.downsample, self._visible.shape[1]
         old = cell.read(name, [squares, batch_size(x), x.shape[-1]], x.dtype)
-        pixels = first - 1 + tf.range(count)
+        pixels = first - 1 if varies(first) else first - 1 + tf.range(count)
         row, column = pixels // width, pixels % width
         begins = (row % s == 0) & (column % s == 0)
         # The place holder before the first pixel belongs to no square.
         square = tf.where(pixels < 0, -1, row // s * (width // s) + column // s)
         flat = tf.transpose(_flat(x), [1, 0, 2])
-        if count == 1:
+        if varies(first):
+            place, new = entry(tf.maximum(square, 0)), flat[0]
+            begins = (begins | (pixels < 0))[:, None]
+            new = put(old, place, tf.where(begins, new, tf.maximum(new, pick(old, place))))
+        elif count == 1:
             place = tf.maximum(square, 0)
             merged = tf.where(begins | (pixels < 0), flat, tf.maximum(flat, take(old, 0, place[0])))
             new = tf.tensor_scatter_nd_update(old, place[:, None], merged)

@@ -8,11 +8,11 @@ import keras
 import tensorflow as tf
 
 from tfar.core import scope as scopes
-from tfar.core.slicing import take
+from tfar.core.slicing import look_up, varies
 
 
 def _first_position(layer: keras.layers.Layer) -> Any:
-    """Position of the first element of the input: 0 in parallel, that of the step in a scope."""
+    """Position of the first element of the input: 0 in parallel, in a scope that of the step, a scalar or [B]."""
     scope = scopes.current()
     if scope is None:
         return 0
@@ -58,7 +58,7 @@ class LearnedPositions(keras.layers.Layer):
                 f"a model with learned positions takes sequences of at most max_length={self.max_length}, got {length}"
             )
         table = tf.cast(tf.convert_to_tensor(self.table), x.dtype)
-        return x + take(table, 0, first, tf.shape(x)[1] if length is None else length)
+        return x + look_up(table, first, tf.shape(x)[1] if length is None else length)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The same shape."""
@@ -111,9 +111,10 @@ class RotaryPositions(keras.layers.Layer):
         """[B, T, C] -> the same shape."""
         half = x.shape[-1] // (2 * self.num_heads)
         dtype = tf.float64 if x.dtype == tf.float64 else tf.float32
-        position = tf.cast(_first_position(self) + tf.range(tf.shape(x)[1]), dtype)
-        angle = position[:, None] * self.base ** (-tf.range(half, dtype=dtype) / half)
-        cos, sin = (tf.cast(f(angle), x.dtype)[:, None] for f in (tf.cos, tf.sin))
+        first = _first_position(self)
+        position = tf.cast((first[:, None] if varies(first) else first) + tf.range(tf.shape(x)[1]), dtype)
+        angle = position[..., None] * self.base ** (-tf.range(half, dtype=dtype) / half)
+        cos, sin = (tf.cast(f(angle), x.dtype)[..., None, :] for f in (tf.cos, tf.sin))
         shape = tf.shape(x)
         first, second = tf.unstack(tf.reshape(x, [shape[0], shape[1], self.num_heads, 2, half]), axis=3)
         rotated = tf.stack([first * cos - second * sin, first * sin + second * cos], 3)

@@ -139,7 +139,7 @@ class RowLSTM(SpatialLSTM):
     def _row_before(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         shape = [x.shape[2], batch_size(x), 2 * self.filters]
         row = cell.read("row", shape, self._precise(x.dtype))
-        inside = tf.convert_to_tensor(scope.at) > 0
+        inside = tf.convert_to_tensor(scope.first) > 0
         h, c = self._rows_outside(x)
         return tf.where(inside, tf.cast(row[..., : self.filters], x.dtype), h), tf.where(
             inside, row[..., self.filters :], c

@@ -106,8 +106,7 @@ class VerticalConv2D(KernelLayer):
                 cell.write("rows", window[:, -above:])
             y = self._convolve(window, 1)
             if self.shift_output:
-                below = scope.at + tf.range(scope.length) > 0
-                y *= tf.cast(below, y.dtype)[:, None, None]
+                y *= tf.cast(scope.positions > 0, y.dtype)[..., None, None]
             return y
 
         if above and scope.phase == "pixel":

@@ -33,7 +33,8 @@ from tfar.core import orderings
 from tfar.core import scope as scopes
 from tfar.core.conditions import Condition, Label, Spatial, Vector
 from tfar.core.event import Event
-from tfar.core.slicing import take
+from tfar.core.row_orders import cells_of, span
+from tfar.core.slicing import varies
 from tfar.layers import CausalAttention, ConditionalBias, LocalAttention1D, LocalAttention2D, ShiftRight
 from tfar.layers.composite import Composite
 from tfar.layers.image_positions import ImagePositions
@@ -125,8 +126,7 @@ class ImageTransformerNetwork(Composite):
         else:
             count = condition.shape[1] * condition.shape[2]
             pixels = tf.reshape(condition, [tf.shape(condition)[0], count, condition.shape[-1]])
-            drawn = take(tf.constant(self._order // (len(self._order) // count)), 0, first, length)
-            x += self.map(tf.gather(pixels, drawn, axis=1))
+            x += self.map(cells_of(pixels, span(self._order // (len(self._order) // count), first, length)))
         x = self.dropout(x)
         for block in self.blocks:
             x = recomputed(block, x, training=training) if self._recompute else block(x)
@@ -137,7 +137,11 @@ class ImageTransformerNetwork(Composite):
         """Of embeddings in the tables of all colours [B, n, colours * E] those in the cell's own, [B, n, E]."""
         if self._colours == 1:
             return x
-        colour = tf.one_hot((first - 1 + tf.range(length)) % self._colours, self._colours, dtype=x.dtype)
+        colour = tf.one_hot(
+            ((first[:, None] if varies(first) else first) - 1 + tf.range(length)) % self._colours,
+            self._colours,
+            dtype=x.dtype,
+        )
         tables = tf.reshape(x, [tf.shape(x)[0], length, self._colours, x.shape[-1] // self._colours])
         return tf.reduce_sum(tables * colour[..., None], 2)
 
