@@ -8,7 +8,7 @@ import pathlib
 
 import pytest
 
-from tfar.core.scope import attribute_paths
+from tfar.core.paths import attribute_paths
 from tfar.testing.registry import MODELS
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "parameter_shapes.json"

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from tfar import testing
 from tfar.core import Incremental, initial_state, state_spec
-from tfar.core.scope import attribute_paths, current
+from tfar.core.paths import attribute_paths
+from tfar.core.scope import current
 from tfar.layers import CausalConv1D, HorizontalConv2D, VerticalConv2D
 
 STEP = {"step": (1, 2)}
@@ -170,9 +171,9 @@ def test_state_of_another_network_is_refused(stack, x):
 def test_changed_shape_is_refused(x):
     class Growing(keras.layers.Layer):
         def call(self, x):
-            cell = current().cell(self)
-            past = cell.read("past", [tf.shape(x)[0], 1, 2])
-            cell.write("past", tf.concat([past, x], 1))
+            state = current().state_of(self)
+            past = state.read("past", [tf.shape(x)[0], 1, 2])
+            state.write("past", tf.concat([past, x], 1))
             return x
 
     state = initial_state(Constant(), 2, STEP)
@@ -184,9 +185,9 @@ class Constant(keras.layers.Layer):
     """Keeps its input."""
 
     def call(self, x):
-        cell = current().cell(self)
-        past = cell.read("past", [tf.shape(x)[0], 1, 2])
-        cell.write("past", x)
+        state = current().state_of(self)
+        past = state.read("past", [tf.shape(x)[0], 1, 2])
+        state.write("past", x)
         return past
 
 

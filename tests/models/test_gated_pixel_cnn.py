@@ -40,11 +40,11 @@ class OneRowLate(keras.layers.Layer):
         scope = scopes.current()
         if scope is None:
             return x
-        cell = scope.cell(self)
-        last = cell.read("last", [tf.shape(x)[0], 1, *x.shape[2:]] if scope.phase == "row" else None, x.dtype)
+        state = scope.state_of(self)
+        last = state.read("last", [tf.shape(x)[0], 1, *x.shape[2:]] if scope.phase == "row" else None, x.dtype)
         if scope.phase != "row":
             return x
-        cell.write("last", x[:, -1:])
+        state.write("last", x[:, -1:])
         return tf.concat([last, x[:, :-1]], 1)
 
 

@@ -113,11 +113,11 @@ def test_beams_change_places():
                 first = tf.pad(tf.repeat(x[:, :1], x.shape[1] - 1, 1), [[0, 0], [1, 0], [0, 0]])
                 index = tf.range(x.shape[1])[None, :, None]
                 return self.logits(first, index)
-            cell = scope.cell(self)
-            kept = cell.read("first", [1, tf.shape(x)[0]], x.dtype)
+            state = scope.state_of(self)
+            kept = state.read("first", [1, tf.shape(x)[0]], x.dtype)
             index = scope.at + tf.range(tf.shape(x)[1])[None, :, None]
             kept = tf.where(tf.equal(scope.at, 1), tf.transpose(x[:, 0]), kept)
-            cell.write("first", kept)
+            state.write("first", kept)
             return self.logits(tf.transpose(kept)[..., None] * tf.ones_like(x), index)
 
         def logits(self, first, index):

@@ -216,9 +216,9 @@ class Forgetful(layers.CausalConv1D):
         y = super().call(x)
         scope = scopes.current()
         if scope is not None and scope.length > 1:
-            cell = scope.cell(self)
-            cell.path = "."  # the cell of the first call
-            cell.write("taps", cell.read("taps") * 2)
+            state = scope.state_of(self)
+            state.path = "."  # the cell of the first call
+            state.write("taps", state.read("taps") * 2)
         return y
 
 

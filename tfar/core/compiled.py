@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import tensorflow as tf
 
-_thread = threading.local()
+from tfar.core.evaluation import evaluating, evaluation
 
 
 def for_xla() -> bool:
@@ -17,7 +16,7 @@ def for_xla() -> bool:
 
     False outside of `CompiledFunctions`: a function that somebody else compiles with XLA uses what works everywhere.
     """
-    return _target() == "xla"
+    return evaluation().target == "xla"
 
 
 def updates_slices() -> bool:
@@ -25,25 +24,12 @@ def updates_slices() -> bool:
 
     XLA has it, and LiteRT has a built-in operator for it, where a scatter becomes several that copy everything.
     """
-    return _target() in ("xla", "litert")
+    return evaluation().target in ("xla", "litert")
 
 
 def tracing_for_litert() -> contextlib.AbstractContextManager[None]:
     """What is traced in here is converted for LiteRT, and runs nowhere else."""
-    return _tracing("litert")
-
-
-def _target() -> str | None:
-    return getattr(_thread, "target", None)
-
-
-@contextlib.contextmanager
-def _tracing(target: str | None) -> Iterator[None]:
-    outer, _thread.target = _target(), target
-    try:
-        yield
-    finally:
-        _thread.target = outer
+    return evaluating(target="litert")
 
 
 class CompiledFunctions:
@@ -72,7 +58,7 @@ class CompiledFunctions:
         key = (name, jit_compile, *(_signature(x) for x in tf.nest.flatten(arguments)))
         if key not in self._functions:
             compiled = tf.function(function, autograph=False, jit_compile=jit_compile or None)
-            with _tracing("xla" if jit_compile else None):
+            with evaluating(target="xla" if jit_compile else None):
                 self._functions[key] = compiled.get_concrete_function(*arguments)
         return self._functions[key](*arguments)
 

@@ -11,25 +11,20 @@ captures it.
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import tensorflow as tf
 
-_thread = threading.local()
+from tfar.core.evaluation import evaluating, evaluation
 
 
 @contextlib.contextmanager
 def invariants() -> Iterator[None]:
     """Values asked for inside of loops that are built in here belong to the graph that is current here."""
-    outer = getattr(_thread, "store", None)
     graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
-    _thread.store = (graph, {})
-    try:
+    with evaluating(invariants=(graph, {})):
         yield
-    finally:
-        _thread.store = outer
 
 
 def invariant(owner: Any, name: Hashable, compute: Callable[[], tf.Tensor]) -> tf.Tensor:
@@ -46,7 +41,7 @@ def invariant(owner: Any, name: Hashable, compute: Callable[[], tf.Tensor]) -> t
         >>> a is b
         True
     """
-    store = getattr(_thread, "store", None)
+    store = evaluation().invariants
     if store is None:
         return compute()
     graph, values = store

@@ -25,7 +25,6 @@ are already drawn, the others being 0.
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
@@ -34,11 +33,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfar.core.evaluation import evaluating, evaluation
+from tfar.core.paths import attribute_paths, layers_by_path
 from tfar.core.request import call_network
 from tfar.core.slicing import put, take, varies
 
 State = dict[str, tf.Tensor]
-Puts = dict[str, tuple[int, tf.Tensor]]  # entries of which one column is replaced: columns of the image to one, value
 
 PHASES = ("step", "row", "pixel")
 
@@ -47,14 +47,13 @@ _NO_STATE = (
     "(a tf.function that was traced outside of it ignores the scope)"
 )
 
-_thread = threading.local()
 # Results of `state_spec`: they depend on the constructors of a network's layers, which do not change.
 _known_specs: weakref.WeakKeyDictionary[Any, dict[str, dict[str, tf.TensorSpec]]] = weakref.WeakKeyDictionary()
 
 
 def current() -> Incremental | None:
     """The scope that this thread is in, or None where networks are evaluated in parallel."""
-    return getattr(_thread, "scope", None)
+    return evaluation().scope
 
 
 class Incremental:
@@ -107,12 +106,11 @@ class Incremental:
         self.length, self.phase, self.now = length, phase, now
         self._shared: dict[Hashable, Any] = {}
         self._creating = state is None
-        self._old: State = dict(state or {})
-        self._new: State = dict(self._old)
+        self.before: State = dict(state or {})
+        self._new: State = dict(self.before)
         self._touched: set[str] = set()
         self._calls: dict[str, int] = {}
         self._paths: dict[int, str] | None = None
-        self._puts: Puts | None = None
 
     @property
     def state(self) -> State:
@@ -142,24 +140,25 @@ class Incremental:
         return self.phase == "pixel" and self.column is None
 
     def __enter__(self) -> Incremental:
-        self._outer, _thread.scope = current(), self
+        self._entered = evaluating(scope=self)
+        self._entered.__enter__()
         return self
 
     def __exit__(self, kind, error, trace) -> None:
-        _thread.scope = self._outer
+        self._entered.__exit__(None, None, None)
         if kind is not None:
             return
-        unused = sorted(set(self._old) - self._touched)
+        unused = sorted(set(self.before) - self._touched)
         if unused:
             raise RuntimeError(
-                f"the network did not consume its state: {unused[0]!r} ({len(unused)} of {len(self._old)} entries) "
+                f"the network did not consume its state: {unused[0]!r} ({len(unused)} of {len(self.before)} entries) "
                 "was not read; was a traced tf.function called inside of the scope, or is this another network's state?"
             )
         # While the state is created, a phase in which a network has nothing to keep may leave none.
         if not self._new and not self._creating:
             raise RuntimeError(_NO_STATE)
 
-    def cell(self, layer: keras.layers.Layer) -> Cell:
+    def state_of(self, layer: keras.layers.Layer) -> LayerState:
         """The part of the state that belongs to this call of `layer`."""
         if self._paths is None:
             root = layer._get_call_context().entry_layer or layer
@@ -173,63 +172,48 @@ class Incremental:
             )
         count = self._calls.get(path, 0)
         self._calls[path] = count + 1
-        return Cell(self, f"{path}#{count}" if count else path)
+        return LayerState(self, f"{path}#{count}" if count else path)
 
     @property
     def creating(self) -> bool:
         """True while the state is created: every layer has to be called once in every phase."""
         return self._creating
 
-    def half(self, prefix: str) -> Incremental:
-        """A scope of the same phase over the entries whose names begin with `prefix`, at half the resolution.
+    # A network inside of the network may advance at other positions than the layers around it. It is called in a scope
+    # of its own over the part of the state that its name begins with; `update` gives back what that scope has left. The
+    # two are apart because the call may stand in a branch of a `tf.cond`, which returns what has changed.
 
-        For a network inside of the network. Its calls may stand in a branch of a `tf.cond`: `changes` and `puts` are
-        what the branch returns, and what is given back to this scope by `adopt`. A buffer of which a pixel replaces one
-        column does not pass through the branch, which would copy it: its new column does.
+    def inner(self, prefix: str, at: Any, length: int = 1, kind: type[Incremental] | None = None) -> Incremental:
+        """A scope of the same phase for a network inside of the network.
 
         Args:
-            prefix: of the names of the entries, all of which belong to layers called in there.
+            prefix: what the names of its entries begin with; all belong to layers that are called in there.
+            at: its position, as for the constructor.
+            length: number of positions.
+            kind: the class of the scope.
         """
-        at = self.at // 2 if self.column is None else (self.at // 2, self.column // 2)
-        return self._part(prefix, at, 1, puts=self.column is not None)
-
-    def _part(self, prefix: str, at: Any, length: int, puts: bool = False) -> Incremental:
-        scope = Incremental(self.entries(prefix), at, length, phase=self.phase)
+        scope = (kind or Incremental)(self.entries(prefix), at, length, phase=self.phase)
         scope._creating, scope._paths, scope._calls = self._creating, self._paths, self._calls
-        scope._puts = {} if puts else None
         return scope
-
-    def half_rows(self, prefix: str, first: int, length: int) -> Incremental:
-        """As `half`, for a block of rows of the coarser grid."""
-        return self._part(prefix, first, length)
 
     def entries(self, prefix: str) -> State:
         """The entries whose names begin with `prefix`."""
         return {key: value for key, value in self._new.items() if key.startswith(prefix)}
 
-    @property
-    def changes(self) -> State:
-        """The entries that this scope has replaced."""
-        return {key: value for key, value in self._new.items() if value is not self._old.get(key)}
-
-    @property
-    def puts(self) -> Puts:
-        """The columns that a scope at half the resolution has replaced."""
-        return dict(self._puts or {})
-
-    def adopt(self, prefix: str, changes: State, puts: Puts | None = None) -> None:
-        """Takes what a scope over the entries below `prefix`, at half the resolution, has left."""
+    def update(self, prefix: str, changes: State) -> None:
+        """Replaces entries whose names begin with `prefix`; the others of these stay as they are."""
         self._new.update(changes)
-        for key, (columns, value) in (puts or {}).items():
-            if self._puts is None:
-                self._new[key] = put(self._new[key], self.column // (2 * columns), value)
-            else:
-                self._puts[key] = (2 * columns, value)
         self._touched.update(self.entries(prefix))
 
-    def columns(self, puts: Puts) -> Puts:
-        """What the columns of `puts` hold now."""
-        return {key: (n, take(self._new[key], 0, self.column // (2 * n))[0]) for key, (n, _) in puts.items()}
+    def write_column(self, key: str, value: tf.Tensor, every: int = 1) -> None:
+        """Pixel phase: replaces what the entry `key` [columns, ...] holds for the current column.
+
+        Args:
+            key: name of the entry.
+            value: [...].
+            every: columns of this scope to one of the entry.
+        """
+        self._new[key] = put(self._new[key], self.column // every if every > 1 else self.column, value)
 
     def within_row(self, x: tf.Tensor) -> tf.Tensor:
         """Pixel phase: the input [B, n, 1 or W, C] of an exclusive layer, 0 where the pixel before is in the row above.
@@ -242,7 +226,7 @@ class Incremental:
         return x * tf.cast(self.column > 0, x.dtype)
 
     def only_rows(self, x: tf.Tensor, filters: int, compute: Callable[[], tf.Tensor]) -> tf.Tensor:
-        """A value of the vertical stack that nobody reads pixel by pixel: NaN there, so that a reader would be seen.
+        """A value of the vertical stack that is read in whole rows only: NaN in the pixel phase, where a reader shows.
 
         Args:
             x: of the value's shape but for the channels.
@@ -253,40 +237,40 @@ class Incremental:
             return compute()
         return x[..., :1] * tf.constant(float("nan"), x.dtype, [filters])
 
-    def per_row(self, cell: Cell, name: str, compute: Callable[[], tf.Tensor]) -> tf.Tensor:
-        """A value of the vertical stack: computed for whole rows, then handed out pixel by pixel.
+    def per_row(self, state: LayerState, name: str, compute: Callable[[], tf.Tensor]) -> tf.Tensor:
+        """A value of the vertical stack: computed for whole rows, then returned column by column in the pixel phase.
 
         Args:
-            cell: the state of the calling layer.
+            state: of the calling layer.
             name: the entry.
             compute: returns [B, n, W, C] (or [B, n, 1, C]: the same for all columns) in the row phase.
         """
         ahead = f"{name}_ahead"
         if self.phase == "row":
             value = compute()
-            cell.write(name, value, transient=self.length > 1)
+            state.write(name, value, transient=self.length > 1)
             if value.shape[2] != 1:
-                cell.write(ahead, value[:, -1:, :1])
+                state.write(ahead, value[:, -1:, :1])
             return value
         if self.phase != "pixel":
-            raise RuntimeError(f"layer {cell.path!r} belongs to the vertical stack of an image and has no step phase")
-        rows = cell.read(name)
+            raise RuntimeError(f"layer {state.path!r} belongs to the vertical stack of an image and has no step phase")
+        rows = state.read(name)
         if rows.shape[2] == 1 and not self.whole_rows:
             return rows
         if self.whole_rows:
             if rows.shape[2] != 1:
-                cell.read(ahead)
-                cell.write(ahead, rows[:, -1:, -1:])
-            cell.write(name, rows[:, -1:], transient=True)
+                state.read(ahead)
+                state.write(ahead, rows[:, -1:, -1:])
+            state.write(name, rows[:, -1:], transient=True)
             return rows
         # A pixel finds its column taken out by the pixel before: XLA would fuse a slice that starts at the current
         # column with the gate that reads it, and the compiler for CPUs does not vectorize such a gate.
-        value = cell.read(ahead)
-        cell.write(ahead, take(rows, 2, tf.minimum(self.column + 1, rows.shape[2] - 1)))
+        value = state.read(ahead)
+        state.write(ahead, take(rows, 2, tf.minimum(self.column + 1, rows.shape[2] - 1)))
         return value
 
 
-class Cell:
+class LayerState:
     """The named tensors that one call of one layer keeps between positions."""
 
     def __init__(self, scope: Incremental, path: str):
@@ -303,8 +287,7 @@ class Cell:
         Raises:
             KeyError: the state belongs to another network.
         """
-        key = f"{self.path}/{name}"
-        scope = self.scope
+        key, scope = self.key(name), self.scope
         scope._touched.add(key)
         if key not in scope._new:
             if not scope._creating or shape is None:
@@ -318,8 +301,7 @@ class Cell:
         Raises:
             ValueError: the shape or the type differs from what the state holds.
         """
-        key = f"{self.path}/{name}"
-        scope = self.scope
+        key, scope = self.key(name), self.scope
         scope._touched.add(key)
         old = scope._new.get(key)
         if old is not None and not transient:
@@ -335,56 +317,15 @@ class Cell:
         """Name of the entry in the state."""
         return f"{self.path}/{name}"
 
-    def put(self, name: str, value: tf.Tensor) -> None:
+    def write_column(self, name: str, value: tf.Tensor) -> None:
         """Replaces what the entry `name` [W, ...] holds for the current column of the pixel phase."""
-        key, scope = self.key(name), self.scope
-        entry = self.read(name)
-        if scope._puts is None:
-            self.write(name, put(entry, scope.column, value))
-        else:
-            scope._puts[key] = (1, value)
+        self.read(name)
+        self.scope.write_column(self.key(name), value)
 
     def keep(self) -> None:
-        """Leaves all entries as they are: this call has nothing to do in the phase of the scope."""
-        self.scope._touched.update(key for key in self.scope._old if key.startswith(f"{self.path}/"))
-
-    def keep_below(self) -> None:
-        """Leaves all entries of the layers inside of this one as they are, so that they need not be called."""
-        self.scope.adopt(f"{self.path}.", {})
-
-
-def attribute_paths(root: keras.layers.Layer) -> dict[int, str]:
-    """Maps id(layer) to the path of attributes that leads from `root` to the layer.
-
-    The path depends on the code of the model alone, so it survives a `.keras` file and the process, unlike
-    Keras's automatic names.
-    """
-    return {id(layer): path for path, layer in _layers(root).items()}
-
-
-def _layers(root: keras.layers.Layer) -> dict[str, keras.layers.Layer]:
-    """All layers of a network by their paths."""
-    layers: dict[str, keras.layers.Layer] = {}
-    seen: set[int] = set()
-
-    def visit(value: Any, path: str) -> None:
-        if isinstance(value, keras.layers.Layer):
-            if id(value) in seen:
-                return
-            seen.add(id(value))
-            layers[path or "."] = value
-            for name, child in vars(value).items():
-                if not name.startswith("_"):
-                    visit(child, f"{path}.{name}" if path else name)
-        elif isinstance(value, list | tuple):
-            for index, child in enumerate(value):
-                visit(child, f"{path}.{index}")
-        elif isinstance(value, dict):
-            for name, child in value.items():
-                visit(child, f"{path}.{name}")
-
-    visit(root, "")
-    return layers
+        """Leaves all entries of this layer, and of the layers inside of it, as they are: they need not be called."""
+        own = (f"{self.path}/", f"{self.path}.")
+        self.scope._touched.update(key for key in self.scope._new if key.startswith(own))
 
 
 def period(network: keras.layers.Layer) -> int:
@@ -392,7 +333,7 @@ def period(network: keras.layers.Layer) -> int:
 
     It is the largest `period` of a layer; what changes the resolution has one.
     """
-    return max((layer.period for layer in _layers(network).values() if hasattr(layer, "period")), default=1)
+    return max((layer.period for layer in layers_by_path(network).values() if hasattr(layer, "period")), default=1)
 
 
 def state_spec(

@@ -143,15 +143,15 @@ class CausalAttention(keras.layers.Layer):
         value = key if value is None else value
         scope = scopes.current()
         if scope is not None and scope.phase == "row":
-            scope.cell(self).keep()
+            scope.state_of(self).keep()
             return tf.zeros(tf.concat([tf.shape(query)[:-1], [value.shape[-1]]], 0), value.dtype)
         q, k, v = (self._split(x) for x in (query, key, value))
         if scope is None:
             return self._merge(self._parallel(q, k, v), query)
-        first, cell = self._position(scope, query), scope.cell(self)
+        first, state = self._position(scope, query), scope.state_of(self)
         length = q.shape[2] if q.shape[2] is not None else scope.length
         attend = self._step if length == 1 else self._block
-        return self._merge(attend(cell, q, k, v, first), query)
+        return self._merge(attend(state, q, k, v, first), query)
 
     def _parallel(self, q: tf.Tensor, k: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
         """All positions, [B, heads, N, d]."""
@@ -173,13 +173,13 @@ class CausalAttention(keras.layers.Layer):
         age = position[:, None] - entry[None, :]
         return (age >= 0) & (age < self._slots) & (entry >= int(self.exclusive))[None, :]
 
-    def _step(self, cell: scopes.Cell, q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, position: Any) -> tf.Tensor:
+    def _step(self, state: scopes.LayerState, q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, position: Any) -> tf.Tensor:
         """One position, [B, heads, 1, d]: writes its slot, then reads all."""
         index = cache_index(batch_size(q), self.num_heads, position % self._slots)
-        keys = tf.tensor_scatter_nd_update(self._cache(cell, "keys", k), index, k[:, :, 0])
-        values = tf.tensor_scatter_nd_update(self._cache(cell, "values", v), index, v[:, :, 0])
-        cell.write("keys", keys)
-        cell.write("values", values)
+        keys = tf.tensor_scatter_nd_update(self._cache(state, "keys", k), index, k[:, :, 0])
+        values = tf.tensor_scatter_nd_update(self._cache(state, "values", v), index, v[:, :, 0])
+        state.write("keys", keys)
+        state.write("values", values)
         return self._attend(q, keys, values, position, self._slots)
 
     def _attend(self, q: tf.Tensor, keys: tf.Tensor, values: tf.Tensor, position: Any, slots: int) -> tf.Tensor:
@@ -200,27 +200,27 @@ class CausalAttention(keras.layers.Layer):
         newest = tf.reduce_max(position) if varies(position) else tf.convert_to_tensor(position)
         return tf.cond(newest < half, lambda: self._attend(q, keys, values, position, half), attend)
 
-    def _block(self, cell: scopes.Cell, q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, first: Any) -> tf.Tensor:
+    def _block(self, state: scopes.LayerState, q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, first: Any) -> tf.Tensor:
         """Several positions, [B, heads, n, d]: read what is cached and one another, then fill the slots."""
         length, slots = tf.shape(q)[2], tf.range(self._slots)
         position = first + tf.range(length)
         # Slot s holds the newest entry before `first` that is s modulo the number of slots; a negative one is none.
         held = first - 1 - (first - 1 - slots) % self._slots
         entry = tf.concat([tf.where(held < 0, first + length, held), position], 0)
-        keys = tf.concat([self._cache(cell, "keys", k), k], 2)
-        values = tf.concat([self._cache(cell, "values", v), v], 2)
+        keys = tf.concat([self._cache(state, "keys", k), k], 2)
+        values = tf.concat([self._cache(state, "values", v), v], 2)
         last = first + length - 1
         newest = last - (last - slots) % self._slots
         source = tf.where(newest < first, slots, newest - first + self._slots)
-        cell.write("keys", tf.gather(keys, source, axis=2))
-        cell.write("values", tf.gather(values, source, axis=2))
+        state.write("keys", tf.gather(keys, source, axis=2))
+        state.write("values", tf.gather(values, source, axis=2))
         if isinstance(first, int) and first == 0:  # nothing is cached yet
             entry, keys, values = position, k, v
         return masked_attention(q, keys, values, self._visible(entry, position), self.dropout, self.scale)
 
-    def _cache(self, cell: scopes.Cell, name: str, x: tf.Tensor) -> tf.Tensor:
+    def _cache(self, state: scopes.LayerState, name: str, x: tf.Tensor) -> tf.Tensor:
         """All slots [B, heads, slots, d]."""
-        return cell.read(name, [batch_size(x), self.num_heads, self._slots, x.shape[-1]], x.dtype)
+        return state.read(name, [batch_size(x), self.num_heads, self._slots, x.shape[-1]], x.dtype)
 
     def _split(self, x: tf.Tensor) -> tf.Tensor:
         """[B, *grid, heads * d] -> [B, heads, N, d]."""

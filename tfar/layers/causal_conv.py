@@ -83,23 +83,23 @@ class CausalConv1D(keras.layers.Layer):
             x = tf.where((scope.positions > 0)[..., None], x, 0)
         if not past:
             return self._convolve(x)
-        cell = scope.cell(self)
+        state = scope.state_of(self)
         batch, channels, taps = batch_size(x), x.shape[-1], self.kernel_size - 1
         # What a step reads was taken out of the ring by the step before, behind its own update. Reading the ring first
         # and then changing it would make XLA copy the whole ring at every step, and fuse the slice with what reads it.
-        before = cell.read("taps", [batch, taps * channels], x.dtype)
+        before = state.read("taps", [batch, taps * channels], x.dtype)
         dilated = self.dilation_rate > 1
         # ring[s] holds the input of the latest time with time % past == s; time first, so that an update is one row.
-        ring = cell.read("ring", [past, batch, channels], x.dtype) if dilated else None
+        ring = state.read("ring", [past, batch, channels], x.dtype) if dilated else None
         if scope.length == 1:
             window = tf.concat([before, x[:, 0]], -1)
             if dilated:
                 slot, slots = self._slots(scope)
                 ring = put(ring, slot, x[:, 0])
-                cell.write("ring", ring)
-                cell.write("taps", tf.concat([pick(ring, slot) for slot in slots], -1))
+                state.write("ring", ring)
+                state.write("taps", tf.concat([pick(ring, slot) for slot in slots], -1))
             else:
-                cell.write("taps", window[:, channels:])
+                state.write("taps", window[:, channels:])
             kernel = tf.reshape(tf.cast(self.kernel, x.dtype), [-1, self.filters])
             if self.bias is None:
                 # XLA compiles a product that is added to something as a product of matrices, and a lone one with
@@ -114,9 +114,9 @@ class CausalConv1D(keras.layers.Layer):
         window = tf.concat([oldest_first, x], 1)
         if dilated:
             newest = tf.transpose(window[:, -past:], [1, 0, 2])
-            cell.write("ring", tf.gather(newest, (np.arange(past) - scope.at - scope.length) % past))
+            state.write("ring", tf.gather(newest, (np.arange(past) - scope.at - scope.length) % past))
         following = [past + scope.length - m * self.dilation_rate for m in range(taps, 0, -1)]
-        cell.write("taps", tf.concat([window[:, index] for index in following], -1))
+        state.write("taps", tf.concat([window[:, index] for index in following], -1))
         return self._convolve(window)
 
     def _slots(self, scope: scopes.Incremental) -> tuple[Any, list[Any]]:

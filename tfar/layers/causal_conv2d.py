@@ -80,15 +80,15 @@ class CausalConv2D(KernelLayer):
             window = tf.pad(x, [[0, 0], [kh - 1, 0], [kw - 1, 0], [0, 0]])
             y = self.convolve(window, self.strides)
             return _shift_right(y) if self.exclusive else y
-        cell = scope.cell(self)
+        state = scope.state_of(self)
         if scope.phase == "row":
-            return self._begin_row(scope, cell, x)
-        return self._rows(scope, cell, x) if scope.whole_rows else self._pixel(scope, cell, x)
+            return self._begin_row(scope, state, x)
+        return self._rows(scope, state, x) if scope.whole_rows else self._pixel(scope, state, x)
 
     # As in HorizontalConv2D every input of the pixel phase is multiplied once, by all taps of its row. "pending" holds
     # what the pixels drawn so far, and the rows above, give to the current pixel and to those right of it.
 
-    def _begin_row(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tf.Tensor:
+    def _begin_row(self, scope: scopes.Incremental, state: scopes.LayerState, x: tf.Tensor) -> tf.Tensor:
         """Row phase: what the rows above give to the new row, bias included.
 
         State: row [W, B, C], the inputs of the newest row, where inclusive; rows [B, kh - 2, W, C] above it;
@@ -98,19 +98,19 @@ class CausalConv2D(KernelLayer):
         batch, width, channels = batch_size(x), x.shape[2], x.shape[-1]
         slots = max(kw - 1, 1)
         if kh == 1:
-            cell.write("pending", tf.zeros([batch, slots * self.filters], x.dtype))
+            state.write("pending", tf.zeros([batch, slots * self.filters], x.dtype))
             return tf.zeros([batch, scope.length, width, self.filters], x.dtype)
         newest = x
         if not self.exclusive:
-            newest = tf.transpose(cell.read("row", [width, batch, channels], x.dtype), [1, 0, 2])[:, None]
+            newest = tf.transpose(state.read("row", [width, batch, channels], x.dtype), [1, 0, 2])[:, None]
         window, kept = newest, kh - 2
         if kept:
-            window = tf.concat([cell.read("rows", [batch, kept, width, channels], x.dtype), newest], 1)
-            cell.write("rows", window[:, -kept:])
+            window = tf.concat([state.read("rows", [batch, kept, width, channels], x.dtype), newest], 1)
+            state.write("rows", window[:, -kept:])
         above = self._from_rows_above(window)
-        cell.write("above", above, transient=above.shape[0] != 1)
+        state.write("above", above, transient=above.shape[0] != 1)
         later = tf.zeros([batch, (slots - 1) * self.filters], x.dtype)
-        cell.write("pending", tf.concat([above[-1, 0], later], 1))
+        state.write("pending", tf.concat([above[-1, 0], later], 1))
         return tf.zeros([batch, scope.length, width, self.filters], x.dtype)
 
     def _from_rows_above(self, window: tf.Tensor) -> tf.Tensor:
@@ -128,14 +128,14 @@ class CausalConv2D(KernelLayer):
 
         return invariant(self, ("wide", dtype), compute)
 
-    def _pixel(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tf.Tensor:
+    def _pixel(self, scope: scopes.Incremental, state: scopes.LayerState, x: tf.Tensor) -> tf.Tensor:
         kh, kw = self.kernel_size
         filters = self.filters
         if self.exclusive:
             x = scope.within_row(x)
         pixel = tf.squeeze(x, [1, 2])
         product, later = tf.split(tf.matmul(pixel, self._wide_kernel(x.dtype)), [filters, (kw - 1) * filters], 1)
-        pending = cell.read("pending")
+        pending = state.read("pending")
         waiting, rest = tf.split(pending, [filters, pending.shape[1] - filters], 1)
         y = product + waiting
         if kw == 1:
@@ -143,22 +143,22 @@ class CausalConv2D(KernelLayer):
         if kw > 2:
             later += tf.pad(rest, [[0, 0], [0, filters]])
         if kh > 1:
-            above = cell.read("above")
+            above = state.read("above")
             # The output of an exclusive layer is shifted, and with it what the rows above give.
             after = scope.column if self.exclusive else tf.minimum(scope.column + 1, above.shape[1] - 1)
             first, *others = tf.split(later, [filters, later.shape[1] - filters], 1) if kw > 2 else [later]
             later = tf.concat([first + tf.squeeze(take(above, 1, after), [0, 1]), *others], 1)
             if not self.exclusive:
-                cell.put("row", pixel)
+                state.write_column("row", pixel)
             if kh > 2:
-                cell.read("rows")
+                state.read("rows")
         else:
             y = self.add_bias(y)
-        cell.write("pending", later)
+        state.write("pending", later)
         y = tf.reshape(y, [-1, 1, 1, filters])
         return y * tf.cast(scope.column > 0, y.dtype) if self.exclusive else y
 
-    def _rows(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tf.Tensor:
+    def _rows(self, scope: scopes.Incremental, state: scopes.LayerState, x: tf.Tensor) -> tf.Tensor:
         """Pixel phase of whole rows, which are their own past."""
         kh, kw = self.kernel_size
         if self.exclusive:
@@ -171,24 +171,24 @@ class CausalConv2D(KernelLayer):
         left = tf.nn.conv2d(tail, kernel[-1:], 1, "VALID")[:, 0, :slots] if kw > 1 else tf.zeros_like(y[:, -1, :1])
         pending = tf.unstack(left, axis=1)
         if kh > 1:
-            above, kept = cell.read("above"), kh - 2
-            rows = cell.read("rows") if kept else x[:, :0]
+            above, kept = state.read("above"), kh - 2
+            rows = state.read("rows") if kept else x[:, :0]
             if not self.exclusive:
                 # The row phase knew what lies above the first row; the rows above the others are in the argument.
                 window = tf.concat([rows, x], 1)
                 if kept:
-                    cell.write("rows", window[:, -kept - 1 : -1])
+                    state.write("rows", window[:, -kept - 1 : -1])
                 if x.shape[1] != 1:
                     above = tf.concat([above, self._from_rows_above(window[:, :-1])], 0)
-                cell.write("row", tf.transpose(x[:, -1], [1, 0, 2]))
-            cell.write("above", above[-1:], transient=True)
+                state.write("row", tf.transpose(x[:, -1], [1, 0, 2]))
+            state.write("above", above[-1:], transient=True)
             from_above = tf.transpose(above, [2, 0, 1, 3])
             y += _shift_right(from_above) if self.exclusive else from_above
             pending[0] += above[-1, -1]
         else:
             y = self.add_bias(y)
-        cell.read("pending")
-        cell.write("pending", tf.concat(pending, 1))
+        state.read("pending")
+        state.write("pending", tf.concat(pending, 1))
         return _shift_border(y) if self.exclusive else y
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

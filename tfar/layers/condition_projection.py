@@ -40,4 +40,4 @@ def project_condition(
         return compute()
     if not hand_out:
         return scope.only_rows(x, kernel.shape[-1], compute)
-    return scope.per_row(scope.cell(layer), "condition", compute)
+    return scope.per_row(scope.state_of(layer), "condition", compute)

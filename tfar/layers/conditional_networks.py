@@ -143,15 +143,15 @@ class ConditionalNetworks(keras.layers.Layer):
             return tf.gather(y, self._ranks, axis=1)
         if scope.phase != "step":
             raise RuntimeError(f"layer {self.name!r} works on sequences and has no {scope.phase} phase")
-        cell = scope.cell(self)
-        seen = cell.read("seen", [self.num_nodes, batch_size(x), x.shape[-1]], x.dtype)
+        state = scope.state_of(self)
+        seen = state.read("seen", [self.num_nodes, batch_size(x), x.shape[-1]], x.dtype)
         # The element before the first goes into the place of the last node, which is nobody's parent.
         places = (scope.positions - 1) % self.num_nodes
         if scope.varies:
             seen = put(seen, entry(places[:, 0]), x[:, 0])
         else:
             seen = tf.tensor_scatter_nd_update(seen, places[:, None], tf.transpose(x, [1, 0, 2]))
-        cell.write("seen", seen)
+        state.write("seen", seen)
         if scope.length > 1 or scope.varies:  # every example has another net
             return take(self._all_nets(tf.transpose(seen, [1, 0, 2]), condition), 1, scope.at, scope.length)
         return self._one_net(seen, scope.at, condition)[:, None]

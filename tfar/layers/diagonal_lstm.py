@@ -117,12 +117,12 @@ class DiagonalLSTM(SpatialLSTM):
             return self._parallel(x, condition)
         if scope.phase == "step":
             raise RuntimeError(f"layer {self.name!r} works on images and has no step phase")
-        cell = scope.cell(self)
+        state = scope.state_of(self)
         if self.shifted:
-            return self._shifted(scope, cell, x, condition)
+            return self._shifted(scope, state, x, condition)
         if scope.phase == "row":
-            return self._begin_row(scope, cell, x, condition)
-        return self._rows(scope, cell, x, condition) if scope.whole_rows else self._pixel(scope, cell, x)
+            return self._begin_row(scope, state, x, condition)
+        return self._rows(scope, state, x, condition) if scope.whole_rows else self._pixel(scope, state, x)
 
     # Whole rows.
 
@@ -171,7 +171,7 @@ class DiagonalLSTM(SpatialLSTM):
         def body(s: tf.Tensor, h: tf.Tensor, c: tf.Tensor, outputs: tf.TensorArray) -> tuple[Any, ...]:
             inputs, first, *others = (array.read(s) for array in arrays)
             gates = self._product(tf.concat([tf.concat([first, h[:, :-1]], 1), h, inputs], -1), kernel)
-            new_h, new_c = self._cell(gates + (others[0] if others else offset), c, dtype)
+            new_h, new_c = self._advance(gates + (others[0] if others else offset), c, dtype)
             h, c = tf.where(numbers <= s, new_h, h), tf.where(numbers <= s, new_c, c)
             return s + 1, h, c, outputs.write(s, h)
 
@@ -198,7 +198,7 @@ class DiagonalLSTM(SpatialLSTM):
         h, c = (tf.broadcast_to(part, [tf.shape(x)[1], self.filters]) for part in self._initial_state(dtype))
 
         def body(j: tf.Tensor, h: tf.Tensor, c: tf.Tensor, outputs: tf.TensorArray) -> tuple[Any, ...]:
-            h, c = self._cell(inputs.read(j) + self._product(h, before), c, dtype)
+            h, c = self._advance(inputs.read(j) + self._product(h, before), c, dtype)
             return j - 1, h, c, outputs.write(j, h)
 
         outputs = tf.TensorArray(dtype, width, element_shape=h.shape)
@@ -211,69 +211,71 @@ class DiagonalLSTM(SpatialLSTM):
     # above [W, B, 4 filters], what that row gives to the gates of the current one; ahead [B, 4 filters], the column of
     # it that the next pixel reads; h and c of the pixel before, [B, filters].
 
-    def _row_before(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tf.Tensor:
-        row = cell.read("row", [x.shape[2], batch_size(x), self.filters], x.dtype)
+    def _row_before(self, scope: scopes.Incremental, state: scopes.LayerState, x: tf.Tensor) -> tf.Tensor:
+        row = state.read("row", [x.shape[2], batch_size(x), self.filters], x.dtype)
         return tf.where(tf.convert_to_tensor(scope.first) > 0, row, self._row_outside(x))
 
-    def _write_above(self, cell: scopes.Cell, above: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
+    def _write_above(self, state: scopes.LayerState, above: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
         offset = offset[-1] if offset.shape.rank == 4 else offset
         above = self._product(above, self._state_kernel(above.dtype, _ABOVE)) + offset
-        cell.write("above", above)
+        state.write("above", above)
         return above
 
-    def _begin_row(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor, condition: Any) -> tf.Tensor:
-        before = self._row_before(scope, cell, x)
-        above = self._write_above(cell, before, self._offset(condition, x.dtype, scope.at, 1))
-        cell.write("ahead", above[0])
+    def _begin_row(
+        self, scope: scopes.Incremental, state: scopes.LayerState, x: tf.Tensor, condition: Any
+    ) -> tf.Tensor:
+        before = self._row_before(scope, state, x)
+        above = self._write_above(state, before, self._offset(condition, x.dtype, scope.at, 1))
+        state.write("ahead", above[0])
         for name, value in zip("hc", self._initial_state(x.dtype), strict=True):
-            cell.write(name, tf.broadcast_to(value, [batch_size(x), self.filters]))
+            state.write(name, tf.broadcast_to(value, [batch_size(x), self.filters]))
         return tf.zeros([batch_size(x), scope.length, x.shape[2], self.filters], x.dtype)
 
-    def _pixel(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tf.Tensor:
-        above, row = cell.read("above"), cell.read("row")
+    def _pixel(self, scope: scopes.Incremental, state: scopes.LayerState, x: tf.Tensor) -> tf.Tensor:
+        above, row = state.read("above"), state.read("row")
         # One product of both inputs; a concatenation is worth moving out of a loop to XLA.
         kernel = tf.concat([self._input_kernel(x.dtype), self._state_kernel(x.dtype, _BEFORE)], 0)
-        gates = self._product(tf.concat([x[:, 0, 0], cell.read("h")], -1), kernel) + cell.read("ahead")
-        h, c = self._cell(gates, cell.read("c"), x.dtype)
-        cell.write("h", h)
-        cell.write("c", c)
-        cell.write("row", put(row, scope.column, h))
-        cell.write("ahead", take(above, 0, tf.minimum(scope.column + 1, above.shape[0] - 1))[0])
+        gates = self._product(tf.concat([x[:, 0, 0], state.read("h")], -1), kernel) + state.read("ahead")
+        h, c = self._advance(gates, state.read("c"), x.dtype)
+        state.write("h", h)
+        state.write("c", c)
+        state.write("row", put(row, scope.column, h))
+        state.write("ahead", take(above, 0, tf.minimum(scope.column + 1, above.shape[0] - 1))[0])
         return h[:, None, None]
 
-    def _rows(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor, condition: Any) -> tf.Tensor:
+    def _rows(self, scope: scopes.Incremental, state: scopes.LayerState, x: tf.Tensor, condition: Any) -> tf.Tensor:
         """Pixel phase of whole rows, which are their own past."""
-        before = self._row_before(scope, cell, x)
+        before = self._row_before(scope, state, x)
         offset = self._offset(condition, x.dtype, scope.at, scope.length)
         y, c = self._run(x, offset, before)
         for name in ("above", "ahead", "h", "c"):
-            cell.read(name)
+            state.read(name)
         rows = cells_inside(y[:, -2:])
-        cell.write("ahead", self._write_above(cell, rows[0] if scope.length > 1 else before, offset)[-1])
-        cell.write("row", rows[-1])
-        cell.write("h", rows[-1, -1])
-        cell.write("c", c)
+        state.write("ahead", self._write_above(state, rows[0] if scope.length > 1 else before, offset)[-1])
+        state.write("row", rows[-1])
+        state.write("h", rows[-1, -1])
+        state.write("c", c)
         return y
 
     # Incrementally, from right to left. State: inputs [W, B, C], of the row before, replaced pixel by pixel; row
     # [W, B, filters], the output of the current row, that is h of the row before; ahead [B, filters], its next column.
 
-    def _shifted(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor, condition: Any) -> tf.Tensor:
+    def _shifted(self, scope: scopes.Incremental, state: scopes.LayerState, x: tf.Tensor, condition: Any) -> tf.Tensor:
         batch, width = batch_size(x), x.shape[2]
         at, first = tf.convert_to_tensor(scope.at), tf.convert_to_tensor(scope.first)
         if scope.phase == "row":
-            inputs = cell.read("inputs", [width, batch, x.shape[-1]], x.dtype)
-            row = cell.read("row", [width, batch, self.filters], x.dtype)
+            inputs = state.read("inputs", [width, batch, x.shape[-1]], x.dtype)
+            row = state.read("row", [width, batch, self.filters], x.dtype)
             above = tf.where(first > 1, row, self._row_outside(x))
             offset = self._offset(condition, x.dtype, tf.maximum(at - 1, 0), 1)
             row = self._run_row(inputs, offset, above) * tf.cast(first > 0, x.dtype)
-            cell.write("row", row)
-            cell.write("ahead", row[0])
+            state.write("row", row)
+            state.write("ahead", row[0])
             return tf.zeros([batch, scope.length, width, self.filters], x.dtype)
-        inputs, row, ahead = cell.read("inputs"), cell.read("row"), cell.read("ahead")
+        inputs, row, ahead = state.read("inputs"), state.read("row"), state.read("ahead")
         if not scope.whole_rows:
-            cell.write("inputs", put(inputs, scope.column, x[:, 0, 0]))
-            cell.write("ahead", take(row, 0, tf.minimum(scope.column + 1, row.shape[0] - 1))[0])
+            state.write("inputs", put(inputs, scope.column, x[:, 0, 0]))
+            state.write("ahead", take(row, 0, tf.minimum(scope.column + 1, row.shape[0] - 1))[0])
             return ahead[:, None, None]
         y = cells_outside(row[None])
         if scope.length > 1:
@@ -282,9 +284,9 @@ class DiagonalLSTM(SpatialLSTM):
             offset = self._offset(condition, x.dtype, at, scope.length - 1)
             y = tf.concat([y, self._run(x[:, :-1], offset, above)[0]], 1)
             row = cells_inside(y[:, -1:])[0]
-        cell.write("row", row)
-        cell.write("ahead", row[-1])
-        cell.write("inputs", cells_inside(x[:, -1:])[0])
+        state.write("row", row)
+        state.write("ahead", row[-1])
+        state.write("inputs", cells_inside(x[:, -1:])[0])
         return y
 
     def get_config(self) -> dict[str, Any]:

@@ -12,6 +12,29 @@ from tfar.core.sizes import batch_size
 from tfar.core.slicing import take
 
 
+class CoarseScope(scopes.Incremental):
+    """The scope of a network at half the resolution, whose call may stand in a branch of a `tf.cond`.
+
+    An entry of which a pixel replaces one column does not pass through the branch, which would copy it: its new column
+    does. `columns` holds these by the names of their entries, and `every` how many columns of this scope's grid each
+    stands for.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.columns: dict[str, tf.Tensor] = {}
+        self.every: dict[str, int] = {}
+
+    @property
+    def changes(self) -> scopes.State:
+        """The entries that were replaced whole."""
+        return {key: value for key, value in self.state.items() if value is not self.before.get(key)}
+
+    def write_column(self, key: str, value: tf.Tensor, every: int = 1) -> None:
+        """See `Incremental.write_column`; the entry stays as it is."""
+        self.columns[key], self.every[key] = value, every
+
+
 @keras.saving.register_keras_serializable("tfar")
 class Downsampled(keras.layers.Layer):
     """down, inner, up: both stacks go to half the resolution, through a network, and back.
@@ -56,94 +79,98 @@ class Downsampled(keras.layers.Layer):
         if scope is None:
             v, h = self.inner(v, h, *context)
             return self.up[0](v), self.up[1](h)
-        cell = scope.cell(self)
+        state = scope.state_of(self)
         if scope.phase == "row":
             # The pixels of the coarser grid write what they give, [columns, 2, 2, B, F].
             shape = [vertical.shape[2] // 2, 2, 2, batch_size(h), self.up[1].filters]
-            cell.write("blocks", cell.read("blocks", shape, h.dtype))
-            out = self._rows_of_vertical(scope, cell, v, h, context)
+            state.write("blocks", state.read("blocks", shape, h.dtype))
+            out = self._rows_of_vertical(scope, state, v, h, context)
             return out, tf.zeros([batch_size(h), scope.length, vertical.shape[2], self.up[1].filters], h.dtype)
-        cell.read("pair")
+        state.read("pair")
         # As other parts of the vertical stack it is read by links, in whole rows.
         out = scope.only_rows(vertical, self.up[0].filters, lambda: v)
-        return out, (self._rows if scope.whole_rows else self._pixel)(scope, cell, v, h, context)
+        return out, (self._rows if scope.whole_rows else self._pixel)(scope, state, v, h, context)
 
     def _rows_of_vertical(
-        self, scope: scopes.Incremental, cell: scopes.Cell, v: tf.Tensor, h: tf.Tensor, context: Any
+        self, scope: scopes.Incremental, state: scopes.LayerState, v: tf.Tensor, h: tf.Tensor, context: Any
     ) -> tf.Tensor:
         """Row phase: rows of the vertical stack from the pair of rows that the row of the coarser grid gives."""
-        v, h, inner = v[:, :, ::2], h[:, :, ::2], _inner(cell)
-        pair = cell.read("pair", [batch_size(v), 2, 2 * v.shape[2], self.up[0].filters], v.dtype)
+        v, h, inner = v[:, :, ::2], h[:, :, ::2], _inner(state)
+        pair = state.read("pair", [batch_size(v), 2, 2 * v.shape[2], self.up[0].filters], v.dtype)
         if scope.length > 1 or isinstance(scope.at, int):
             first, count, rows = _coarse_rows(scope)
             pairs, changes = pair, {}
             if count:
-                with scope.half_rows(inner, first, count) as half:
+                with scope.inner(inner, first, count, CoarseScope) as coarse:
                     v, _ = self.inner(v[:, rows], h[:, rows], *context)
-                pairs, changes = tf.concat([pair, self.up[0](v)], 1), half.changes
-            scope.adopt(inner, changes)
-            cell.write("pair", pairs[:, -2:])
+                pairs, changes = tf.concat([pair, self.up[0](v)], 1), coarse.changes
+            scope.update(inner, changes)
+            state.write("pair", pairs[:, -2:])
             return take(pairs, 1, 1 if _parity(scope) else 2, scope.length)
 
         def run() -> tuple[tf.Tensor, scopes.State]:
-            with scope.half(inner) as half:
+            with scope.inner(inner, scope.at // 2, kind=CoarseScope) as coarse:
                 y, _ = self.inner(v, h, *context)
-            kept.update(half.changes)
-            return self.up[0](y), half.changes
+            changed.update(coarse.changes)
+            return self.up[0](y), coarse.changes
 
-        kept: scopes.State = {}
-        keep = lambda: (pair, {key: scope.entries(inner)[key] for key in kept})  # noqa: E731
+        changed: scopes.State = {}
+        keep = lambda: (pair, {key: scope.entries(inner)[key] for key in changed})  # noqa: E731
         pair, changes = tf.cond(_parity(scope) == 0, run, keep)
-        scope.adopt(inner, changes)
-        cell.write("pair", pair)
-        return take(cell.read("pair"), 1, _parity(scope))
+        scope.update(inner, changes)
+        state.write("pair", pair)
+        return take(state.read("pair"), 1, _parity(scope))
 
     def _pixel(
-        self, scope: scopes.Incremental, cell: scopes.Cell, v: tf.Tensor, h: tf.Tensor, context: Any
+        self, scope: scopes.Incremental, state: scopes.LayerState, v: tf.Tensor, h: tf.Tensor, context: Any
     ) -> tf.Tensor:
         """Pixel phase: one value of the horizontal stack."""
-        inner, blocks = _inner(cell), cell.read("blocks")
-        changed: tuple[scopes.State, scopes.Puts] = ({}, {})
+        inner, blocks = _inner(state), state.read("blocks")
+        # What the branch that runs has changed: whole entries, and one column of others, see `CoarseScope`.
+        changed: scopes.State = {}
+        every: dict[str, int] = {}
 
         def run() -> Any:
-            with scope.half(inner) as half:
+            with scope.inner(inner, (scope.at // 2, scope.column // 2), kind=CoarseScope) as coarse:
                 _, y = self.inner(v, h, *context)
             block = tf.transpose(self.up[1](y), [1, 2, 0, 3])
-            changes, puts = half.changes, {**half.puts, cell.key("blocks"): (1, block)}
-            changed[0].update(changes)
-            changed[1].update(puts)
-            return block[0, 0], changes, {key: value for key, (_, value) in puts.items()}
+            changed.update(coarse.changes)
+            every.update({**coarse.every, state.key("blocks"): 1})
+            return block[0, 0], coarse.changes, {**coarse.columns, state.key("blocks"): block}
 
         def keep() -> Any:
             place = [scope.column // 2, _parity(scope), scope.column % 2, 0, 0]
             value = tf.slice(blocks, place, [1, 1, 1, -1, self.up[1].filters])[0, 0, 0]
-            unchanged = {key: scope.entries(inner)[key] for key in changed[0]}
-            return value, unchanged, {key: value for key, (_, value) in scope.columns(changed[1]).items()}
+            entries = {**scope.entries(inner), state.key("blocks"): blocks}
+            columns = {key: take(entries[key], 0, scope.column // (2 * n))[0] for key, n in every.items()}
+            return value, {key: entries[key] for key in changed}, columns
 
         if scope.creating:
-            value, changes, values = run()
+            value, changes, columns = run()
         else:
-            value, changes, values = tf.cond(tf.logical_and(_parity(scope) == 0, scope.column % 2 == 0), run, keep)
-        scope.adopt(inner, changes, {key: (changed[1][key][0], value) for key, value in values.items()})
+            value, changes, columns = tf.cond(tf.logical_and(_parity(scope) == 0, scope.column % 2 == 0), run, keep)
+        scope.update(inner, changes)
+        for key, column in columns.items():
+            scope.write_column(key, column, 2 * every[key])
         return tf.ensure_shape(value, [None, self.up[1].filters])[:, None, None]
 
     def _rows(
-        self, scope: scopes.Incremental, cell: scopes.Cell, v: tf.Tensor, h: tf.Tensor, context: Any
+        self, scope: scopes.Incremental, state: scopes.LayerState, v: tf.Tensor, h: tf.Tensor, context: Any
     ) -> tf.Tensor:
         """Pixel phase of whole rows."""
-        inner, blocks = _inner(cell), cell.read("blocks")
+        inner, blocks = _inner(state), state.read("blocks")
         # [columns, 2, 2, B, F] -> [B, 2, 2 * columns, F]
         pairs = tf.transpose(blocks, [3, 1, 0, 2, 4])
         pairs = tf.reshape(pairs, [batch_size(h), 2, h.shape[2], self.up[1].filters])
         first, count, rows = _coarse_rows(scope)
         changes: scopes.State = {}
         if count:
-            with scope.half_rows(inner, first, count) as half:
+            with scope.inner(inner, first, count, CoarseScope) as coarse:
                 _, y = self.inner(v[:, rows, ::2], h[:, rows, ::2], *context)
-            pairs, changes = tf.concat([pairs, self.up[1](y)], 1), half.changes
-        scope.adopt(inner, changes)
+            pairs, changes = tf.concat([pairs, self.up[1](y)], 1), coarse.changes
+        scope.update(inner, changes)
         last = tf.reshape(pairs[:, -2:], [batch_size(h), 2, h.shape[2] // 2, 2, self.up[1].filters])
-        cell.write("blocks", tf.transpose(last, [2, 1, 3, 0, 4]))
+        state.write("blocks", tf.transpose(last, [2, 1, 3, 0, 4]))
         return take(pairs, 1, 1 if _parity(scope) else 2, scope.length)
 
     def compute_output_shape(self, *shapes: Any) -> Any:
@@ -151,9 +178,9 @@ class Downsampled(keras.layers.Layer):
         return tuple((*shape[:-1], up.filters) for shape, up in zip(shapes[:2], self.up, strict=True))
 
 
-def _inner(cell: scopes.Cell) -> str:
+def _inner(state: scopes.LayerState) -> str:
     """What the names of the inner network's entries begin with."""
-    return f"{cell.path}.inner"
+    return f"{state.path}.inner"
 
 
 def _parity(scope: scopes.Incremental) -> Any:

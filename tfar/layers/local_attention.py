@@ -54,7 +54,7 @@ class LocalAttention(keras.layers.Layer):
         if scope.phase != "step":
             raise RuntimeError(f"layer {self.name!r} works on sequences and has no {scope.phase} phase")
         attend = self._step if scope.length == 1 else self._several
-        return self._merge(attend(scope.cell(self), q, k, v, scope.at))
+        return self._merge(attend(scope.state_of(self), q, k, v, scope.at))
 
     # What a subclass says: which earlier positions a block sees, and where the cache keeps them.
 
@@ -94,34 +94,34 @@ class LocalAttention(keras.layers.Layer):
         y = tf.reshape(y, [batch_size(y), self.num_heads, num_blocks * size, y.shape[-1]])
         return y[:, :, :length]
 
-    def _step(self, cell: scopes.Cell, q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, t: Any) -> tf.Tensor:
+    def _step(self, state: scopes.LayerState, q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, t: Any) -> tf.Tensor:
         """One position, [B, heads, 1, d]: writes its slot, then reads what its block may see."""
         keys, values = (
-            _write(self._cache(cell, name, x), t % self._slots, x) for name, x in (("keys", k), ("values", v))
+            _write(self._cache(state, name, x), t % self._slots, x) for name, x in (("keys", k), ("values", v))
         )
-        cell.write("keys", keys)
-        cell.write("values", values)
+        state.write("keys", keys)
+        state.write("values", values)
         return masked_attention(q, *self._recall(keys, values, t))
 
-    def _several(self, cell: scopes.Cell, q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, first: Any) -> tf.Tensor:
+    def _several(self, state: scopes.LayerState, q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, first: Any) -> tf.Tensor:
         """Several positions, [B, heads, n, d]: read what is cached and one another, then fill the slots."""
         length, slots = tf.shape(q)[2], tf.range(self._slots)
         # Slot s holds the newest position before `first` that is s modulo the number of slots; a negative one is none.
         held, last = first - 1 - (first - 1 - slots) % self._slots, first + length - 1
         newest = last - (last - slots) % self._slots
         source = tf.where(newest < first, slots, newest - first + self._slots)
-        keys, values = (tf.concat([self._cache(cell, name, x), x], 2) for name, x in (("keys", k), ("values", v)))
-        cell.write("keys", tf.gather(keys, source, axis=2))
-        cell.write("values", tf.gather(values, source, axis=2))
+        keys, values = (tf.concat([self._cache(state, name, x), x], 2) for name, x in (("keys", k), ("values", v)))
+        state.write("keys", tf.gather(keys, source, axis=2))
+        state.write("values", tf.gather(values, source, axis=2))
         if isinstance(first, int) and first == 0:  # nothing is cached yet
             return self._blocks(q, k, v)
         position = first + tf.range(length)
         entry = tf.concat([tf.where(held < 0, last + 1, held), position], 0)
         return masked_attention(q, keys, values, self._visible(position[:, None], entry[None]))
 
-    def _cache(self, cell: scopes.Cell, name: str, x: tf.Tensor) -> tf.Tensor:
+    def _cache(self, state: scopes.LayerState, name: str, x: tf.Tensor) -> tf.Tensor:
         """All slots [B, heads, slots, d]."""
-        return cell.read(name, [batch_size(x), self.num_heads, self._slots, x.shape[-1]], x.dtype)
+        return state.read(name, [batch_size(x), self.num_heads, self._slots, x.shape[-1]], x.dtype)
 
     def _split(self, x: tf.Tensor) -> tf.Tensor:
         """[B, T, heads * d] -> [B, heads, T, d]."""

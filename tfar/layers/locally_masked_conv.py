@@ -147,7 +147,7 @@ class LocallyMaskedConv2D(keras.layers.Layer):
         """
         if scope.phase != "step":
             raise RuntimeError(f"layer {self.name!r} works on sequences of pixels and has no {scope.phase} phase")
-        cell, batch, outside = scope.cell(self), batch_size(x), self.num_cells
+        state, batch, outside = scope.state_of(self), batch_size(x), self.num_cells
         first, length = scope.at, scope.length
         target = span(order, first, length)
         known = target
@@ -156,11 +156,11 @@ class LocallyMaskedConv2D(keras.layers.Layer):
             before = tf.concat([tf.fill([*tf.unstack(tf.shape(order))[:-1], 1], outside), order], -1)
             known = span(before, first, length)
             x *= tf.cast(known < outside, x.dtype)[..., None]
-        features = cell.read("map", [batch, outside + 1, x.shape[-1]], x.dtype)
+        features = state.read("map", [batch, outside + 1, x.shape[-1]], x.dtype)
         rows = tf.broadcast_to(tf.range(batch)[:, None], [batch, length])
         index = tf.stack([rows, tf.broadcast_to(known, [batch, length])], -1)
         features = tf.tensor_scatter_nd_update(features, index, x)
-        cell.write("map", features)
+        state.write("map", features)
         around = tf.gather(self._neighbours, target)  # [n, k * k] or [B, n, k * k]
         patches = _look_up(features, around)
         if length > 1:

@@ -160,14 +160,14 @@ class MaskedConv2D(keras.layers.Layer):
             return y + self._wrapped(tf.pad(x[:, :-1, -1], [[0, 0], [1, 0], [0, 0]]), x.shape[2]) if self.wrap else y
         if scope.phase == "step":
             raise RuntimeError(f"layer {self.name!r} works on images and has no step phase")
-        cell = scope.cell(self)
+        state = scope.state_of(self)
         if scope.phase == "row":
-            self._begin_rows(cell, x)
+            self._begin_rows(state, x)
             return tf.zeros([batch_size(x), scope.length, x.shape[2], self.filters], x.dtype)
         if self.exclusive and not self.wrap:
             x = scope.within_row(x)
-        from_row = (self._whole_rows if scope.whole_rows else self._one_pixel)(scope, cell, x)
-        return from_row + self._from_above(scope, cell, x) if half else self._add_bias(from_row)
+        from_row = (self._whole_rows if scope.whole_rows else self._one_pixel)(scope, state, x)
+        return from_row + self._from_above(scope, state, x) if half else self._add_bias(from_row)
 
     def _wrapped(self, last: tf.Tensor, width: int) -> tf.Tensor:
         """What the last pixels [B, n, C] of the rows above give to the first pixels of n rows, [B, n, W, filters]."""
@@ -175,7 +175,7 @@ class MaskedConv2D(keras.layers.Layer):
         y = tf.einsum("bnc,jcf->bnjf", last, taps)
         return tf.pad(y, [[0, 0], [0, 0], [0, width - taps.shape[0]], [0, 0]])
 
-    def _begin_rows(self, cell: scopes.Cell, x: tf.Tensor) -> None:
+    def _begin_rows(self, state: scopes.LayerState, x: tf.Tensor) -> None:
         """Row phase: what the rows above contribute to the new row, for all of its columns at once.
 
         State: rows [B, k // 2 - 1, W, C] above the newest one, above [B, 1, W, filters], left [B, 1, columns, C];
@@ -184,64 +184,64 @@ class MaskedConv2D(keras.layers.Layer):
         if not self.half:
             return
         batch, width, channels = batch_size(x), x.shape[2], x.shape[-1]
-        newest = x if self.exclusive else self._own_row(cell, batch, width, channels, x.dtype)
+        newest = x if self.exclusive else self._own_row(state, batch, width, channels, x.dtype)
         window, kept = newest, self.half - 1
         if kept:
-            window = tf.concat([cell.read("rows", [batch, kept, width, channels], x.dtype), newest], 1)
-            cell.write("rows", window[:, -kept:])
+            window = tf.concat([state.read("rows", [batch, kept, width, channels], x.dtype), newest], 1)
+            state.write("rows", window[:, -kept:])
         kernel = invariant(self, ("above", x.dtype), lambda: self._above_kernel(x.dtype))
         above = self._add_bias(_convolve(window, kernel, left=self.half, right=self.half))
-        cell.write("above", above, transient=above.shape[1] != 1)
+        state.write("above", above, transient=above.shape[1] != 1)
         if self._kept_columns:
-            cell.write("left", tf.zeros([batch, 1, self._kept_columns, channels], x.dtype))
+            state.write("left", tf.zeros([batch, 1, self._kept_columns, channels], x.dtype))
 
-    def _own_row(self, cell: scopes.Cell, batch: Any, width: int, channels: int, dtype: tf.DType) -> tf.Tensor:
+    def _own_row(self, state: scopes.LayerState, batch: Any, width: int, channels: int, dtype: tf.DType) -> tf.Tensor:
         """The features of the row before, [B, 1, W, C]; zeros above the image."""
-        row = cell.read("row", [width, batch, channels], dtype)
+        row = state.read("row", [width, batch, channels], dtype)
         return tf.transpose(row, [1, 0, 2])[:, None]
 
-    def _one_pixel(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tf.Tensor:
+    def _one_pixel(self, scope: scopes.Incremental, state: scopes.LayerState, x: tf.Tensor) -> tf.Tensor:
         """Pixel phase: the taps in the row of the current pixel."""
         window = x if self.half or not self.exclusive else x[:, :, :0]
         if self._kept_columns:
-            window = tf.concat([cell.read("left"), window], 2)
-            cell.write("left", window[:, :, -self._kept_columns :])
+            window = tf.concat([state.read("left"), window], 2)
+            state.write("left", window[:, :, -self._kept_columns :])
         if self.exclusive and self.groups > 1:
             window = tf.concat([window, tf.cast(scope.now, x.dtype)], 2)
         if self.half and not self.exclusive:
             # Columns first, so that a pixel is one row of the tensor.
-            cell.put("row", tf.squeeze(x, [1, 2]))
+            state.write_column("row", tf.squeeze(x, [1, 2]))
         shape = [self._row_taps * x.shape[-1], self.filters]
         kernel = invariant(self, ("row", x.dtype), lambda: tf.reshape(self._row_kernel(x.dtype), shape))
         return tf.reshape(tf.matmul(tf.reshape(window, [-1, shape[0]]), kernel), [-1, 1, 1, self.filters])
 
-    def _whole_rows(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tf.Tensor:
+    def _whole_rows(self, scope: scopes.Incremental, state: scopes.LayerState, x: tf.Tensor) -> tf.Tensor:
         """Pixel phase of a block of known rows; the argument of mask A is shifted right by one pixel already."""
         inputs = tf.cast(scope.now, x.dtype) if self.exclusive and self.groups > 1 else x
         kept = self._kept_columns
         if kept:
-            cell.write("left", tf.pad(x[:, -1:], [[0, 0], [0, 0], [kept, 0], [0, 0]])[:, :, -kept:])
+            state.write("left", tf.pad(x[:, -1:], [[0, 0], [0, 0], [kept, 0], [0, 0]])[:, :, -kept:])
         if self.half and not self.exclusive:
-            cell.write("row", tf.transpose(x[:, -1], [1, 0, 2]))
+            state.write("row", tf.transpose(x[:, -1], [1, 0, 2]))
         y = _convolve(inputs, self._row_kernel(x.dtype), left=self._row_taps - 1)
         # Without colours the pixel that comes before a row is the first one of the argument, and counted.
         return y + self._wrapped(x[:, :, 0], x.shape[2]) if self.wrap and self.groups > 1 else y
 
-    def _from_above(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tf.Tensor:
+    def _from_above(self, scope: scopes.Incremental, state: scopes.LayerState, x: tf.Tensor) -> tf.Tensor:
         """Pixel phase: the contribution of the rows above, of this column or of all rows of a block."""
-        above, kept = cell.read("above"), self.half - 1
-        rows = cell.read("rows") if kept else x[:, :0]
+        above, kept = state.read("above"), self.half - 1
+        rows = state.read("rows") if kept else x[:, :0]
         if not scope.whole_rows:
             return take(above, 2, scope.column)
         if not self.exclusive:
             # The row phase knew what lies above the first row; the rows above the others are in the argument.
             window = tf.concat([rows, x], 1)
             if kept:
-                cell.write("rows", window[:, -kept - 1 : -1])
+                state.write("rows", window[:, -kept - 1 : -1])
             if x.shape[1] != 1:
                 others = _convolve(window[:, :-1], self._above_kernel(x.dtype), left=self.half, right=self.half)
                 above = tf.concat([above, self._add_bias(others)], 1)
-        cell.write("above", above[:, -1:], transient=True)
+        state.write("above", above[:, -1:], transient=True)
         return above
 
     def _add_bias(self, y: tf.Tensor) -> tf.Tensor:

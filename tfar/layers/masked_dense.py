@@ -189,7 +189,7 @@ class MaskedDense(keras.layers.Layer):
 
     def _push(self, x: tf.Tensor, condition: Any, member: Any, scope: scopes.Incremental) -> tf.Tensor:
         """[B, n, F] or [B, in] -> [B, out] or [B, n, features]."""
-        cell, dtype = scope.cell(self), _sum_dtype(x.dtype)
+        state, dtype = scope.state_of(self), _sum_dtype(x.dtype)
         # Beyond the last row of the tables nothing is fresh.
         steps = tf.minimum(_positions(scope), self._fresh.shape[1] - 1)
         tables = (self._of(table, member) for table in (self._fresh, self._fresh_degrees))
@@ -207,9 +207,9 @@ class MaskedDense(keras.layers.Layer):
             x = tf.reshape(x, [-1, scope.length * self._in_features])
         else:
             x = tf.gather(x, fresh, axis=1, batch_dims=fresh.shape.rank - 1)
-        acc = cell.read("acc", [batch_size(x), self.kernel.shape[1]], dtype)
+        acc = state.read("acc", [batch_size(x), self.kernel.shape[1]], dtype)
         acc += _product(tf.cast(x, dtype), kernel)
-        cell.write("acc", acc)
+        state.write("acc", acc)
         if self.features is not None:
             cells = self._cells(scope, member)
             y = tf.gather(self._elements(acc), cells, axis=1, batch_dims=self._own_tables(scope, member))
@@ -272,17 +272,17 @@ class MaskedDense(keras.layers.Layer):
 
     def _remember(self, x: tf.Tensor, member: Any, scope: scopes.Incremental) -> tf.Tensor:
         """Adds the new elements to those seen so far: [B, n, F] -> [B, N * F]."""
-        cell, batch = scope.cell(self), batch_size(x)
+        state, batch = scope.state_of(self), batch_size(x)
         # Before step 0 there is no element: its zeros are added to the first one's place.
         ranks = tf.maximum(scope.positions - 1, 0)
         cells = self._at(self._of(self._in_cells, member), ranks, member)
-        seen = cell.read("seen", [self.in_degrees.shape[1], batch, self._in_features], x.dtype)
+        seen = state.read("seen", [self.in_degrees.shape[1], batch, self._in_features], x.dtype)
         if self._own_tables(scope, member):
             rows = tf.repeat(tf.range(batch)[:, None], scope.length, 1)
             seen = tf.tensor_scatter_nd_add(seen, tf.stack([cells, rows], -1), x)
         else:
             seen = tf.tensor_scatter_nd_add(seen, cells[:, None], tf.transpose(x, [1, 0, 2]))
-        cell.write("seen", seen)
+        state.write("seen", seen)
         return tf.reshape(tf.transpose(seen, [1, 0, 2]), [batch, self.kernel.shape[0]])
 
     @staticmethod

@@ -64,22 +64,22 @@ class PooledCausalAttention(keras.layers.Layer):
         if scope is None:
             keys, values = (_flat(tf.nn.max_pool2d(x, s, s, "VALID")) for x in (key, value))
             return self._parallel(query, keys, values)
-        cell = scope.cell(self)
+        state = scope.state_of(self)
         width = self._grid[1]
         if scope.phase == "row":
-            cell.keep()
+            state.keep()
             return tf.zeros([batch_size(query), scope.length, width, value.shape[-1]], value.dtype)
         first = scope.at * width + (0 if scope.whole_rows else scope.column)
         count = scope.length * width if scope.whole_rows else 1
-        keys, values = (self._store(cell, name, x, first, count) for name, x in (("keys", key), ("values", value)))
+        keys, values = (self._store(state, name, x, first, count) for name, x in (("keys", key), ("values", value)))
         visible = look_up(tf.constant(self._visible), first, count)
         return self._attend(query, keys, values, visible[:, None] if varies(first) else visible)
 
-    def _store(self, cell: scopes.Cell, name: str, x: tf.Tensor, first: Any, count: int) -> tf.Tensor:
+    def _store(self, state: scopes.LayerState, name: str, x: tf.Tensor, first: Any, count: int) -> tf.Tensor:
         """Adds pixels first - 1, ..., first + count - 2 to their squares, [B, squares, d]."""
         height, width = self._grid
         s, squares = self.downsample, self._visible.shape[1]
-        old = cell.read(name, [squares, batch_size(x), x.shape[-1]], x.dtype)
+        old = state.read(name, [squares, batch_size(x), x.shape[-1]], x.dtype)
         pixels = first - 1 if varies(first) else first - 1 + tf.range(count)
         row, column = pixels // width, pixels % width
         begins = (row % s == 0) & (column % s == 0)
@@ -98,7 +98,7 @@ class PooledCausalAttention(keras.layers.Layer):
             most = tf.math.unsorted_segment_max(flat, square, squares)
             begun = tf.math.unsorted_segment_max(tf.cast(begins, tf.int32), square, squares) > 0
             new = tf.where(begun[:, None, None], most, tf.maximum(old, most))
-        cell.write(name, new)
+        state.write(name, new)
         return tf.transpose(new, [1, 0, 2])
 
     def _parallel(self, query: tf.Tensor, keys: tf.Tensor, values: tf.Tensor) -> tf.Tensor:

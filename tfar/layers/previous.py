@@ -30,13 +30,13 @@ class Previous(keras.layers.Layer):
         scope = scopes.current()
         if scope is None:
             return x
-        cell = scope.cell(self)
+        state = scope.state_of(self)
         if scope.phase == "row":
-            cell.keep()
+            state.keep()
             return x
         flat = tf.reshape(x, [batch_size(x), -1, x.shape[-1]])
-        last = cell.read("last", [batch_size(x), 1, x.shape[-1]], x.dtype)
-        cell.write("last", flat[:, -1:])
+        last = state.read("last", [batch_size(x), 1, x.shape[-1]], x.dtype)
+        state.write("last", flat[:, -1:])
         return tf.reshape(tf.concat([last, flat[:, :-1]], 1), tf.shape(x))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

@@ -128,10 +128,11 @@ class Recurrent(keras.layers.Layer):
         names = ("h", "c") if self.cell == "lstm" else ("h",)
         if scope is None:
             return self._run(gates, tuple(tf.zeros(shape, gates.dtype) for _ in names), x.dtype)[0]
-        cell = scope.cell(self)
-        y, state = self._run(gates, tuple(cell.read(name, shape, gates.dtype) for name in names), x.dtype)
-        for name, value in zip(names, state, strict=True):
-            cell.write(name, value)
+        state = scope.state_of(self)
+        before = tuple(state.read(name, shape, gates.dtype) for name in names)
+        y, after = self._run(gates, before, x.dtype)
+        for name, value in zip(names, after, strict=True):
+            state.write(name, value)
         return y
 
     def _run(

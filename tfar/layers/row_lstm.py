@@ -81,10 +81,10 @@ class RowLSTM(SpatialLSTM):
             return cells_outside(self._run(self._input_to_state(x) + self._offset(condition, x.dtype), h, c)[0])
         if scope.phase == "step":
             raise RuntimeError(f"layer {self.name!r} works on images and has no step phase")
-        cell = scope.cell(self)
+        state = scope.state_of(self)
         if scope.phase == "row":
-            return self._begin_row(scope, cell, x, condition)
-        return self._rows(scope, cell, x, condition) if scope.whole_rows else self._pixel(scope, cell, x)
+            return self._begin_row(scope, state, x, condition)
+        return self._rows(scope, state, x, condition) if scope.whole_rows else self._pixel(scope, state, x)
 
     # In parallel.
 
@@ -113,7 +113,7 @@ class RowLSTM(SpatialLSTM):
         rows = gates.shape[0]
 
         def advance(gates: tf.Tensor, h: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return self._cell(gates + self._state_to_state(h), c, h.dtype)
+            return self._advance(gates + self._state_to_state(h), c, h.dtype)
 
         if rows == 1:
             h, c = advance(gates[0], h, c)
@@ -136,47 +136,51 @@ class RowLSTM(SpatialLSTM):
     # [W, B, 5 filters], what that row gives to the gates of the current one, and its c; ahead [B, 5 filters], the
     # column of it that the next pixel reads; left [B, k // 2 * C], inputs of the pixels to the left.
 
-    def _row_before(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _row_before(
+        self, scope: scopes.Incremental, state: scopes.LayerState, x: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         shape = [x.shape[2], batch_size(x), 2 * self.filters]
-        row = cell.read("row", shape, self._precise(x.dtype))
+        row = state.read("row", shape, self._precise(x.dtype))
         inside = tf.convert_to_tensor(scope.first) > 0
         h, c = self._rows_outside(x)
         return tf.where(inside, tf.cast(row[..., : self.filters], x.dtype), h), tf.where(
             inside, row[..., self.filters :], c
         )
 
-    def _write_above(self, cell: scopes.Cell, h: tf.Tensor, c: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
+    def _write_above(self, state: scopes.LayerState, h: tf.Tensor, c: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
         gates = self._state_to_state(h)
         offset = offset[-1] if offset.shape.rank == 4 else offset
         above = tf.concat([gates + offset, c], -1)
-        cell.write("above", above)
+        state.write("above", above)
         return above
 
-    def _begin_row(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor, condition: Any) -> tf.Tensor:
-        h, c = self._row_before(scope, cell, x)
-        above = self._write_above(cell, h, c, self._offset(condition, x.dtype, scope.at, 1))
-        cell.write("ahead", above[0])
+    def _begin_row(
+        self, scope: scopes.Incremental, state: scopes.LayerState, x: tf.Tensor, condition: Any
+    ) -> tf.Tensor:
+        h, c = self._row_before(scope, state, x)
+        above = self._write_above(state, h, c, self._offset(condition, x.dtype, scope.at, 1))
+        state.write("ahead", above[0])
         if self.kernel_size > 1:
-            cell.write("left", tf.zeros([batch_size(x), self.kernel_size // 2 * x.shape[-1]], x.dtype))
+            state.write("left", tf.zeros([batch_size(x), self.kernel_size // 2 * x.shape[-1]], x.dtype))
         return tf.zeros([batch_size(x), scope.length, x.shape[2], self.filters], x.dtype)
 
-    def _pixel(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tf.Tensor:
+    def _pixel(self, scope: scopes.Incremental, state: scopes.LayerState, x: tf.Tensor) -> tf.Tensor:
         window = x[:, 0, 0]
         if self.kernel_size > 1:
-            window = tf.concat([cell.read("left"), window], -1)
-            cell.write("left", window[:, x.shape[-1] :])
-        ahead, above, row = cell.read("ahead"), cell.read("above"), cell.read("row")
+            window = tf.concat([state.read("left"), window], -1)
+            state.write("left", window[:, x.shape[-1] :])
+        ahead, above, row = state.read("ahead"), state.read("above"), state.read("row")
         size = GATES * self.filters
         gates = self._product(window, self._input_kernel(x.dtype)) + ahead[:, :size]
-        h, c = self._cell(gates, ahead[:, size:], x.dtype)
+        h, c = self._advance(gates, ahead[:, size:], x.dtype)
         both = tf.concat([tf.cast(h, c.dtype), c], -1)
-        cell.write("row", put(row, scope.column, both))
-        cell.write("ahead", take(above, 0, tf.minimum(scope.column + 1, above.shape[0] - 1))[0])
+        state.write("row", put(row, scope.column, both))
+        state.write("ahead", take(above, 0, tf.minimum(scope.column + 1, above.shape[0] - 1))[0])
         return h[:, None, None]
 
-    def _rows(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor, condition: Any) -> tf.Tensor:
+    def _rows(self, scope: scopes.Incremental, state: scopes.LayerState, x: tf.Tensor, condition: Any) -> tf.Tensor:
         """Pixel phase of whole rows, which are their own past."""
-        h, c = self._row_before(scope, cell, x)
+        h, c = self._row_before(scope, state, x)
         offset = self._offset(condition, x.dtype, scope.at, scope.length)
         gates = self._input_to_state(x) + offset
         if scope.length > 1:
@@ -184,14 +188,14 @@ class RowLSTM(SpatialLSTM):
             h = before[-1]
         last, last_c = self._run(gates[-1:], h, c)
         for name in ("above", "ahead"):
-            cell.read(name)
-        cell.write("ahead", self._write_above(cell, h, c, offset)[-1])
-        cell.write("row", tf.concat([tf.cast(last[0], c.dtype), last_c], -1))
+            state.read(name)
+        state.write("ahead", self._write_above(state, h, c, offset)[-1])
+        state.write("row", tf.concat([tf.cast(last[0], c.dtype), last_c], -1))
         if self.kernel_size > 1:
             left = self.kernel_size // 2
-            cell.read("left")
+            state.read("left")
             tail = tf.pad(x[:, -1], [[0, 0], [left, 0], [0, 0]])[:, -left:]
-            cell.write("left", tf.reshape(tail, [-1, left * x.shape[-1]]))
+            state.write("left", tf.reshape(tail, [-1, left * x.shape[-1]]))
         return cells_outside(tf.concat([before, last], 0) if scope.length > 1 else last)
 
     def get_config(self) -> dict[str, Any]:

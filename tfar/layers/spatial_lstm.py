@@ -22,7 +22,7 @@ class SpatialLSTM(keras.layers.Layer):
         h = sigmoid(o) tanh(c)
 
     h' and c' are the state of a neighbour. Outside of the image it is learned: c' = c_0 and h' = tanh(c_0), the state
-    of a cell whose output gate is open. In half precision matrix products are done in it, gates and c in float32.
+    of an LSTM whose output gate is open. In half precision matrix products are done in it, gates and c in float32.
 
     Tensors inside of a layer have rows and columns first, [n, W, B, C], so that a pixel is one piece of memory.
 
@@ -131,7 +131,7 @@ class SpatialLSTM(keras.layers.Layer):
         y = tf.matmul(x, kernel) if x.shape.rank == 2 else tf.tensordot(x, kernel, 1)
         return tf.cast(y, self._precise(x.dtype))
 
-    def _cell(self, gates: tf.Tensor, c: tf.Tensor, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
+    def _advance(self, gates: tf.Tensor, c: tf.Tensor, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
         """Gates [..., 4 filters] and c' -> h of `dtype` and c."""
         o, f, i = tf.split(tf.sigmoid(gates[..., : 3 * self.filters]), 3, -1)
         c = f * c + i * tf.tanh(gates[..., 3 * self.filters :])

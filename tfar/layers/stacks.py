@@ -96,22 +96,22 @@ class VerticalConv2D(KernelLayer):
             x = x[:, : x.shape[1] - shift] if shift else x
             y = self._convolve(tf.pad(x, [[0, 0], [above + shift, 0], [0, 0], [0, 0]]), self.strides)
             return tf.pad(y[:, :-1], [[0, 0], [1, 0], [0, 0], [0, 0]]) if self.shift_output else y
-        cell = scope.cell(self)
+        state = scope.state_of(self)
         batch, width = batch_size(x), x.shape[2]
 
         def compute() -> tf.Tensor:
             window = x
             if above:
-                window = tf.concat([cell.read("rows", [batch, above, width, x.shape[-1]], x.dtype), x], 1)
-                cell.write("rows", window[:, -above:])
+                window = tf.concat([state.read("rows", [batch, above, width, x.shape[-1]], x.dtype), x], 1)
+                state.write("rows", window[:, -above:])
             y = self._convolve(window, 1)
             if self.shift_output:
                 y *= tf.cast(scope.positions > 0, y.dtype)[..., None, None]
             return y
 
         if above and scope.phase == "pixel":
-            cell.read("rows")
-        return scope.per_row(cell, "out", compute) if self.hand_out else scope.only_rows(x, self.filters, compute)
+            state.read("rows")
+        return scope.per_row(state, "out", compute) if self.hand_out else scope.only_rows(x, self.filters, compute)
 
     def _convolve(self, window: tf.Tensor, strides: int) -> tf.Tensor:
         side = self.kernel_size[1] // 2
@@ -226,10 +226,10 @@ class HorizontalConv2D(keras.layers.Layer):
         if scope is None:
             y = self._convolve(x, shift=not self.has_centre)
             return self._add_bias(y if vertical is None else y + self._link(vertical))
-        cell = scope.cell(self)
+        state = scope.state_of(self)
         if scope.phase == "row":
-            return self._begin_row(scope, cell, x, vertical)
-        return self._add_bias(self._rows(scope, cell, x) if scope.whole_rows else self._pixel(scope, cell, x))
+            return self._begin_row(scope, state, x, vertical)
+        return self._add_bias(self._rows(scope, state, x) if scope.whole_rows else self._pixel(scope, state, x))
 
     def _link(self, vertical: tf.Tensor) -> tf.Tensor:
         return tf.nn.conv2d(vertical, tf.cast(self.link_kernel, vertical.dtype), 1, "VALID")
@@ -252,7 +252,7 @@ class HorizontalConv2D(keras.layers.Layer):
     # CPUs does not vectorize such a gate.
 
     def _begin_row(
-        self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor, vertical: tf.Tensor | None
+        self, scope: scopes.Incremental, state: scopes.LayerState, x: tf.Tensor, vertical: tf.Tensor | None
     ) -> tf.Tensor:
         """Row phase: computes the link of the row, resets what pixels leave to each other."""
         batch = batch_size(x)
@@ -260,13 +260,13 @@ class HorizontalConv2D(keras.layers.Layer):
         pending = tf.zeros([batch, slots * self.filters], x.dtype)
         if vertical is not None:
             link = self._link(vertical)
-            cell.write("link", link, transient=scope.length > 1)
+            state.write("link", link, transient=scope.length > 1)
             pending = tf.concat([link[:, -1, 0], pending[:, self.filters :]], 1)
         if slots:
-            cell.write("pending", pending)
+            state.write("pending", pending)
         return tf.zeros([batch, scope.length, x.shape[2], self.filters], x.dtype)
 
-    def _rows(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tf.Tensor:
+    def _rows(self, scope: scopes.Incremental, state: scopes.LayerState, x: tf.Tensor) -> tf.Tensor:
         """Pixel phase of whole rows, which are their own past."""
         if self.exclusive:
             x = scope.within_row(x)
@@ -280,16 +280,16 @@ class HorizontalConv2D(keras.layers.Layer):
             left = tf.nn.conv2d(tail, self.masked_kernel(x.dtype)[:, : self._taps], 1, "VALID")
             pending = tf.unstack(left[:, 0], axis=1)
         if self.link_kernel is not None:
-            link = cell.read("link")
-            cell.write("link", link[:, -1:], transient=True)
+            link = state.read("link")
+            state.write("link", link[:, -1:], transient=True)
             y += link
             pending = [link[:, -1, -1] + (pending[0] if pending else 0), *pending[1:]]
         if pending:
-            cell.read("pending")
-            cell.write("pending", tf.concat(pending, 1))
+            state.read("pending")
+            state.write("pending", tf.concat(pending, 1))
         return y
 
-    def _pixel(self, scope: scopes.Incremental, cell: scopes.Cell, x: tf.Tensor) -> tf.Tensor:
+    def _pixel(self, scope: scopes.Incremental, state: scopes.LayerState, x: tf.Tensor) -> tf.Tensor:
         """Pixel phase of one pixel."""
         filters, taps = self.filters, self._taps
         wide, last = invariant(self, ("taps", x.dtype), lambda: self._tap_kernels(x.dtype))
@@ -303,7 +303,7 @@ class HorizontalConv2D(keras.layers.Layer):
         if self.exclusive and self.has_centre:
             parts.append(tf.matmul(tf.squeeze(tf.cast(scope.now, x.dtype), [1, 2]), last))
         if taps > 1 or self.link_kernel is not None:
-            pending = cell.read("pending")
+            pending = state.read("pending")
             waiting, rest = tf.split(pending, [filters, pending.shape[1] - filters], 1)
             parts.append(waiting)
             if taps < 2:
@@ -311,11 +311,11 @@ class HorizontalConv2D(keras.layers.Layer):
             if taps > 2:
                 later += tf.pad(rest, [[0, 0], [0, filters]])
             if self.link_kernel is not None:
-                link = cell.read("link")
+                link = state.read("link")
                 ahead = take(link, 2, tf.minimum(scope.column + 1, link.shape[2] - 1))
                 first, *others = tf.split(later, [filters, later.shape[1] - filters], 1) if taps > 2 else [later]
                 later = tf.concat([first + tf.squeeze(ahead, [1, 2]), *others], 1)
-            cell.write("pending", later)
+            state.write("pending", later)
         return tf.reshape(tf.add_n(parts), [-1, 1, 1, filters])
 
     def _add_bias(self, y: tf.Tensor) -> tf.Tensor:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -20,25 +19,19 @@ import keras
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.evaluation import evaluating, evaluation
 from tfar.core.invariants import invariant
 from tfar.layers.block_sparse import BlockSparsity
 
-_thread = threading.local()
 
-
-@contextlib.contextmanager
-def data_dependent_initialization() -> Iterator[None]:
+def data_dependent_initialization() -> contextlib.AbstractContextManager[None]:
     """Layers with weight normalization that are called in here, in parallel, first set g and b by their input."""
-    _thread.initializing = True
-    try:
-        yield
-    finally:
-        _thread.initializing = False
+    return evaluating(initializing=True)
 
 
 def is_initializing() -> bool:
     """Whether this thread is inside of `data_dependent_initialization`."""
-    return getattr(_thread, "initializing", False)
+    return evaluation().initializing
 
 
 @contextlib.contextmanager

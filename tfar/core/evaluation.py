@@ -1,0 +1,61 @@
+"""How the layers that a thread calls compute: in parallel or in steps, for which compiler, with what kept beside them.
+
+One immutable object per thread; `evaluating` replaces parts of it for the length of a `with` block.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfar.core.scope import Incremental
+
+_thread = threading.local()
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What layers and operations ask for; the defaults are a parallel pass that may run anywhere.
+
+    Attributes:
+        scope: positions and state of an incremental evaluation; None: all positions in parallel.
+        initializing: whether a parallel pass sets weights by its data first, see `data_dependent_initialization`.
+        target: what is traced runs there alone, "xla" or "litert"; None: anywhere.
+        invariants: the graph around a loop and values of weights that were computed in it, see `invariants`.
+        activations: results by input and function, see `tfar.layers.gated_resnet.shared_activations`.
+    """
+
+    scope: Incremental | None = None
+    initializing: bool = False
+    target: str | None = None
+    invariants: tuple[Any, dict[Any, Any]] | None = None
+    activations: dict[Any, Any] | None = None
+
+
+_DEFAULT = Evaluation()
+
+
+def evaluation() -> Evaluation:
+    """The evaluation of this thread."""
+    return getattr(_thread, "evaluation", _DEFAULT)
+
+
+@contextlib.contextmanager
+def evaluating(**changes: Any) -> Iterator[None]:
+    """Inside, the evaluation of this thread has other attributes.
+
+    Example:
+        >>> with evaluating(target="xla"):
+        ...     evaluation().target
+        'xla'
+    """
+    outer = evaluation()
+    _thread.evaluation = dataclasses.replace(outer, **changes)
+    try:
+        yield
+    finally:
+        _thread.evaluation = outer
