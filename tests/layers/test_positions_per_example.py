@@ -12,7 +12,7 @@ from tfar import layers, testing
 from tfar.core.scope import Incremental, call_network, initial_state, period, state_spec
 from tfar.layers.composite import Composite
 from tfar.layers.downsampled import Downsampled
-from tfar.testing.inputs import full_condition, random_events
+from tfar.testing.inputs import full_request, random_events
 from tfar.testing.registry import LAYERS, MODELS
 
 # What has no incremental form: it belongs to the context, or stands inside of `Downsampled`.
@@ -132,7 +132,7 @@ def test_networks(name):
     model = case.build()
     testing.randomize_weights(model)
     x = random_events(model, 3)
-    check(model.network, model.encode(x), model.context(full_condition(model, None, 3)))
+    check(model.network, model.encode(x), model.context(full_request(model, None, 3)))
 
 
 class Halved(Composite):

@@ -105,7 +105,7 @@ class Incremental:
             raise ValueError(f"at must be a scalar for a block of positions (length {length}), got {self.at}")
         self.length, self.phase, self.now = length, phase, now
         self._shared: dict[Hashable, Any] = {}
-        self._creating = state is None
+        self.creating = state is None  # then every layer has to be called once in every phase
         self.before: State = dict(state or {})
         self._new: State = dict(self.before)
         self._touched: set[str] = set()
@@ -155,7 +155,7 @@ class Incremental:
                 "was not read; was a traced tf.function called inside of the scope, or is this another network's state?"
             )
         # While the state is created, a phase in which a network has nothing to keep may leave none.
-        if not self._new and not self._creating:
+        if not self._new and not self.creating:
             raise RuntimeError(_NO_STATE)
 
     def state_of(self, layer: keras.layers.Layer) -> LayerState:
@@ -174,11 +174,6 @@ class Incremental:
         self._calls[path] = count + 1
         return LayerState(self, f"{path}#{count}" if count else path)
 
-    @property
-    def creating(self) -> bool:
-        """True while the state is created: every layer has to be called once in every phase."""
-        return self._creating
-
     # A network inside of the network may advance at other positions than the layers around it. It is called in a scope
     # of its own over the part of the state that its name begins with; `update` gives back what that scope has left. The
     # two are apart because the call may stand in a branch of a `tf.cond`, which returns what has changed.
@@ -193,7 +188,7 @@ class Incremental:
             kind: the class of the scope.
         """
         scope = (kind or Incremental)(self.entries(prefix), at, length, phase=self.phase)
-        scope._creating, scope._paths, scope._calls = self._creating, self._paths, self._calls
+        scope.creating, scope._paths, scope._calls = self.creating, self._paths, self._calls
         return scope
 
     def entries(self, prefix: str) -> State:
@@ -290,7 +285,7 @@ class LayerState:
         key, scope = self.key(name), self.scope
         scope._touched.add(key)
         if key not in scope._new:
-            if not scope._creating or shape is None:
+            if not scope.creating or shape is None:
                 raise KeyError(f"the state has no entry {key!r}; it belongs to another network")
             scope._new[key] = tf.zeros(shape, dtype)
         return scope._new[key]
@@ -353,7 +348,7 @@ def state_spec(
         for phase, x in inputs.items():
             at = (0, 0) if phase == "pixel" else 0
             scope = Incremental(state, at, phase=phase, now=x if phase == "pixel" else None)
-            scope._creating = True
+            scope.creating = True
             with scope:
                 call_network(network, x, context)
             state = scope.state

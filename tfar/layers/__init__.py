@@ -16,6 +16,7 @@ from tfar.layers.locally_masked_conv import LocallyMaskedConv2D
 from tfar.layers.masked_conv import MaskedConv2D
 from tfar.layers.masked_dense import MaskedDense
 from tfar.layers.ones_channel import OnesChannel
+from tfar.layers.ordered import Ordered
 from tfar.layers.pointwise import Pointwise
 from tfar.layers.pooled_attention import PooledCausalAttention
 from tfar.layers.positions import LearnedPositions, RotaryPositions
@@ -33,6 +34,7 @@ __all__ = [
     "Coordinates",
     "PooledCausalAttention",
     "CausalTransposedConv2D",
+    "Ordered",
     "Pointwise",
     "OnesChannel",
     "Shortcut",

@@ -30,12 +30,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import orderings
-from tfar.core import scope as scopes
 from tfar.core.conditions import Condition, Label, Spatial, Vector
 from tfar.core.event import Event
-from tfar.core.row_orders import cells_of, span
-from tfar.core.slicing import varies
-from tfar.layers import CausalAttention, ConditionalBias, LocalAttention1D, LocalAttention2D, ShiftRight
+from tfar.core.row_orders import cells_of
+from tfar.layers import CausalAttention, ConditionalBias, LocalAttention1D, LocalAttention2D, Ordered
 from tfar.layers.composite import Composite
 from tfar.layers.image_positions import ImagePositions
 from tfar.layers.recompute import recomputed
@@ -106,19 +104,14 @@ class ImageTransformerNetwork(Composite):
     ):
         super().__init__(**kwargs)
         self._order, self._colours, self._recompute = order, colours, recompute
-        self._ranks = None if (np.diff(order) == 1).all() else np.argsort(order)
-        self.shift = ShiftRight()
+        self.ordered = Ordered()
         self.embed, self.positions, self.map, self.blocks = embed, positions, map_features, blocks
         self.condition_bias = ConditionalBias() if map_features is None else None
         self.dropout, self.norm, self.outputs = keras.layers.Dropout(dropout), norm, keras.layers.Dense(outputs)
 
     def call(self, x: tf.Tensor, condition: tf.Tensor | None = None, training: bool | None = None) -> tf.Tensor:
         """Parameters of the head for every cell as stored; in a step those of the cell at this rank."""
-        scope = scopes.current()
-        first, length = (0, x.shape[1]) if scope is None else (scope.at, scope.length)
-        reordered = scope is None and self._ranks is not None
-        x = tf.gather(x, self._order, axis=1) if reordered else x
-        x = self._own_colour(self.shift(x), first, length)
+        x = self._own_colour(self.ordered(x, self._order))
         x = x * x.shape[-1] ** 0.5 if self.embed is None else self.embed(x)
         x = self.positions(x)
         if self.map is None:
@@ -126,23 +119,18 @@ class ImageTransformerNetwork(Composite):
         else:
             count = condition.shape[1] * condition.shape[2]
             pixels = tf.reshape(condition, [tf.shape(condition)[0], count, condition.shape[-1]])
-            x += self.map(cells_of(pixels, span(self._order // (len(self._order) // count), first, length)))
+            x += self.map(cells_of(pixels, self.ordered.targets(self._order) // (len(self._order) // count)))
         x = self.dropout(x)
         for block in self.blocks:
             x = recomputed(block, x, training=training) if self._recompute else block(x)
-        y = self.outputs(x if self.norm is None else self.norm(x))
-        return tf.gather(y, self._ranks, axis=1) if reordered else y
+        return self.ordered.restore(self.outputs(x if self.norm is None else self.norm(x)), self._order)
 
-    def _own_colour(self, x: tf.Tensor, first: Any, length: int) -> tf.Tensor:
+    def _own_colour(self, x: tf.Tensor) -> tf.Tensor:
         """Of embeddings in the tables of all colours [B, n, colours * E] those in the cell's own, [B, n, E]."""
         if self._colours == 1:
             return x
-        colour = tf.one_hot(
-            ((first[:, None] if varies(first) else first) - 1 + tf.range(length)) % self._colours,
-            self._colours,
-            dtype=x.dtype,
-        )
-        tables = tf.reshape(x, [tf.shape(x)[0], length, self._colours, x.shape[-1] // self._colours])
+        colour = tf.one_hot(self.ordered.sources(self._order) % self._colours, self._colours, dtype=x.dtype)
+        tables = tf.reshape(x, [tf.shape(x)[0], x.shape[1], self._colours, x.shape[-1] // self._colours])
         return tf.reduce_sum(tables * colour[..., None], 2)
 
 

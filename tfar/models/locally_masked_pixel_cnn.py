@@ -28,14 +28,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfar.core import scope as scopes
 from tfar.core.conditions import Condition, Label, Spatial, Vector
 from tfar.core.event import Event
 from tfar.core.orderings import Ordering
-from tfar.core.row_orders import cells_of, order_of, span
+from tfar.core.row_orders import order_of
 from tfar.layers import LocallyMaskedConv2D
 from tfar.layers.composite import Composite
 from tfar.layers.gated_resnet import concat_elu
+from tfar.layers.ordered import cells_at_hand
 from tfar.models.any_order import AnyOrder, trained_orderings
 
 
@@ -161,8 +161,7 @@ def _at_pixels(condition: tf.Tensor | None, order: Any) -> tf.Tensor | None:
     if condition.shape.rank == 2:
         return condition[:, None]
     pixels = tf.reshape(condition, [tf.shape(condition)[0], -1, condition.shape[-1]])
-    scope = scopes.current()
-    return pixels if scope is None else cells_of(pixels, span(order, scope.at, scope.length))
+    return cells_at_hand(pixels, order)
 
 
 @keras.saving.register_keras_serializable("tfar")

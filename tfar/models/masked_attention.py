@@ -32,12 +32,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfar.core import scope as scopes
 from tfar.core.conditions import Condition, Label, Spatial, Vector
 from tfar.core.event import Event
 from tfar.core.orderings import Ordering
-from tfar.core.row_orders import cells_of, inverse, order_of, span
-from tfar.layers import ConditionalBias, ShiftRight
+from tfar.core.row_orders import cells_of, order_of
+from tfar.layers import ConditionalBias, Ordered
 from tfar.layers.composite import Composite
 from tfar.models.any_order import AnyOrder, trained_orderings
 from tfar.models.causal_transformer import ACTIVATIONS, CausalTransformerBlock
@@ -92,7 +91,7 @@ class MaskedAttentionNetwork(Composite):
     ):
         super().__init__(**kwargs)
         self._permutations, self._cells_per_pixel = permutations, cells_per_pixel
-        self.shift = ShiftRight()
+        self.ordered = Ordered()
         self.embed, self.map, self.blocks = embed, map_features, blocks
         self.positions = SourceAndTarget(permutations.shape[1])
         self.condition_bias = ConditionalBias() if map_features is None else None
@@ -110,13 +109,10 @@ class MaskedAttentionNetwork(Composite):
             member: index of one of the trained orders, a scalar or [B].
         """
         order = order_of(self._permutations, order, member)
-        scope = scopes.current()
-        first, length = (0, x.shape[1]) if scope is None else (scope.at, scope.length)
-        x = cells_of(x, order) if scope is None else x
-        target = span(order, first, length)
-        tokens = self.shift(x)
+        target = self.ordered.targets(order)
+        tokens = self.ordered(x, order)
         tokens = tokens if self.embed is None else self.embed(tokens)
-        tokens = self.positions(tokens, span(self._with_beginning(order), first, length), target)
+        tokens = self.positions(tokens, self.ordered.sources(order), target)
         if self.condition_bias is None:
             pixels = tf.reshape(condition, [tf.shape(condition)[0], -1, condition.shape[-1]])
             tokens += self.map(cells_of(pixels, target // self._cells_per_pixel))
@@ -126,14 +122,7 @@ class MaskedAttentionNetwork(Composite):
             tokens = self.dropout(tokens)
         for block in self.blocks:
             tokens = block(tokens)
-        y = self.outputs(self.norm(tokens))
-        return y if scope is not None else cells_of(y, inverse(order))
-
-    def _with_beginning(self, order: Any) -> tf.Tensor:
-        """What is drawn before every rank: the order, behind the number that stands for nothing."""
-        order = tf.convert_to_tensor(order)
-        nothing = tf.fill([*tf.unstack(tf.shape(order))[:-1], 1], self.positions.num_cells)
-        return tf.concat([nothing, order], -1)
+        return self.ordered.restore(self.outputs(self.norm(tokens)), order)
 
 
 @keras.saving.register_keras_serializable("tfar")

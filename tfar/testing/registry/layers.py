@@ -85,6 +85,8 @@ LAYERS: list[LayerCase] = [
     LayerCase("RotaryPositions_heads", lambda: layers.RotaryPositions(2), (5, 8), incremental=False),
     # In parallel it shifts, in a step it is the identity.
     LayerCase("ShiftRight_sequence", layers.ShiftRight, (5, 2), incremental=False),
+    # As `ShiftRight`; tests/layers/test_ordered.py sees it with orders.
+    LayerCase("Ordered_raster", layers.Ordered, (5, 2), incremental=False),
     LayerCase("LocalAttention1D_ring", lambda: layers.LocalAttention1D(2, 3), (11, 4)),
     LayerCase("LocalAttention2D_flange", lambda: layers.LocalAttention2D(2, (4, 6), (2, 3), (1, 2)), (24, 4)),
     LayerCase("LocalAttention2D_colours", lambda: layers.LocalAttention2D(1, (2, 4), (1, 2), (1, 1), 2), (16, 3)),

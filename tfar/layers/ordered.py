@@ -1,0 +1,74 @@
+"""Cells in the order in which they are drawn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfar.core import scope as scopes
+from tfar.core.row_orders import cells_of, inverse, span
+
+
+@keras.saving.register_keras_serializable("tfar")
+class Ordered(keras.layers.Layer):
+    """The cell before every cell, in an order of drawing: with causal layers behind it a network of any order.
+
+        y_r = x_(order(r - 1)),     y_0 = 0
+
+    `restore` takes what these layers compute back to the cells as they are stored. In a step the input of a network is
+    the cell that was drawn last and its output belongs to the cell that is drawn now: both are the identity, `sources`
+    and `targets` name the two cells.
+
+    Input shapes `[B, N, F]`, cells as stored, and the order: the cell of every rank, int `[N]` or `[B, N]`, raster
+    without it. Output shape `[B, N, F]`, by rank.
+
+    Example:
+        >>> x = tf.constant([[[1.0], [2.0], [3.0]]])
+        >>> layer, order = Ordered(), [2, 0, 1]
+        >>> layer(x, order).numpy().ravel().tolist()
+        [0.0, 3.0, 1.0]
+        >>> layer.restore(tf.gather(x, order, axis=1), order).numpy().ravel().tolist()
+        [1.0, 2.0, 3.0]
+    """
+
+    def call(self, x: tf.Tensor, order: Any = None) -> tf.Tensor:
+        """[B, N, F] as stored -> [B, N, F] by rank; in a step x."""
+        if scopes.current() is not None:
+            return x
+        x = x if _is_raster(order) else cells_of(x, order)
+        return tf.pad(x, [[0, 0], [1, 0], [0, 0]])[:, :-1]
+
+    def restore(self, y: tf.Tensor, order: Any = None) -> tf.Tensor:
+        """[B, N, F] by rank -> as stored; in a step y."""
+        if scopes.current() is not None or _is_raster(order):
+            return y
+        return cells_of(y, np.argsort(order) if isinstance(order, np.ndarray) else inverse(order))
+
+    def targets(self, order: Any) -> tf.Tensor:
+        """The cells that are computed, by rank: [N] or [B, N]; in a step [n] or [B, n]."""
+        scope = scopes.current()
+        return tf.convert_to_tensor(order) if scope is None else span(order, scope.at, scope.length)
+
+    def sources(self, order: Any) -> tf.Tensor:
+        """The cells before them, N where there is none; of the same shape."""
+        order = tf.convert_to_tensor(order)
+        *batch, cells = tf.unstack(tf.shape(order))
+        nothing = tf.cast(tf.fill([*batch, 1], cells), order.dtype)
+        return self.targets(tf.concat([nothing, order[..., :-1]], -1))
+
+    def compute_output_shape(self, x_shape: tuple[int | None, ...], order_shape: Any = None) -> tuple[int | None, ...]:
+        """[B, N, F]."""
+        return x_shape
+
+
+def cells_at_hand(x: tf.Tensor, order: Any) -> tf.Tensor:
+    """Cells [B, N, ...]; in a step those of the ranks at hand, [B, n, ...]: for layers that compute cells as stored."""
+    scope = scopes.current()
+    return x if scope is None else cells_of(x, span(order, scope.at, scope.length))
+
+
+def _is_raster(order: Any) -> bool:
+    return order is None or (isinstance(order, np.ndarray) and order.ndim == 1 and bool((np.diff(order) == 1).all()))
