@@ -1,6 +1,6 @@
-"""Orders of drawing inside of a graph, where they may differ from row to row of a batch.
+"""Orders of drawing inside of a graph, where every example of a batch may have its own.
 
-An order is the cell of every rank: int [N] for all rows, or [B, N] with one for each.
+An order is the cell of every rank: int [N] for all examples, or [B, N] with one for each.
 """
 
 from __future__ import annotations

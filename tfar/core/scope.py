@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import keras
 import numpy as np
@@ -39,6 +39,7 @@ from tfar.core.request import call_network
 from tfar.core.slicing import put, take, varies
 
 State = dict[str, tf.Tensor]
+Inner = TypeVar("Inner", bound="Incremental")
 
 PHASES = ("step", "row", "pixel")
 
@@ -139,7 +140,7 @@ class Incremental:
         """True in the pixel phase of a block of complete rows."""
         return self.phase == "pixel" and self.column is None
 
-    def __enter__(self) -> Incremental:
+    def __enter__(self) -> Self:
         self._entered = evaluating(scope=self)
         self._entered.__enter__()
         return self
@@ -178,16 +179,16 @@ class Incremental:
     # of its own over the part of the state that its name begins with; `update` gives back what that scope has left. The
     # two are apart because the call may stand in a branch of a `tf.cond`, which returns what has changed.
 
-    def inner(self, prefix: str, at: Any, length: int = 1, kind: type[Incremental] | None = None) -> Incremental:
+    def inner(self, kind: type[Inner], prefix: str, at: Any, length: int = 1) -> Inner:
         """A scope of the same phase for a network inside of the network.
 
         Args:
+            kind: the class of the scope.
             prefix: what the names of its entries begin with; all belong to layers that are called in there.
             at: its position, as for the constructor.
             length: number of positions.
-            kind: the class of the scope.
         """
-        scope = (kind or Incremental)(self.entries(prefix), at, length, phase=self.phase)
+        scope = kind(self.entries(prefix), at, length, phase=self.phase)
         scope.creating, scope._paths, scope._calls = self.creating, self._paths, self._calls
         return scope
 
@@ -387,7 +388,7 @@ def initial_state(
 
     Args:
         network: the network.
-        batch: number of rows, an int or a scalar tensor.
+        batch: number of examples, an int or a scalar tensor.
         inputs: input shapes by phase, see `state_spec`.
         context: see `state_spec`.
     """

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 
 def batch_size(x: tf.Tensor) -> int | tf.Tensor:
-    """Rows of a tensor: an int where its shape says so, which makes constants of the shapes that follow from it.
+    """Examples of a tensor [B, ...]: an int where its shape says so, so that shapes that follow from it are constants.
 
     Example:
         >>> batch_size(tf.zeros([3, 4]))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 
 from tfar.core.compiled import updates_slices
 
 
-def varies(start: int | tf.Tensor) -> bool:
+def varies(start: Any) -> bool:
     """Whether every example has a position of its own, [B]."""
     return _rank(start) == 1
 
 
-def take(x: tf.Tensor, axis: int, start: int | tf.Tensor, size: int = 1) -> tf.Tensor:
+def take(x: tf.Tensor, axis: int, start: Any, size: int = 1) -> tf.Tensor:
     """x[..., start : start + size, ...] along `axis`; the size is static, which XLA needs.
 
     Args:
@@ -33,22 +35,22 @@ def take(x: tf.Tensor, axis: int, start: int | tf.Tensor, size: int = 1) -> tf.T
     return tf.ensure_shape(y, [*x.shape[:axis], size, *x.shape[axis + 1 :]])
 
 
-def look_up(table: tf.Tensor, start: int | tf.Tensor, size: int = 1) -> tf.Tensor:
+def look_up(table: tf.Tensor, start: Any, size: int = 1) -> tf.Tensor:
     """Entries of a table [N, ...] that all examples share: [size, ...], or [B, 1, ...] for a start [B]."""
     return tf.gather(table, start[:, None]) if varies(start) else take(table, 0, start, size)
 
 
-def entry(start: int | tf.Tensor) -> int | tf.Tensor:
+def entry(start: Any) -> Any:
     """Where `put` and `pick` find an entry: a scalar as it is, for a start [B] the index [B, 2] of (start, example)."""
     return tf.stack([start, tf.range(tf.shape(start)[0])], -1) if varies(start) else start
 
 
-def pick(x: tf.Tensor, start: int | tf.Tensor) -> tf.Tensor:
+def pick(x: tf.Tensor, start: Any) -> tf.Tensor:
     """x[start] of `x` [N, B, ...]: [B, ...]; `start` as for `put`."""
     return tf.gather_nd(x, start) if _rank(start) == 2 else x[start]
 
 
-def put(x: tf.Tensor, start: int | tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+def put(x: tf.Tensor, start: Any, value: tf.Tensor) -> tf.Tensor:
     """`x` with x[start] = `value`, which has the shape of one entry; `start` lies in 0, ..., len(x) - 1.
 
     As a scatter XLA makes of it an update in place with a check of its bounds, that is three kernels more for every
@@ -68,5 +70,5 @@ def put(x: tf.Tensor, start: int | tf.Tensor, value: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(gen_xla_ops.xla_dynamic_update_slice(x, value[None], begin), x.shape)
 
 
-def _rank(start: int | tf.Tensor) -> int:
+def _rank(start: Any) -> int:
     return start.shape.rank if isinstance(start, tf.Tensor) else 0

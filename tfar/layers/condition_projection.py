@@ -19,7 +19,7 @@ def project_condition(
         kernel: V, [d, p] for a vector, [1, 1, d, p] for a map.
         condition: h, a vector [B, d] or a map [B, H, W, d].
         x: what V h is added to, [B, ..., p].
-        hand_out: False in a part of the vertical stack that is read in whole rows, see `VerticalConv2D`.
+        hand_out: whether the pixel phase returns it column by column, see `VerticalConv2D`.
 
     Returns:
         [B, ..., p], with 1 in place of the positions where the condition is a vector.

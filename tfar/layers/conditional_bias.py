@@ -21,7 +21,7 @@ class ConditionalBias(keras.layers.Layer):
 
     Args:
         kernel_initializer: initializer of V.
-        hand_out: False in a part of the vertical stack that is read in whole rows, see `VerticalConv2D`.
+        hand_out: whether the pixel phase returns it column by column, see `VerticalConv2D`.
 
     References:
         van den Oord et al., Conditional Image Generation with PixelCNN Decoders, 2016, section 2.3 (the projection).

@@ -145,7 +145,7 @@ class ConditionalNetworks(keras.layers.Layer):
             raise RuntimeError(f"layer {self.name!r} works on sequences and has no {scope.phase} phase")
         state = scope.state_of(self)
         seen = state.read("seen", [self.num_nodes, batch_size(x), x.shape[-1]], x.dtype)
-        # The element before the first goes into the place of the last node, which is nobody's parent.
+        # The element before the first goes into the place of the last node, which is no node's parent.
         places = (scope.positions - 1) % self.num_nodes
         if scope.varies:
             seen = put(seen, entry(places[:, 0]), x[:, 0])

@@ -132,7 +132,7 @@ class DiagonalLSTM(SpatialLSTM):
             return self._run(x, self._offset(condition, x.dtype), above)[0]
         if rows == 1:
             return tf.zeros([batch_size(x), 1, x.shape[2], self.filters], x.dtype)
-        # Nobody sees the last row.
+        # The last row is not seen.
         y, _ = self._run(x[:, :-1], self._offset(condition, x.dtype, 0, rows - 1), above)
         return tf.pad(y, [[0, 0], [1, 0], [0, 0], [0, 0]])
 

@@ -101,7 +101,7 @@ class Downsampled(keras.layers.Layer):
             first, count, rows = _coarse_rows(scope)
             pairs, changes = pair, {}
             if count:
-                with scope.inner(inner, first, count, CoarseScope) as coarse:
+                with scope.inner(CoarseScope, inner, first, count) as coarse:
                     v, _ = self.inner(v[:, rows], h[:, rows], *context)
                 pairs, changes = tf.concat([pair, self.up[0](v)], 1), coarse.changes
             scope.update(inner, changes)
@@ -109,7 +109,7 @@ class Downsampled(keras.layers.Layer):
             return take(pairs, 1, 1 if _parity(scope) else 2, scope.length)
 
         def run() -> tuple[tf.Tensor, scopes.State]:
-            with scope.inner(inner, scope.at // 2, kind=CoarseScope) as coarse:
+            with scope.inner(CoarseScope, inner, scope.at // 2) as coarse:
                 y, _ = self.inner(v, h, *context)
             changed.update(coarse.changes)
             return self.up[0](y), coarse.changes
@@ -131,7 +131,7 @@ class Downsampled(keras.layers.Layer):
         every: dict[str, int] = {}
 
         def run() -> Any:
-            with scope.inner(inner, (scope.at // 2, scope.column // 2), kind=CoarseScope) as coarse:
+            with scope.inner(CoarseScope, inner, (scope.at // 2, scope.column // 2)) as coarse:
                 _, y = self.inner(v, h, *context)
             block = tf.transpose(self.up[1](y), [1, 2, 0, 3])
             changed.update(coarse.changes)
@@ -165,7 +165,7 @@ class Downsampled(keras.layers.Layer):
         first, count, rows = _coarse_rows(scope)
         changes: scopes.State = {}
         if count:
-            with scope.inner(inner, first, count, CoarseScope) as coarse:
+            with scope.inner(CoarseScope, inner, first, count) as coarse:
                 _, y = self.inner(v[:, rows, ::2], h[:, rows, ::2], *context)
             pairs, changes = tf.concat([pairs, self.up[1](y)], 1), coarse.changes
         scope.update(inner, changes)

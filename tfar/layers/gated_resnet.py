@@ -81,7 +81,7 @@ class Shortcut(KernelLayer):
         nonlinearity: f, a name of `NONLINEARITIES`.
         weight_norm: parametrize the kernel as g V / ||V||, see `KernelLayer`.
         vertical: True where the first input belongs to the vertical stack; False where there is no such input.
-        hand_out: False where the output belongs to the vertical stack too, see `VerticalConv2D`.
+        hand_out: whether the pixel phase returns it column by column, see `VerticalConv2D`.
 
     Input shape `[B, H, W, C]`, and as a second input `[B, H, W, D]` of the horizontal stack where the first is of the
     vertical one; output shape `[B, H, W, filters]`.

@@ -157,8 +157,8 @@ class LocallyMaskedConv2D(keras.layers.Layer):
             known = span(before, first, length)
             x *= tf.cast(known < outside, x.dtype)[..., None]
         features = state.read("map", [batch, outside + 1, x.shape[-1]], x.dtype)
-        rows = tf.broadcast_to(tf.range(batch)[:, None], [batch, length])
-        index = tf.stack([rows, tf.broadcast_to(known, [batch, length])], -1)
+        examples = tf.broadcast_to(tf.range(batch)[:, None], [batch, length])
+        index = tf.stack([examples, tf.broadcast_to(known, [batch, length])], -1)
         features = tf.tensor_scatter_nd_update(features, index, x)
         state.write("map", features)
         around = tf.gather(self._neighbours, target)  # [n, k * k] or [B, n, k * k]

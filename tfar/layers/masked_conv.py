@@ -35,26 +35,26 @@ class MaskedConv2D(keras.layers.Layer):
     makes zero, are left out of the arithmetic. A stack of these layers has a blind spot to the upper right, see
     `tfar.models.PixelCNN`.
 
-    A layer of type A may only stand on the raw input of a network, one of type B only on features of this or of
-    other causal layers: while sampling, the first is given the previous row and the previous pixel, the second the
-    features of the current pixel.
+    An exclusive layer (mask A) may only stand on the raw input of a network, an inclusive one (mask B) only on features
+    of this or of other causal layers: while sampling, the first is given the previous row and the previous pixel, the
+    second the features of the current pixel.
 
     Args:
         filters: number of output features.
         kernel_size: k, odd.
-        mask_type: "A" for the first layer (the current pixel is not seen), "B" for the others.
+        mask_type: "A" for the first layer, which is exclusive (does not see the current pixel), "B" for the others.
         groups: number of colours that the network orders; 1 where pixels are drawn whole.
         channel_groups: layout of the colour groups of the output, "interleaved" or "contiguous".
         input_groups: layout of the input; default as `channel_groups`.
         halves: equal parts of the output with the same groups each, 2 in front of a gate.
         use_bias: whether to add a bias.
-        wrap: of type A only: the pixel before the first one of a row is the last one of the row above, instead of 0;
-            those before that one are 0. `PixelRNN` says who needs it.
+        wrap: of an exclusive layer: the pixel before the first one of a row is the last one of the row above, instead
+            of 0; those before that one are 0. `PixelRNN` says why.
 
     Input shape `[B, H, W, C]`, output shape `[B, H, W, filters]`.
 
     Raises:
-        ValueError: an argument is out of range, or the kernel would see nothing (type A, k = 1, one group).
+        ValueError: an argument is out of range, or the kernel would see nothing (exclusive, k = 1, one group).
 
     Example:
         >>> layer = MaskedConv2D(1, kernel_size=3, mask_type="A")
@@ -107,17 +107,17 @@ class MaskedConv2D(keras.layers.Layer):
 
     @property
     def exclusive(self) -> bool:
-        """True for mask A: in a step the argument is the previous pixel."""
+        """True for mask A: in a step the input is the previous pixel."""
         return self.mask_type == "A"
 
     @property
     def _row_taps(self) -> int:
-        """Taps in the row of the current pixel; the centre of mask A is empty where there are no colours."""
+        """Taps in the row of the current pixel; without colours an exclusive layer has none on the centre."""
         return self.half + int(not self.exclusive or self.groups > 1)
 
     @property
     def _kept_columns(self) -> int:
-        """Columns kept between pixels; the argument of mask A is the previous pixel and need not be kept."""
+        """Columns kept between pixels; an exclusive layer's input is the previous pixel, which need not be kept."""
         return max(self.half - int(self.exclusive), 0)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -179,7 +179,7 @@ class MaskedConv2D(keras.layers.Layer):
         """Row phase: what the rows above contribute to the new row, for all of its columns at once.
 
         State: rows [B, k // 2 - 1, W, C] above the newest one, above [B, 1, W, filters], left [B, 1, columns, C];
-        mask B also row [W, B, C], its own input, whose features exist only once the pixels of the row are drawn.
+        inclusive also row [W, B, C], its own input, whose features exist only once the pixels of the row are drawn.
         """
         if not self.half:
             return
@@ -216,7 +216,7 @@ class MaskedConv2D(keras.layers.Layer):
         return tf.reshape(tf.matmul(tf.reshape(window, [-1, shape[0]]), kernel), [-1, 1, 1, self.filters])
 
     def _whole_rows(self, scope: scopes.Incremental, state: scopes.LayerState, x: tf.Tensor) -> tf.Tensor:
-        """Pixel phase of a block of known rows; the argument of mask A is shifted right by one pixel already."""
+        """Pixel phase of a block of known rows; an exclusive layer's input is shifted right by one pixel already."""
         inputs = tf.cast(scope.now, x.dtype) if self.exclusive and self.groups > 1 else x
         kept = self._kept_columns
         if kept:

@@ -40,7 +40,7 @@ class MaskedDense(keras.layers.Layer):
 
     At step t the input elements are those of ranks t - 1, ..., t + n - 2 (for n positions), the output elements those
     of ranks t, ..., t + n - 1, both [B, n, F]. Units stay [B, units]: those of degrees up to t + n - 2 are complete,
-    the others hold partial sums that nobody reads. Every weight works once in N steps:
+    the others hold partial sums that are not read. Every weight works once in N steps:
 
         push     acc += x[:, fresh] (K * M)[fresh, :]     fresh = inputs of degree t - 1; the state is acc
         pull     y_t = b_t + x (K * M)[:, t]              to elements of many features, whose sums would not fit into a
@@ -146,7 +146,7 @@ class MaskedDense(keras.layers.Layer):
         return out_degrees > in_degrees if self.exclusive else out_degrees >= in_degrees
 
     def _of(self, table: np.ndarray, member: Any) -> tf.Tensor:
-        """The entry of a table [M, ...] that belongs to a member, or one per row [B, ...]."""
+        """The entry of a table [M, ...] that belongs to a member, or one per example [B, ...]."""
         if member is not None:
             return tf.gather(table, member)
         if self.num_members > 1:
@@ -159,7 +159,7 @@ class MaskedDense(keras.layers.Layer):
         Args:
             x: [B, N, F] or [B, in].
             condition: h [B, d], which every unit sees.
-            member: index of the member, a scalar or one per row [B]; None where there is one only.
+            member: index of the member, a scalar or one per example [B]; None where there is one only.
 
         Returns:
             [B, out] or [B, N, features].
@@ -183,9 +183,9 @@ class MaskedDense(keras.layers.Layer):
 
         if member is None or member.shape.rank == 0:
             return tf.matmul(x, masked(member))
-        # Masks of all rows at once would take B times the memory of the kernel.
-        row = lambda pair: tf.matmul(pair[0][None], masked(pair[1]))[0]  # noqa: E731
-        return tf.map_fn(row, (x, member), fn_output_signature=tf.TensorSpec([self.kernel.shape[1]], x.dtype))
+        # Masks of all examples at once would take B times the memory of the kernel.
+        one = lambda pair: tf.matmul(pair[0][None], masked(pair[1]))[0]  # noqa: E731
+        return tf.map_fn(one, (x, member), fn_output_signature=tf.TensorSpec([self.kernel.shape[1]], x.dtype))
 
     def _push(self, x: tf.Tensor, condition: Any, member: Any, scope: scopes.Incremental) -> tf.Tensor:
         """[B, n, F] or [B, in] -> [B, out] or [B, n, features]."""
@@ -278,8 +278,8 @@ class MaskedDense(keras.layers.Layer):
         cells = self._at(self._of(self._in_cells, member), ranks, member)
         seen = state.read("seen", [self.in_degrees.shape[1], batch, self._in_features], x.dtype)
         if self._own_tables(scope, member):
-            rows = tf.repeat(tf.range(batch)[:, None], scope.length, 1)
-            seen = tf.tensor_scatter_nd_add(seen, tf.stack([cells, rows], -1), x)
+            examples = tf.repeat(tf.range(batch)[:, None], scope.length, 1)
+            seen = tf.tensor_scatter_nd_add(seen, tf.stack([cells, examples], -1), x)
         else:
             seen = tf.tensor_scatter_nd_add(seen, cells[:, None], tf.transpose(x, [1, 0, 2]))
         state.write("seen", seen)
@@ -361,7 +361,7 @@ def _merge(x: tf.Tensor) -> tf.Tensor:
 
 
 def _product(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """[B, G] times [G, out], or times one kernel per row [B, G, out]."""
+    """[B, G] times [G, out], or times one kernel per example [B, G, out]."""
     return tf.matmul(x, kernel) if kernel.shape.rank == 2 else tf.einsum("bg,bgo->bo", x, kernel)
 
 

@@ -46,8 +46,8 @@ class VerticalConv2D(KernelLayer):
             `tfar.layers.Downsampled` takes those that the coarser grid has.
         shift_output: how an exclusive layer looks above. False shifts its input down by one row; True shifts its
             output, so that the first row is 0, without the bias, as in the reference implementation of PixelCNN++.
-        hand_out: False where nobody but links (of `HorizontalConv2D`, `Shortcut`), which take whole rows, leads from
-            this part of the vertical stack to the horizontal one: no column is handed out while pixels are drawn.
+        hand_out: whether the pixel phase returns the output column by column. False where only links (of
+            `HorizontalConv2D`, `Shortcut`) read it, which take whole rows; it is then NaN in the pixel phase.
         weight_norm: parametrize the kernel as g V / ||V||, see `KernelLayer`.
         init_scale: standard deviation of the output after data-dependent initialization.
         sparsity: which blocks of channels are connected, see `tfar.layers.block_sparse`; None for all.
