@@ -33,14 +33,14 @@ class ConditionDropout(keras.layers.Layer):
         """Nothing to create."""
 
     def call(self, features: Any, training: bool | None = None) -> Any:
-        """The features, or zeros in some rows."""
+        """The features, or zeros for some examples."""
         if not training or not self.rate:
             return features
-        rows = tf.shape(tf.nest.flatten(features)[0])[0]
-        kept = keras.random.uniform([rows], seed=self.seed_generator) >= self.rate
+        examples = tf.shape(tf.nest.flatten(features)[0])[0]
+        kept = keras.random.uniform([examples], seed=self.seed_generator) >= self.rate
 
         def keep(x: tf.Tensor) -> tf.Tensor:
-            return x * tf.cast(tf.reshape(kept, [rows, *[1] * (x.shape.rank - 1)]), x.dtype)
+            return x * tf.cast(tf.reshape(kept, [examples, *[1] * (x.shape.rank - 1)]), x.dtype)
 
         return tf.nest.map_structure(keep, features)
 
