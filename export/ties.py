@@ -74,5 +74,6 @@ def count_ties(
 def _order(model: AutoregressiveModel, context: Any, shape: tuple[int, ...]) -> np.ndarray:
     """The flat value that every step draws, [num, values per event]."""
     channels, size = model.event.channels, int(np.prod(shape[1:]))
-    cells = cells_in_order(*model.stages, context, shape[0], size // channels)
+    (stage,) = model.stages
+    cells = cells_in_order(stage, context, shape[0], size // channels)
     return (cells[..., None] * channels + np.arange(channels)).reshape(shape[0], -1)

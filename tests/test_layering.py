@@ -31,9 +31,13 @@ OUTSIDE = ("benchmarks", "examples", "tests")
 # `conditions` and `orderings` are modules of core that tfar/__init__.py hands on.
 ALIASES = {"conditions": "core", "orderings": "core"}
 
+# Who may enter the incremental scope, or make its state: the driver, and single layers inside of it.
+SCOPE_NAMES = {"Incremental", "initial_state", "state_spec"}
+KNOW_THE_SCOPE = ("tfar/core/", "tfar/layers/")
+
 # A model file is one paper; the base class of them all is none.
 MAX_MODEL_LINES = 300
-NOT_A_PAPER = {"autoregressive.py"}
+NOT_A_PAPER = {"autoregressive.py", "density.py", "sampled.py"}
 
 
 def python_files(*folders: str) -> list[Path]:
@@ -156,3 +160,28 @@ def test_files_are_named_after_what_they_hold():
     files = python_files(*PACKAGES, "benchmarks", "examples")
     wrong = [str(path) for path in files if path.stem in ("utils", "helpers", "util", "helper")]
     assert not wrong, "name these files after what they hold: " + ", ".join(wrong)
+
+
+def test_the_driver_alone_enters_the_scope():
+    """Samplers, training, exports and assertions stand on `Stage`; layers read the scope and do not enter one."""
+    found = []
+    for path in python_files(*PACKAGES, "benchmarks"):
+        if path.as_posix().startswith(KNOW_THE_SCOPE):
+            continue
+        for node in ast.walk(parse(path)):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.ImportFrom | ast.Import) else []
+            used = isinstance(node, ast.Attribute | ast.Name) and getattr(node, "attr", getattr(node, "id", None))
+            if (used in SCOPE_NAMES) or any(name in SCOPE_NAMES or name.endswith("core.scope") for name in names):
+                found.append(f"{path}:{node.lineno}")
+            if isinstance(node, ast.ImportFrom) and node.module == "tfar.core.scope":
+                found.append(f"{path}:{node.lineno}")
+    assert not found
+    entered = [
+        f"{path}:{node.lineno}"
+        for path in python_files("tfar/core", "tfar/layers")
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "id", None) == "Incremental"
+        and path.name not in ("stage.py", "scope.py")
+    ]
+    assert not entered

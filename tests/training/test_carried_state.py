@@ -53,6 +53,26 @@ def test_the_gradient_stops_at_the_border_of_a_window():
     assert float(norm) == pytest.approx(float(expected), rel=1e-4)
 
 
+def test_conditions_are_dropped_as_in_any_other_step():
+    """With nearly all conditions dropped, the loss is that without the condition."""
+    condition = tfar.conditions.Label(3)
+    model = tfar.models.CharRNN(
+        (None,), tfar.heads.Categorical(4), units=4, num_layers=1, condition=condition, condition_dropout=0.999
+    )
+    testing.randomize_weights(model)
+    step = training.TrainStep(
+        model, training.optimizer("sgd", 0.0), training.strategy("one"), batch_size=3, carry_state=True
+    )
+    batch = {"x": X[:, :18].reshape(3, 6), "condition": np.array([0, 1, 2]), "offset": 0}
+    loss = float(step(batch, 0)[0])
+    (stage,), context = model.stages, model.context(model.request(batch["condition"], 3))
+    losses = []
+    for told in (context, context.without_condition()):
+        params = model.split(stage.parallel(tf.constant(batch["x"])[..., None], told))
+        losses.append(float(model.compute_loss(x=batch["x"], y_pred=params)))
+    assert loss == pytest.approx(losses[1], rel=1e-5) and abs(losses[0] - losses[1]) > 1e-3
+
+
 def test_dropout_is_at_work():
     step, batches = make_step(rate=0.0, dropout=0.5), make_batches()
     losses = [float(step(batches.batch(0), index)[0]) for index in (0, 1, 0)]

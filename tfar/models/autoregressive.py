@@ -149,8 +149,8 @@ class AutoregressiveModel(SampledDensity):
         return Request(self.check_condition(condition, num, event_shape))
 
     def features(self, request: Request) -> Any:
-        """Features of the condition, which the network takes; None without one."""
-        return None if request.condition is None else self.condition.encode(request.condition)
+        """Features of the condition (or of the code) that is given, which the network takes."""
+        return self.condition.encode(request.condition)
 
     def context(self, request: Request = NOTHING, training: bool | None = None) -> Request:
         """What the network is given besides the event: the request with features for its condition.
@@ -159,8 +159,9 @@ class AutoregressiveModel(SampledDensity):
             request: from `request`.
             training: whether conditions are dropped, see `condition_dropout`.
         """
-        features = self.features(request)
-        if features is not None and self.drop_condition is not None:
+        given = request.condition is not None or request.code is not None
+        features = self.features(request) if given else None
+        if given and self.drop_condition is not None:
             features = self.drop_condition(features, training=training)
         return request._replace(condition=features, code=None)
 

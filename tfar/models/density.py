@@ -37,16 +37,12 @@ class Density(keras.Model, metaclass=_Completed):
     Attributes:
         condition: kind of side information h, from `tfar.conditions`, or None.
         text_vocabulary: a `tfar.core.Vocabulary` that encodes and decodes text, or None.
-        longest_event: the greatest length where events of any length have one, or None.
-        num_members: number of factorisations that are averaged; 1 but for ensembles.
     """
 
     PRESETS: dict[str, dict[str, Any]] = {}
 
     condition: Condition | None = None
     text_vocabulary: Any = None
-    longest_event: int | None = None
-    num_members = 1
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
@@ -81,6 +77,16 @@ class Density(keras.Model, metaclass=_Completed):
     def head(self) -> Any:
         """The head, bound to the channels of the event."""
         raise NotImplementedError
+
+    @property
+    def longest_event(self) -> int | None:
+        """Elements of the longest event that the model is defined for; None where its events have a length, or none."""
+        return None
+
+    @property
+    def num_members(self) -> int:
+        """Number of factorisations that are averaged: 1 but for ensembles."""
+        return 1
 
     @property
     def has_factors(self) -> bool:

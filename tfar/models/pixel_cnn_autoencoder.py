@@ -101,7 +101,8 @@ class PixelCNNAutoencoder(GatedPixelCNN):
         kwargs.pop("condition", None)  # where the model is restored; it follows from the event
         super().__init__(event_shape, head, condition=Spatial(event_shape[-1]), **kwargs)
         self.code_size, self.encoder_filters = code_size, encoder_filters
-        self.encoder = ImageEncoder(*self.event.grid, encoder_filters, code_size)
+        height, width = self.event.grid
+        self.encoder = ImageEncoder(height, width, encoder_filters, code_size)
 
     def request(
         self, condition: Any = None, num: Any = None, event_shape: Any = None, *, code: Any = None, **choice: Any

@@ -24,6 +24,10 @@ class SampledDensity(Density):
     event: Event
     condition_dropout: float
 
+    def _stage(self, guidance_scale: float = 1.0) -> Stage:
+        """The stage of the model, which asks with and without the condition where the scale is not 1."""
+        raise NotImplementedError
+
     def sample(
         self,
         num: int,
@@ -152,7 +156,7 @@ class SampledDensity(Density):
         known = None if observed is None else self.event.to_grid(observed)
         grid = self.event.to_grid(tf.cast(values, self.head.dtype))
         inputs = SampleInputs(noise, tf.ones([batch]) if temperature is None else temperature, grid, known)
-        drawn = draw_whole(*self.stages, inputs, context)
+        drawn = draw_whole(self._stage(), inputs, context)
         return tf.ensure_shape(tf.reshape(drawn, tf.shape(values)), [None, *self.event_shape])
 
     def _guided(self, scale: Any) -> Stage:

@@ -273,8 +273,6 @@ class WaveNet(AutoregressiveModel):
 
     def features(self, request: Request) -> Any:
         """What is computed of the condition once: see `WaveNetNetwork.prepare`."""
-        if request.condition is None:
-            return None
         values = request.condition if len(self.condition.parts) > 1 else (request.condition,)
         parts = zip(self.condition.parts, values, strict=True)
         features = {isinstance(part, Local): part.encode(value) for part, value in parts}

@@ -114,4 +114,5 @@ def full_choice(model: AutoregressiveModel, num: int) -> dict[str, Any]:
 def orders(model: AutoregressiveModel, x: Any, context: Request) -> np.ndarray:
     """The cell of every rank for every event of `x`, int [B, N]; they differ where an ensemble has several orders."""
     cells = model.event.to_grid(tf.convert_to_tensor(x)).shape[1:-1].num_elements()
-    return cells_in_order(*model.stages, context, len(x), cells)
+    (stage,) = model.stages
+    return cells_in_order(stage, context, len(x), cells)
