@@ -384,11 +384,13 @@ def _bytes_of_a_step(model: Any, batch: int) -> int:
 
 
 def _weights_of_matrices(network: Any) -> int:
+    from tfar.core import compat
+
     total = 0
-    for layer in network._flatten_layers():
+    for layer in compat.all_layers(network):
         mask = getattr(layer, "mask", None)
-        for weight in layer._trainable_variables:
-            if len(weight.shape) > 1:
+        for weight in compat.own_weights(layer):
+            if weight.trainable and len(weight.shape) > 1:
                 # What a mask makes zero is not computed.
                 total += int(np.sum(mask)) if mask is not None and weight is layer.kernel else math.prod(weight.shape)
     return total

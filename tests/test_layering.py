@@ -39,6 +39,12 @@ KNOW_THE_SCOPE = ("tfar/core/", "tfar/layers/")
 MAX_MODEL_LINES = 300
 NOT_A_PAPER = {"autoregressive.py", "density.py", "sampled.py"}
 
+# What of Keras and TensorFlow is not public is read here alone.
+COMPAT = (Path("tfar/core/compat.py"), Path("export/serving/compat.py"))
+PRIVATE_MODULES = ("keras.src", "tensorflow.compiler", "tensorflow.python")
+# Fields of tensorflow_probability, an oracle of this test.
+OF_OTHER_PACKAGES = {(name, Path("tests/layers/test_masked_dense.py")) for name in ("_create_degrees", "_create_masks")}
+
 
 def python_files(*folders: str) -> list[Path]:
     """Paths relative to the root."""
@@ -154,6 +160,39 @@ def test_model_files_are_short():
     wrong = [f"{path}: {n} lines" for path, n in lengths.items() if n >= MAX_MODEL_LINES]
     message = f"a model file stays under {MAX_MODEL_LINES} lines; which layer is missing?\n"
     assert not wrong, message + "\n".join(wrong)
+
+
+def test_private_names_of_others_stand_in_compat():
+    """Private names of Keras and TensorFlow are those with an underscore that nothing here defines."""
+    ours: set[str] = set()
+    uses = []
+    for path in python_files(*PACKAGES, "benchmarks", "examples", "tests"):
+        for node in ast.walk(parse(path)):
+            ours.update(defined(node))
+            name = private_use(node)
+            if name and path not in COMPAT and (name, path) not in OF_OTHER_PACKAGES:
+                uses.append((name, f"{path}:{node.lineno}: {ast.unparse(node)}"))
+    wrong = [where for name, where in uses if name not in ours]
+    assert not wrong, "give these a function in " + " or ".join(map(str, COMPAT)) + ":\n" + "\n".join(wrong)
+
+
+def defined(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+        yield node.id if isinstance(node, ast.Name) else node.attr
+
+
+def private_use(node: ast.AST) -> str | None:
+    """The private attribute or module that a node reads; None where it is no such thing."""
+    if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+        return node.attr
+    if isinstance(node, ast.Attribute) and node.attr.endswith("_lib"):
+        return node.attr  # such as tf.distribute.distribute_lib
+    if isinstance(node, ast.ImportFrom | ast.Import):
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+        return next((name for name in names if name.startswith(PRIVATE_MODULES)), None)
+    return None
 
 
 def test_files_are_named_after_what_they_hold():

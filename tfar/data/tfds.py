@@ -28,16 +28,6 @@ def is_name(name: str) -> bool:
     return bool(_NAME.fullmatch(name))
 
 
-def _import():
-    # Imported here: TensorFlow Datasets takes seconds.
-    import tensorflow_datasets as tfds
-    from tensorflow_datasets.core.utils import gcs_utils
-
-    # The default of 4.9.10, but not of the versions before; nothing below asks for GCS anyway.
-    gcs_utils._is_gcs_disabled = True
-    return tfds
-
-
 def _versions(folder: pathlib.Path) -> list[pathlib.Path]:
     if not folder.is_dir():
         return []
@@ -71,7 +61,8 @@ def find(name: str, data_dir: pathlib.Path) -> pathlib.Path:
         if len(options) > 1:
             raise ValueError(f"name must be one of {options}, got {name!r}")
         return find(name.replace(path, options[0], 1), data_dir)
-    tfds = _import()
+    import tensorflow_datasets as tfds  # here, as it takes seconds
+
     known = tfds.list_builders(with_community_datasets=False)
     if path.split("/")[0] not in known and not base.is_dir():
         near = difflib.get_close_matches(path, ["digits", *known], 3)
@@ -105,7 +96,8 @@ def open_source(name: str, data_dir: str | os.PathLike | None, levels: int | Non
     """
     data_dir = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     folder = find(name, pathlib.Path(data_dir).expanduser())
-    tfds = _import()
+    import tensorflow_datasets as tfds  # here, as it takes seconds
+
     builder = tfds.builder_from_directory(os.fspath(folder))
     features = builder.info.features
     if not hasattr(features, "keys"):

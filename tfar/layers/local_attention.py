@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 
+from tfar.core import compat
 from tfar.core import scope as scopes
 from tfar.core.compiled import updates_slices
 from tfar.core.sizes import batch_size
@@ -296,5 +296,5 @@ class LocalAttention2D(LocalAttention):
 def _write(cache: tf.Tensor, slot: Any, x: tf.Tensor) -> tf.Tensor:
     """`cache` [B, heads, slots, d] with x [B, heads, 1, d] in `slot`, one or [B]; XLA writes in place."""
     if updates_slices() and not varies(slot):
-        return tf.ensure_shape(gen_xla_ops.xla_dynamic_update_slice(cache, x, tf.stack([0, 0, slot, 0])), cache.shape)
+        return compat.dynamic_update_slice(cache, x, tf.stack([0, 0, slot, 0]))
     return tf.tensor_scatter_nd_update(cache, cache_index(batch_size(cache), cache.shape[1], slot), x[:, :, 0])

@@ -18,6 +18,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfar.core import compat
 from tfar.core import scope as scopes
 from tfar.core.evaluation import evaluating, evaluation
 from tfar.core.invariants import invariant
@@ -41,7 +42,7 @@ def folded(model: keras.layers.Layer) -> Iterator[list[tf.Variable]]:
     Yields:
         The variables of the model, g and V replaced by the kernels.
     """
-    built = [layer for layer in model._flatten_layers() if isinstance(layer, KernelLayer) and layer.built]
+    built = [layer for layer in compat.all_layers(model) if isinstance(layer, KernelLayer) and layer.built]
     layers = [layer for layer in built if layer.weight_norm]
     replaced = {id(weight) for layer in layers for weight in (layer.v, layer.g)}
     variables = [weight.value for weight in model.weights if id(weight) not in replaced]

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfar.core import compat
 from tfar.core.units import DIM, Unit, bits_per_dim
 from tfar.training import checkpoint as checkpoints_lib
 from tfar.training.checkpoint import Checkpoint, Checkpoints
@@ -248,13 +249,11 @@ class TrainingLoop:
         state, now = self.state, time.monotonic()
         if state.count:
             # The rate of the step that was just done: the optimizer counts from 0.
-            rate = self.train_step.optimizer._learning_rate  # a schedule or a variable
-            learning_rate = float(rate(state.step - 1)) if callable(rate) else float(np.asarray(rate))
             record = {
                 "step": state.step,
                 **self._measures("train", state.loss_sum / state.count),
                 "gradient_norm": state.norm_sum / state.count,
-                "learning_rate": learning_rate,
+                "learning_rate": compat.learning_rate(self.train_step.optimizer, state.step - 1),
             }
             self._write(record)
             began, first = self._logged
