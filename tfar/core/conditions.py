@@ -9,8 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfar.core.configured import Configured
 
-class Condition:
+
+class Condition(Configured):
     """A kind of side information. Subclasses say what values are accepted and how they become features.
 
     Attributes:
@@ -64,15 +66,6 @@ class Condition:
         shape = [size if size is not None else next(sizes) or 2 for size in self.shape]
         return tf.zeros([1, *shape], self.dtype)
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        raise NotImplementedError
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Condition:
-        """The condition with these constructor arguments."""
-        return cls(**config)
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(str(value) for value in self.get_config().values())})"
 
@@ -111,10 +104,6 @@ class Label(Condition):
         super().check(value)
         _check_range(value, self.num_labels, self)
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {"num_labels": self.num_labels}
-
 
 @keras.saving.register_keras_serializable("tfar")
 class Vector(Condition):
@@ -139,10 +128,6 @@ class Vector(Condition):
         super().check(value)
         _check_finite(value)
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {"size": self.size}
-
 
 @keras.saving.register_keras_serializable("tfar")
 class Spatial(Condition):
@@ -166,10 +151,6 @@ class Spatial(Condition):
         """Raises ValueError for a wrong shape or values that are not finite."""
         super().check(value)
         _check_finite(value)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {"channels": self.channels}
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -224,10 +205,6 @@ class Local(Condition):
             )
         return value
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {"channels": self.channels, "hop": self.hop, "delay": self.delay}
-
 
 @keras.saving.register_keras_serializable("tfar")
 class Joint(Condition):
@@ -248,12 +225,12 @@ class Joint(Condition):
     def __init__(self, conditions: Sequence[Condition]):
         if len(conditions) < 2 or not all(isinstance(part, Condition) for part in conditions):
             raise ValueError(f"conditions must be two or more of tfar.conditions, got {conditions!r}")
-        self.conditions = tuple(conditions)
+        self.conditions = list(conditions)
 
     @property
     def parts(self) -> tuple[Condition, ...]:
         """The conditions."""
-        return self.conditions
+        return tuple(self.conditions)
 
     def encode(self, value: Any) -> tuple[tf.Tensor, ...]:
         """The features of each."""
@@ -269,15 +246,6 @@ class Joint(Condition):
     def example(self, event_shape: tuple[int | None, ...]) -> tuple[tf.Tensor, ...]:
         """Zeros for one event."""
         return tuple(part.example(event_shape) for part in self.conditions)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments, serialized."""
-        return {"conditions": [keras.saving.serialize_keras_object(part) for part in self.conditions]}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Joint:
-        """The condition with these constructor arguments."""
-        return cls([keras.saving.deserialize_keras_object(part) for part in config["conditions"]])
 
     def __repr__(self) -> str:
         return f"Joint({', '.join(map(repr, self.conditions))})"

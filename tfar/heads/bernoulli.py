@@ -28,10 +28,6 @@ class Bernoulli(Head):
 
     levels = 2
 
-    def get_config(self) -> dict:
-        """The constructor's arguments: none."""
-        return {}
-
     @property
     def params_size(self) -> int:
         """P = 1."""

@@ -38,10 +38,6 @@ class Categorical(Head):
     def __init__(self, levels: int):
         self.levels = checked_integer("levels", levels, low=2)
 
-    def get_config(self) -> dict:
-        """The constructor's arguments."""
-        return {"levels": self.levels}
-
     @property
     def params_size(self) -> int:
         """P = levels."""

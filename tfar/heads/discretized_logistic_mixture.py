@@ -205,14 +205,6 @@ class DiscretizedLogisticMixture(Head):
         self.min_log_scale = float(min_log_scale)
         self.levels = 2**self.bits
 
-    def get_config(self) -> dict:
-        """The constructor's arguments."""
-        return {
-            "num_mixtures": self.num_mixtures,
-            "bits": self.bits,
-            "min_log_scale": self.min_log_scale,
-        }
-
     @property
     def channels(self) -> int:
         """C, known after `with_channels`."""
