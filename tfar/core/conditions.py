@@ -18,10 +18,18 @@ class Condition(Configured):
     Attributes:
         dtype: type of the values.
         shape: shape of one value; None where it follows from the event.
+        meaning: what a value is, in a line for the users of a model.
+        accepted: which values are, as it stands behind "condition must".
+        num_labels: where values are labels 0, 1, ..., the number of them; otherwise None.
+        hop: where a value is a sequence of frames, elements of the event for each of them; otherwise None.
     """
 
     dtype: tf.DType = tf.float32
     shape: tuple[int | None, ...] = ()
+    meaning: str = "what the events are conditioned on"
+    accepted: str = "hold finite numbers"
+    num_labels: int | None = None
+    hop: int | None = None
 
     def encode(self, value: Any) -> tf.Tensor:
         """Float features of a batch of values."""
@@ -60,11 +68,38 @@ class Condition(Configured):
             raise ValueError(f"condition must have one value per example ({num}), got {value.shape[0]}")
         return value
 
-    def example(self, event_shape: tuple[int | None, ...]) -> Any:
-        """Zeros for one event, whose length is 2 where it is open."""
+    def wrong(self, value: tf.Tensor) -> tf.Tensor:
+        """True where an entry of a batch of values is not accepted, for checks inside of a graph."""
+        return ~tf.math.is_finite(value)
+
+    def value_shape(self, event_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """Shape of one value beside an event of this shape; None where that leaves it open."""
         sizes = iter(event_shape)
-        shape = [size if size is not None else next(sizes) or 2 for size in self.shape]
-        return tf.zeros([1, *shape], self.dtype)
+        return tuple(next(sizes) if size is None else size for size in self.shape)
+
+    def describe(self) -> dict[str, Any]:
+        """What JSON says of it: the kind and the constructor arguments."""
+        return {"kind": type(self).__name__, **self.get_config()}
+
+    def example(
+        self, event_shape: Sequence[int | None], num: int = 1, seed: int | None = None, open_size: int = 2
+    ) -> Any:
+        """Values that are accepted.
+
+        Args:
+            event_shape: shape of the events.
+            num: number of events.
+            seed: of standard normal numbers; None for zeros. Labels come in turn, whatever the seed.
+            open_size: size of what the event leaves open.
+
+        Returns:
+            [num, *value_shape], a tuple of such for several conditions at once.
+        """
+        return self._example(event_shape, num, None if seed is None else np.random.default_rng(seed), open_size)
+
+    def _example(self, event_shape: Any, num: int, random: np.random.Generator | None, open_size: int) -> Any:
+        shape = [num, *(open_size if size is None else size for size in self.value_shape(event_shape))]
+        return np.asarray(np.zeros(shape) if random is None else random.normal(size=shape), self.dtype.as_numpy_dtype)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(str(value) for value in self.get_config().values())})"
@@ -89,11 +124,20 @@ class Label(Condition):
     """
 
     dtype = tf.int32
+    meaning = "class label"
 
     def __init__(self, num_labels: int):
         if num_labels < 1:
             raise ValueError(f"num_labels must be at least 1, got {num_labels}")
         self.num_labels = num_labels
+        self.accepted = f"hold labels from 0 to {num_labels - 1}"
+
+    def wrong(self, value: tf.Tensor) -> tf.Tensor:
+        """True where a label is out of range."""
+        return (value < 0) | (value >= self.num_labels)
+
+    def _example(self, event_shape: Any, num: int, random: np.random.Generator | None, open_size: int) -> np.ndarray:
+        return np.arange(num, dtype=np.int32) % self.num_labels
 
     def encode(self, value: Any) -> tf.Tensor:
         """One-hot features, float32 [B, num_labels], of labels [B]."""
@@ -112,6 +156,8 @@ class Vector(Condition):
     Args:
         size: length of the vector.
     """
+
+    meaning = "vector that every position is told"
 
     def __init__(self, size: int):
         if size < 1:
@@ -136,6 +182,8 @@ class Spatial(Condition):
     Args:
         channels: features of a pixel of the map (for a map of classes: one-hot).
     """
+
+    meaning = "map beside the image"
 
     def __init__(self, channels: int):
         if channels < 1:
@@ -180,6 +228,11 @@ class Local(Condition):
                 raise ValueError(f"{name} must be at least {least}, got {value}")
         self.channels, self.hop, self.delay = channels, hop, delay
         self.shape = (None, channels)
+        self.meaning = f"frames beside the sequence, one for {hop} values"
+
+    def value_shape(self, event_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """(frames, channels): as many frames as an event of this length needs."""
+        return (None if event_shape[0] is None else self.num_frames(event_shape[0]), self.channels)
 
     def num_frames(self, length: int) -> int:
         """Frames that an event of `length` elements needs."""
@@ -243,9 +296,12 @@ class Joint(Condition):
         pairs = zip(self.conditions, value, strict=True)
         return tuple(part.prepare(item, num, event_shape) for part, item in pairs)
 
-    def example(self, event_shape: tuple[int | None, ...]) -> tuple[tf.Tensor, ...]:
-        """Zeros for one event."""
-        return tuple(part.example(event_shape) for part in self.conditions)
+    def describe(self) -> dict[str, Any]:
+        """What JSON says of it: the kind and the conditions."""
+        return {"kind": "Joint", "conditions": [part.describe() for part in self.parts]}
+
+    def _example(self, event_shape: Any, num: int, random: np.random.Generator | None, open_size: int) -> Any:
+        return tuple(part._example(event_shape, num, random, open_size) for part in self.parts)
 
     def __repr__(self) -> str:
         return f"Joint({', '.join(map(repr, self.conditions))})"

@@ -52,8 +52,8 @@ class Categorical(Head):
         return tfp.distributions.Categorical(logits=self._params(params), dtype=self.dtype)
 
     def logits(self, params) -> tf.Tensor:
-        """The parameters themselves."""
-        return params
+        """The parameters themselves, [..., levels]."""
+        return self._params(params)
 
     def mode(self, params) -> tf.Tensor:
         """The most probable level (the lowest of equals): int32 [...]."""

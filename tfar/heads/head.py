@@ -181,8 +181,14 @@ class Head(Configured):
         return self.distribution(params).log_prob(tf.cast(x, self.dtype))
 
     def logits(self, params) -> tf.Tensor:
-        """Unnormalized log-probabilities of all levels, [..., levels], from params [..., P] of a discrete head."""
-        return self.log_prob(params[..., None, :], tf.range(self.levels))
+        """Unnormalized log-probabilities of all values of a position, [..., levels], from params [..., P].
+
+        Raises:
+            ValueError: a position holds no single value of so many levels.
+        """
+        if self.levels is None or self.event_ndims:
+            raise ValueError(f"logits are of heads with levels and one value per position, this is {self!r}")
+        return self.log_prob(self._params(params)[..., None, :], tf.range(self.levels))
 
     def mode(self, params) -> tf.Tensor:
         """A most probable value per position, [...] (or [..., C]), from params [..., P]."""
