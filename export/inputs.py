@@ -206,13 +206,15 @@ def condition_names(model: AutoregressiveModel) -> list[str]:
     return ["condition"] if count == 1 else [f"condition_{index}" for index in range(count)]
 
 
-def condition_inputs(model: AutoregressiveModel) -> list[Input]:
-    """What `condition_names` names."""
+def condition_inputs(
+    model: AutoregressiveModel, event_shape: Sequence[Any] | None = None, batch_size: int | None = None
+) -> list[Input]:
+    """What `condition_names` names, for events of this shape in place of the model's and so many of them."""
     parts = () if model.condition is None else model.condition.parts
     return [
         Input(
             name,
-            tf.TensorSpec([None, *part.value_shape(model.event_shape)], part.dtype),
+            tf.TensorSpec([batch_size, *part.value_shape(event_shape or model.event_shape)], part.dtype, name),
             part.meaning,
             part.accepted,
             part.wrong,

@@ -41,6 +41,7 @@ NOT_A_PAPER = {"autoregressive.py", "density.py", "sampled.py"}
 
 # What of Keras and TensorFlow is not public is read here alone.
 COMPAT = (Path("tfar/core/compat.py"), Path("export/serving/compat.py"))
+OF_NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}  # public, whatever they look like
 PRIVATE_MODULES = ("keras.src", "tensorflow.compiler", "tensorflow.python")
 # Fields of tensorflow_probability, an oracle of this test.
 OF_OTHER_PACKAGES = {(name, Path("tests/layers/test_masked_dense.py")) for name in ("_create_degrees", "_create_masks")}
@@ -186,13 +187,31 @@ def defined(node: ast.AST) -> Iterator[str]:
 def private_use(node: ast.AST) -> str | None:
     """The private attribute or module that a node reads; None where it is no such thing."""
     if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
-        return node.attr
+        return None if node.attr in OF_NAMED_TUPLES else node.attr
     if isinstance(node, ast.Attribute) and node.attr.endswith("_lib"):
         return node.attr  # such as tf.distribute.distribute_lib
     if isinstance(node, ast.ImportFrom | ast.Import):
         names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
         return next((name for name in names if name.startswith(PRIVATE_MODULES)), None)
     return None
+
+
+def test_no_class_of_ours_decides_what_exports_and_samplers_do():
+    """Conditions, heads and models describe themselves; `isinstance` would forget those that users write."""
+    files = [Path("tfar/core/conditions.py"), *python_files("tfar/heads", "tfar/models")]
+    kinds = {node.name for path in files for node in ast.walk(parse(path)) if isinstance(node, ast.ClassDef)}
+    kinds -= {"AutoregressiveModel", "Condition", "Density", "Head"}  # whether it is any at all may be asked
+    assert {"Label", "Categorical", "Ensemble"} <= kinds
+    wrong = []
+    for path in python_files("export", "tfar/sampling", "tfar/core"):
+        for node in ast.walk(parse(path)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
+                names = {
+                    n.id if isinstance(n, ast.Name) else n.attr for n in ast.walk(node.args[1]) if hasattr(n, "ctx")
+                }
+                if names & kinds:
+                    wrong.append(f"{path}:{node.lineno}: {ast.unparse(node)}")
+    assert not wrong, "\n".join(wrong)
 
 
 def test_files_are_named_after_what_they_hold():
