@@ -114,48 +114,24 @@ def measure(
     """
     import tensorflow as tf
 
-    from tfar.sampling import incremental, naive
+    from tfar.sampling import naive
 
     if model.condition is not None:
         raise ValueError(f"the benchmark takes models without a condition, got {model.condition!r}")
     load_before = os.getloadavg()[0]
-    jit = {"xla": True, "plain": False}
-    draw: dict[str, Callable[[], Any]]
-    draw_near: dict[str, Callable[[], Any]]
-    draw = {mode: functools.partial(_draw, model, batch, jit[mode]) for mode in MODES}
-    draw_near = {} if near is None else {mode: functools.partial(_draw, near, batch, jit[mode]) for mode in MODES}
-    scale = dict.fromkeys(MODES, 1.0)
-    note = ""
-    if plain_units is not None:
-        slices, units, drawn = _slices(incremental, model, batch, plain_units, {"plain": False}, begin=0)
-        draw |= slices
-        if near is not None:
-            draw_near |= _slices(incremental, near, batch, plain_units, {"plain": False}, begin=0)[0]
-        scale["plain"] = units / drawn
-        note = f"; the plain graph's sample_s from {drawn} of {units}"
+    draw, units, drawn = _draws(model, batch, plain_units)
+    draw_near = {} if near is None else _draws(near, batch, plain_units)[0]
+    scale = {"xla": 1.0, "plain": units / drawn}
+    note = "" if plain_units is None else f"; the plain graph's sample_s from {drawn} of {units}"
     first_call = {mode: _seconds(draw[mode]) for mode in MODES}
 
-    encoded = model.encode(_draw(model, batch, True))
-    forward = {mode: tf.function(model.decode, autograph=False, jit_compile=jit[mode] or None) for mode in MODES}
-    naive_slice, num_positions, measured = _slices(naive, model, batch, naive_positions, jit)
-    square = tf.random.stateless_uniform([_MATMUL_SIZE, _MATMUL_SIZE], [0, 0])
-    multiply = tf.function(lambda: tf.matmul(square, square), autograph=False)
-    calls: dict[str, Callable[[], Any]] = {"matmul": lambda: multiply().numpy()}
-    for mode in MODES:
-        calls[f"forward {mode}"] = functools.partial(_fetch, forward[mode], encoded)
-        calls[f"sample {mode}"] = draw[mode]
-        calls[f"naive {mode}"] = naive_slice[mode]
-        if near is not None:
-            calls[f"near {mode}"] = draw_near[mode]
+    naive_slice, num_positions, measured = _slices(naive, model, batch, naive_positions, {"xla": True, "plain": False})
     read_bytes = _bytes_of_a_step(model, batch)
-    if read_bytes:
-        source, target = np.ones(_COPIED_BYTES, np.uint8), np.ones(_COPIED_BYTES, np.uint8)
-        calls["copy"] = functools.partial(np.copyto, target, source)
+    calls, flops = _calls(model, batch, draw, draw_near, naive_slice, read_bytes > 0)
     rounds = _alternate(calls, repeats)
     median = {name: statistics.median(seconds) for name, seconds in rounds.items()}
 
     forward_s = min(median[f"forward {mode}"] for mode in MODES)
-    flops = _count_flops(forward["plain"].get_concrete_function(encoded).graph)
     if type(model).__name__ in ("CharRNN", "PixelRNN"):
         # The profiler counts the body of a loop once; every weight of the matrices is used once per position.
         flops = 2 * _weights_of_matrices(model.network) * batch * num_positions
@@ -182,23 +158,78 @@ def measure(
         "naive_positions_measured": measured,
         "naive_note": f"naive_s is scaled from {measured} of {num_positions} positions{note}",
     }
-    for mode in MODES:
-        naive_s = median[f"naive {mode}"] * num_positions / measured
-        sample_s = median[f"sample {mode}"] * scale[mode]
-        result[mode] = {
-            "first_call_s": first_call[mode],
-            "sample_s": sample_s,
-            "cost_in_forwards": sample_s / forward_s,
-            "naive_s": naive_s,
-            "speedup": naive_s / sample_s,
-        }
-        if near is not None:
-            result[mode]["sample_to_dilations_of_2"] = median[f"sample {mode}"] / median[f"near {mode}"]
-        if read_bytes:
-            result[mode]["read_gb_per_s"] = read_bytes * num_positions / sample_s / 1e9
+    modes = {
+        mode: {"first_call_s": first_call[mode]}
+        | _of_mode(median, mode, forward_s, num_positions, measured, scale[mode], read_bytes)
+        for mode in MODES
+    }
     if read_bytes:
         result["copy_gb_per_s"] = _COPIED_BYTES / median["copy"] / 1e9
-    return {**result, "rounds_s": rounds}
+    return {**result, **modes, "rounds_s": rounds}
+
+
+def _draws(model: Any, batch: int, plain_units: int | None) -> tuple[dict[str, Callable[[], Any]], int, int]:
+    """Sampling by mode; units of an event, and how many of them the plain graph draws."""
+    from tfar.sampling import incremental
+
+    draw: dict[str, Callable[[], Any]] = {mode: functools.partial(_draw, model, batch, mode == "xla") for mode in MODES}
+    if plain_units is None:
+        return draw, 1, 1
+    slices, units, drawn = _slices(incremental, model, batch, plain_units, {"plain": False}, begin=0)
+    return draw | slices, units, drawn
+
+
+def _calls(
+    model: Any,
+    batch: int,
+    draw: dict[str, Callable[[], Any]],
+    draw_near: dict[str, Callable[[], Any]],
+    naive_slice: dict[str, Callable[[], Any]],
+    copies: bool,
+) -> tuple[dict[str, Callable[[], Any]], int]:
+    """What a round times, by name, and the floating point operations of a forward pass."""
+    import tensorflow as tf
+
+    encoded = model.encode(_draw(model, batch, True))
+    forward = {mode: tf.function(model.decode, autograph=False, jit_compile=mode == "xla" or None) for mode in MODES}
+    square = tf.random.stateless_uniform([_MATMUL_SIZE, _MATMUL_SIZE], [0, 0])
+    multiply = tf.function(lambda: tf.matmul(square, square), autograph=False)
+    calls: dict[str, Callable[[], Any]] = {"matmul": lambda: multiply().numpy()}
+    for mode in MODES:
+        calls[f"forward {mode}"] = functools.partial(_fetch, forward[mode], encoded)
+        calls[f"sample {mode}"] = draw[mode]
+        calls[f"naive {mode}"] = naive_slice[mode]
+        if draw_near:
+            calls[f"near {mode}"] = draw_near[mode]
+    if copies:
+        source, target = np.ones(_COPIED_BYTES, np.uint8), np.ones(_COPIED_BYTES, np.uint8)
+        calls["copy"] = functools.partial(np.copyto, target, source)
+    return calls, _count_flops(forward["plain"].get_concrete_function(encoded).graph)
+
+
+def _of_mode(
+    median: dict[str, float],
+    mode: str,
+    forward_s: float,
+    num_positions: int,
+    measured: int,
+    scale: float,
+    read_bytes: int,
+) -> dict[str, float]:
+    """Figures of sampling under XLA or in the plain graph; `scale` makes a whole sample of what was timed."""
+    naive_s = median[f"naive {mode}"] * num_positions / measured
+    sample_s = median[f"sample {mode}"] * scale
+    found = {
+        "sample_s": sample_s,
+        "cost_in_forwards": sample_s / forward_s,
+        "naive_s": naive_s,
+        "speedup": naive_s / sample_s,
+    }
+    if f"near {mode}" in median:
+        found["sample_to_dilations_of_2"] = median[f"sample {mode}"] / median[f"near {mode}"]
+    if read_bytes:
+        found["read_gb_per_s"] = read_bytes * num_positions / sample_s / 1e9
+    return found
 
 
 def _fetch(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -10,6 +10,7 @@ import functools
 import os
 import pathlib
 import re
+from collections.abc import Collection
 
 import numpy as np
 
@@ -78,6 +79,19 @@ def find(name: str, data_dir: pathlib.Path) -> pathlib.Path:
     )
 
 
+def _own_splits(name: str, stored: Collection[str]) -> dict[str, str]:
+    """Names of the splits of a data set by ours; "all" where there is one without a name that we know."""
+    own: dict[str, str] = {}
+    for split in stored:
+        if split in _SPLIT_NAMES:
+            own.setdefault(_SPLIT_NAMES[split], split)
+    if "train" in own:
+        return own
+    if len(stored) != 1:
+        raise ValueError(f"TFDS data set {name!r} must have a split 'train', got {sorted(stored)}")
+    return {"all": next(iter(stored))}
+
+
 def open_source(name: str, data_dir: str | os.PathLike | None, levels: int | None = None) -> Source:
     """Opens a prepared data set.
 
@@ -120,15 +134,7 @@ def open_source(name: str, data_dir: str | os.PathLike | None, levels: int | Non
     label = label if isinstance(label, tfds.features.ClassLabel) else None
     keys = {"x": x_key} | ({"label": label_key} if label else {})
     keys |= {k: k for k in fixed if k not in keys.values() and k not in ("x", "label")}
-
-    own: dict[str, str] = {}
-    for split in builder.info.splits:
-        if split in _SPLIT_NAMES:
-            own.setdefault(_SPLIT_NAMES[split], split)
-    if "train" not in own:
-        if len(builder.info.splits) != 1:
-            raise ValueError(f"TFDS data set {name!r} must have a split 'train', got {sorted(builder.info.splits)}")
-        own = {"all": next(iter(builder.info.splits))}
+    own = _own_splits(name, builder.info.splits)
 
     @functools.lru_cache(maxsize=2)
     def read_stored(split: str, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
