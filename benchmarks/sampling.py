@@ -112,8 +112,6 @@ def measure(
     Raises:
         ValueError: the model has a condition.
     """
-    import tensorflow as tf
-
     from tfar.sampling import naive
 
     if model.condition is not None:
@@ -137,16 +135,10 @@ def measure(
         flops = 2 * _weights_of_matrices(model.network) * batch * num_positions
     matmul = 2 * _MATMUL_SIZE**3 / median["matmul"]
     result = {
-        "class": type(model).__name__,
-        "event_shape": list(model.event_shape),
-        "head": repr(model.head),
-        "num_parameters": model.count_params(),
+        **_facts(model),
         "batch": batch,
         "repeats": repeats,
-        "device": (tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("CPU"))[0].device_type,
-        "num_cpus": os.cpu_count(),
         "load_average_before": round(load_before, 2),
-        "tensorflow": tf.__version__,
         "forward_s": forward_s,
         "forward_plain_s": median["forward plain"],
         "forward_xla_s": median["forward xla"],
@@ -166,6 +158,21 @@ def measure(
     if read_bytes:
         result["copy_gb_per_s"] = _COPIED_BYTES / median["copy"] / 1e9
     return {**result, **modes, "rounds_s": rounds}
+
+
+def _facts(model: Any) -> dict[str, Any]:
+    """What was measured, and where."""
+    import tensorflow as tf
+
+    return {
+        "class": type(model).__name__,
+        "event_shape": list(model.event_shape),
+        "head": repr(model.head),
+        "num_parameters": model.count_params(),
+        "device": (tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("CPU"))[0].device_type,
+        "num_cpus": os.cpu_count(),
+        "tensorflow": tf.__version__,
+    }
 
 
 def _draws(model: Any, batch: int, plain_units: int | None) -> tuple[dict[str, Callable[[], Any]], int, int]:
