@@ -25,7 +25,6 @@ forward are those that TensorFlow's profiler counts in its graph (products and a
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import math
@@ -39,6 +38,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
+from benchmarks.sampling_models import SAMPLE_RATE, Benchmarked, benchmarked, build
 from pipelines import command
 
 MODES = ("xla", "plain")
@@ -46,7 +46,6 @@ _MATMUL_SIZE = 1024
 _LEAST_SECONDS = 0.02
 _MOST_CALLS = 100
 _COPIED_BYTES = 2**28
-_SAMPLE_RATE = 8000
 _PLAIN_STEPS_OF_AUDIO = 200
 
 
@@ -73,7 +72,7 @@ def main() -> int:
     figures = measure(model, batch, values.repeats, values.naive_positions, **audio)
     if known.audio:
         for mode in MODES:
-            figures[mode]["real_time"] = figures["num_positions"] / _SAMPLE_RATE / figures[mode]["sample_s"]
+            figures[mode]["real_time"] = figures["num_positions"] / SAMPLE_RATE / figures[mode]["sample_s"]
     result = {"model": values.model, **figures}
     print(table(result))
     if values.json:
@@ -84,106 +83,6 @@ def main() -> int:
 
 
 # Models.
-
-
-@dataclasses.dataclass(frozen=True)
-class Benchmarked:
-    """A model with a name of its own.
-
-    Attributes:
-        kind: class.
-        arguments: of the class.
-        tiny: what `--tiny` changes of them.
-        audio: whether it is a WaveNet that draws sound at 8 kHz, one event at a time.
-    """
-
-    kind: str
-    arguments: dict[str, Any]
-    tiny: dict[str, Any]
-    audio: bool = False
-
-
-def benchmarked() -> dict[str, Benchmarked]:
-    """Models with a name of their own."""
-    from tfar import heads
-
-    tiny_convolutions = {"filters": 4, "num_blocks": 1, "first_kernel_size": 3}
-    grey = {"event_shape": (28, 28, 1), "head": heads.Bernoulli(), "filters": 64, "num_blocks": 10}
-    tiny_grey = {"event_shape": (5, 5, 1), **tiny_convolutions}
-    colour = {"event_shape": (32, 32, 3), "head": heads.Categorical(256), "filters": 64, "num_blocks": 10}
-    tiny_colour = {"event_shape": (4, 4, 3), "head": heads.Categorical(4), **tiny_convolutions}
-    recurrent = {"event_shape": (28, 28, 1), "head": heads.Bernoulli(), "filters": 16, "num_layers": 7}
-    tiny_recurrent = {"event_shape": (5, 5, 1), "filters": 4, "num_layers": 1, "first_kernel_size": 3}
-    logistic = {
-        "event_shape": (28, 28, 1),
-        "head": heads.DiscretizedLogisticMixture(5),
-        "filters": 32,
-        "num_resnets": 2,
-        "dropout": 0.0,
-    }
-    tiny_logistic = {"event_shape": (8, 8, 1), "filters": 4, "num_resnets": 1}
-    snail = {**logistic, "filters": 64, "num_blocks": 3, "num_resnets": 4}  # the paper's blocks, four to an attention
-    made = {"event_shape": (784,), "head": heads.Bernoulli(), "hidden": (500,)}
-    temporal = {"event_shape": (784,), "head": heads.Categorical(256), "filters": 64, "num_layers": 9}
-    tiny_temporal = {"event_shape": (16,), "head": heads.Categorical(4), "filters": 4, "num_layers": 3}
-    text = {"event_shape": (256,), "head": heads.Categorical(65)}
-    decoder = {**text, "width": 128, "num_layers": 4, "num_heads": 4, "positions": "rotary"}
-    tiny_text = {"event_shape": (12,), "head": heads.Categorical(5)}
-    local = {"event_shape": (28, 28, 1), "head": heads.Categorical(256), "width": 128, "num_layers": 4, "num_heads": 4}
-    second = {"event_shape": (_SAMPLE_RATE,), "head": heads.Categorical(256), "num_stacks": 3, "layers_per_stack": 10}
-    narrow = {"residual_channels": 32, "dilation_channels": 32, "skip_channels": 64}
-    wide = {"residual_channels": 64, "dilation_channels": 64, "skip_channels": 128}
-    tiny_second = {"event_shape": (24,), "head": heads.Categorical(4), "num_stacks": 1, "layers_per_stack": 3}
-    return {
-        "gated_pixel_cnn": Benchmarked("GatedPixelCNN", grey, tiny_grey),
-        "gated_pixel_cnn_rgb": Benchmarked("GatedPixelCNN", colour, tiny_colour),
-        "pixel_cnn": Benchmarked("PixelCNN", grey, tiny_grey),
-        "pixel_cnn_rgb": Benchmarked("PixelCNN", colour, tiny_colour),
-        "pixel_cnn_pp": Benchmarked("PixelCNNPP", logistic, tiny_logistic),
-        "pixel_cnn_pp_rgb": Benchmarked("PixelCNNPP", {**logistic, "event_shape": (32, 32, 3)}, tiny_logistic),
-        "pixel_snail": Benchmarked("PixelSNAIL", snail, {**tiny_logistic, "num_blocks": 1}),
-        "pixel_rnn_row": Benchmarked("PixelRNN", {**recurrent, "cell": "row_lstm"}, tiny_recurrent),
-        "pixel_rnn_diagonal": Benchmarked("PixelRNN", {**recurrent, "cell": "diagonal_bilstm"}, tiny_recurrent),
-        "made": Benchmarked("MADE", made, {"event_shape": (12,), "hidden": (8,)}),
-        "causal_conv_net": Benchmarked("CausalConvNet", temporal, tiny_temporal),
-        "char_rnn": Benchmarked("CharRNN", {**text, "units": 128, "num_layers": 2}, {**tiny_text, "units": 4}),
-        "causal_transformer": Benchmarked("CausalTransformer", decoder, {**tiny_text, "width": 8, "num_layers": 1}),
-        "image_transformer": Benchmarked(
-            "ImageTransformer", local, {"event_shape": (4, 4, 1), "width": 8, "num_layers": 1, "block_size": 4}
-        ),
-        "wavenet": Benchmarked("WaveNet", {**second, **narrow}, tiny_second, audio=True),
-        "wavenet_wide": Benchmarked("WaveNet", {**second, **wide}, tiny_second, audio=True),
-        "wavenet_small": Benchmarked(
-            "WaveNet", {**second, **narrow, "num_stacks": 2, "layers_per_stack": 9}, tiny_second, audio=True
-        ),
-    }
-
-
-def build(name: str, tiny: bool = False, dilation: int | None = None) -> Any:
-    """A model by name.
-
-    Args:
-        name: of `benchmarked()`, or a preset; where a preset leaves them open, the event is a binary 28x28 image.
-        tiny: shrink it.
-        dilation: of a WaveNet, the dilation of every block.
-
-    Raises:
-        ValueError: unknown name, or the preset needs more than an event shape and a head.
-    """
-    import tfar
-
-    named = benchmarked()
-    if name in named:
-        arguments = named[name].arguments | (named[name].tiny if tiny else {})
-        if dilation:
-            arguments["dilations"] = [dilation] * (arguments["num_stacks"] * arguments["layers_per_stack"])
-        return getattr(tfar.models, named[name].kind)(**arguments)
-    presets = tfar.models.presets()
-    if name not in presets:
-        raise ValueError(f"--model must be one of {', '.join([*named, *presets])}; got {name!r}")
-    given = presets[name].PRESETS[name]
-    open_arguments = {"event_shape": (5, 5, 1) if tiny else (28, 28, 1), "head": tfar.heads.Bernoulli()}
-    return tfar.models.from_preset(name, **{key: value for key, value in open_arguments.items() if key not in given})
 
 
 # Measurement.
@@ -213,65 +112,33 @@ def measure(
     Raises:
         ValueError: the model has a condition.
     """
-    import tensorflow as tf
-
-    from tfar.sampling import incremental, naive
+    from tfar.sampling import naive
 
     if model.condition is not None:
         raise ValueError(f"the benchmark takes models without a condition, got {model.condition!r}")
     load_before = os.getloadavg()[0]
-    jit = {"xla": True, "plain": False}
-    draw: dict[str, Callable[[], Any]]
-    draw_near: dict[str, Callable[[], Any]]
-    draw = {mode: functools.partial(_draw, model, batch, jit[mode]) for mode in MODES}
-    draw_near = {} if near is None else {mode: functools.partial(_draw, near, batch, jit[mode]) for mode in MODES}
-    scale = dict.fromkeys(MODES, 1.0)
-    note = ""
-    if plain_units is not None:
-        slices, units, drawn = _slices(incremental, model, batch, plain_units, {"plain": False}, begin=0)
-        draw |= slices
-        if near is not None:
-            draw_near |= _slices(incremental, near, batch, plain_units, {"plain": False}, begin=0)[0]
-        scale["plain"] = units / drawn
-        note = f"; the plain graph's sample_s from {drawn} of {units}"
+    draw, units, drawn = _draws(model, batch, plain_units)
+    draw_near = {} if near is None else _draws(near, batch, plain_units)[0]
+    scale = {"xla": 1.0, "plain": units / drawn}
+    note = "" if plain_units is None else f"; the plain graph's sample_s from {drawn} of {units}"
     first_call = {mode: _seconds(draw[mode]) for mode in MODES}
 
-    encoded = model.encode(_draw(model, batch, True))
-    forward = {mode: tf.function(model.decode, autograph=False, jit_compile=jit[mode] or None) for mode in MODES}
-    naive_slice, num_positions, measured = _slices(naive, model, batch, naive_positions, jit)
-    square = tf.random.stateless_uniform([_MATMUL_SIZE, _MATMUL_SIZE], [0, 0])
-    multiply = tf.function(lambda: tf.matmul(square, square), autograph=False)
-    calls: dict[str, Callable[[], Any]] = {"matmul": lambda: multiply().numpy()}
-    for mode in MODES:
-        calls[f"forward {mode}"] = functools.partial(_fetch, forward[mode], encoded)
-        calls[f"sample {mode}"] = draw[mode]
-        calls[f"naive {mode}"] = naive_slice[mode]
-        if near is not None:
-            calls[f"near {mode}"] = draw_near[mode]
+    naive_slice, num_positions, measured = _slices(naive, model, batch, naive_positions, {"xla": True, "plain": False})
     read_bytes = _bytes_of_a_step(model, batch)
-    if read_bytes:
-        source, target = np.ones(_COPIED_BYTES, np.uint8), np.ones(_COPIED_BYTES, np.uint8)
-        calls["copy"] = functools.partial(np.copyto, target, source)
+    calls, flops = _calls(model, batch, draw, draw_near, naive_slice, read_bytes > 0)
     rounds = _alternate(calls, repeats)
     median = {name: statistics.median(seconds) for name, seconds in rounds.items()}
 
     forward_s = min(median[f"forward {mode}"] for mode in MODES)
-    flops = _count_flops(forward["plain"].get_concrete_function(encoded).graph)
     if type(model).__name__ in ("CharRNN", "PixelRNN"):
         # The profiler counts the body of a loop once; every weight of the matrices is used once per position.
         flops = 2 * _weights_of_matrices(model.network) * batch * num_positions
     matmul = 2 * _MATMUL_SIZE**3 / median["matmul"]
     result = {
-        "class": type(model).__name__,
-        "event_shape": list(model.event_shape),
-        "head": repr(model.head),
-        "num_parameters": model.count_params(),
+        **_facts(model),
         "batch": batch,
         "repeats": repeats,
-        "device": (tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("CPU"))[0].device_type,
-        "num_cpus": os.cpu_count(),
         "load_average_before": round(load_before, 2),
-        "tensorflow": tf.__version__,
         "forward_s": forward_s,
         "forward_plain_s": median["forward plain"],
         "forward_xla_s": median["forward xla"],
@@ -283,23 +150,93 @@ def measure(
         "naive_positions_measured": measured,
         "naive_note": f"naive_s is scaled from {measured} of {num_positions} positions{note}",
     }
-    for mode in MODES:
-        naive_s = median[f"naive {mode}"] * num_positions / measured
-        sample_s = median[f"sample {mode}"] * scale[mode]
-        result[mode] = {
-            "first_call_s": first_call[mode],
-            "sample_s": sample_s,
-            "cost_in_forwards": sample_s / forward_s,
-            "naive_s": naive_s,
-            "speedup": naive_s / sample_s,
-        }
-        if near is not None:
-            result[mode]["sample_to_dilations_of_2"] = median[f"sample {mode}"] / median[f"near {mode}"]
-        if read_bytes:
-            result[mode]["read_gb_per_s"] = read_bytes * num_positions / sample_s / 1e9
+    modes = {
+        mode: {"first_call_s": first_call[mode]}
+        | _of_mode(median, mode, forward_s, num_positions, measured, scale[mode], read_bytes)
+        for mode in MODES
+    }
     if read_bytes:
         result["copy_gb_per_s"] = _COPIED_BYTES / median["copy"] / 1e9
-    return {**result, "rounds_s": rounds}
+    return {**result, **modes, "rounds_s": rounds}
+
+
+def _facts(model: Any) -> dict[str, Any]:
+    """What was measured, and where."""
+    import tensorflow as tf
+
+    return {
+        "class": type(model).__name__,
+        "event_shape": list(model.event_shape),
+        "head": repr(model.head),
+        "num_parameters": model.count_params(),
+        "device": (tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("CPU"))[0].device_type,
+        "num_cpus": os.cpu_count(),
+        "tensorflow": tf.__version__,
+    }
+
+
+def _draws(model: Any, batch: int, plain_units: int | None) -> tuple[dict[str, Callable[[], Any]], int, int]:
+    """Sampling by mode; units of an event, and how many of them the plain graph draws."""
+    from tfar.sampling import incremental
+
+    draw: dict[str, Callable[[], Any]] = {mode: functools.partial(_draw, model, batch, mode == "xla") for mode in MODES}
+    if plain_units is None:
+        return draw, 1, 1
+    slices, units, drawn = _slices(incremental, model, batch, plain_units, {"plain": False}, begin=0)
+    return draw | slices, units, drawn
+
+
+def _calls(
+    model: Any,
+    batch: int,
+    draw: dict[str, Callable[[], Any]],
+    draw_near: dict[str, Callable[[], Any]],
+    naive_slice: dict[str, Callable[[], Any]],
+    copies: bool,
+) -> tuple[dict[str, Callable[[], Any]], int]:
+    """What a round times, by name, and the floating point operations of a forward pass."""
+    import tensorflow as tf
+
+    encoded = model.encode(_draw(model, batch, True))
+    forward = {mode: tf.function(model.decode, autograph=False, jit_compile=mode == "xla" or None) for mode in MODES}
+    square = tf.random.stateless_uniform([_MATMUL_SIZE, _MATMUL_SIZE], [0, 0])
+    multiply = tf.function(lambda: tf.matmul(square, square), autograph=False)
+    calls: dict[str, Callable[[], Any]] = {"matmul": lambda: multiply().numpy()}
+    for mode in MODES:
+        calls[f"forward {mode}"] = functools.partial(_fetch, forward[mode], encoded)
+        calls[f"sample {mode}"] = draw[mode]
+        calls[f"naive {mode}"] = naive_slice[mode]
+        if draw_near:
+            calls[f"near {mode}"] = draw_near[mode]
+    if copies:
+        source, target = np.ones(_COPIED_BYTES, np.uint8), np.ones(_COPIED_BYTES, np.uint8)
+        calls["copy"] = functools.partial(np.copyto, target, source)
+    return calls, _count_flops(forward["plain"].get_concrete_function(encoded).graph)
+
+
+def _of_mode(
+    median: dict[str, float],
+    mode: str,
+    forward_s: float,
+    num_positions: int,
+    measured: int,
+    scale: float,
+    read_bytes: int,
+) -> dict[str, float]:
+    """Figures of sampling under XLA or in the plain graph; `scale` makes a whole sample of what was timed."""
+    naive_s = median[f"naive {mode}"] * num_positions / measured
+    sample_s = median[f"sample {mode}"] * scale
+    found = {
+        "sample_s": sample_s,
+        "cost_in_forwards": sample_s / forward_s,
+        "naive_s": naive_s,
+        "speedup": naive_s / sample_s,
+    }
+    if f"near {mode}" in median:
+        found["sample_to_dilations_of_2"] = median[f"sample {mode}"] / median[f"near {mode}"]
+    if read_bytes:
+        found["read_gb_per_s"] = read_bytes * num_positions / sample_s / 1e9
+    return found
 
 
 def _fetch(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -384,11 +321,13 @@ def _bytes_of_a_step(model: Any, batch: int) -> int:
 
 
 def _weights_of_matrices(network: Any) -> int:
+    from tfar.core import compat
+
     total = 0
-    for layer in network._flatten_layers():
+    for layer in compat.all_layers(network):
         mask = getattr(layer, "mask", None)
-        for weight in layer._trainable_variables:
-            if len(weight.shape) > 1:
+        for weight in compat.own_weights(layer):
+            if weight.trainable and len(weight.shape) > 1:
                 # What a mask makes zero is not computed.
                 total += int(np.sum(mask)) if mask is not None and weight is layer.kernel else math.prod(weight.shape)
     return total

@@ -39,9 +39,10 @@ import numpy as np
 from absl import flags, logging
 
 from benchmarks import serving_checks as checks
-from benchmarks.serving_load import Log, Reference
 from benchmarks.serving_models import TTL, Scene
+from benchmarks.serving_reference import Log, Reference
 from benchmarks.serving_server import LocalServer
+from benchmarks.serving_versions import versions
 from export.serving.errors import ServingError
 from pipelines import command
 
@@ -136,7 +137,7 @@ def run(scene: Scene, clients: int, seconds: float, repeats: int, sections: Any 
             if "versions" in sections:
                 known = scene.references["texts"], scene.references["next"]
                 new = scene.exports["next"] / "1"
-                figures["versions"] = _tried(lambda: checks.versions(server, served, *known, new))
+                figures["versions"] = _tried(lambda: versions(server, served, *known, new))
             figures["faults"] = figures.get("faults", []) + server.faults()
     return figures
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import statistics
 import subprocess
 import sys
@@ -15,13 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.serving_load import PATIENT, Log, Reference, request
-from benchmarks.serving_server import LocalServer, at_once, configuration, reload, status
+from benchmarks.serving_load import PATIENT, request
+from benchmarks.serving_reference import Log, Reference, same_events
+from benchmarks.serving_server import LocalServer, at_once
+from benchmarks.serving_versions import LONG, Figures
 from export.client import Client
 from export.serving.errors import ServingError
-
-Figures = dict[str, Any]
-_LONG = 300.0  # seconds
 
 # Threads that versions make when they first need them: one that keeps sessions apart, two for every signature whose
 # calls are drawn together.
@@ -34,7 +32,7 @@ def overhead(server: LocalServer, reference: Reference, version: Path, rows: tup
 
     figures: Figures = {}
     failures: list[str] = []
-    with Servable(version) as servable, Client(server.target, reference.name, timeout=_LONG, retries=0) as client:
+    with Servable(version) as servable, Client(server.target, reference.name, timeout=LONG, retries=0) as client:
         for num in rows:
             inputs = reference.inputs(np.arange(num) % len(reference.seed))
             inputs = {**inputs, "temperature": np.ones([num], np.float32)}
@@ -80,10 +78,10 @@ def _batch(server: LocalServer, reference: Reference, num: int, repeats: int) ->
     seconds: dict[str, list[float]] = {"apart": [], "bare": [], "together": [], "sessions": []}
     failures: list[str] = []
     for round_ in range(repeats + 1):
-        first, events = at_once(server.target, single, _LONG)
-        second, event = at_once(server.target, whole, _LONG)
+        first, events = at_once(server.target, single, LONG)
+        second, event = at_once(server.target, whole, LONG)
         third, wrong = _sessions(server, reference, rows)
-        empty, told = at_once(server.target, bare, _LONG)
+        empty, told = at_once(server.target, bare, LONG)
         failures += [item for item in [*events, *event, *told] if isinstance(item, str)] + wrong
         if failures:
             return {}, failures[:3]
@@ -105,12 +103,12 @@ def _sessions(server: LocalServer, reference: Reference, rows: np.ndarray) -> tu
             chunks = [
                 client.predict("session_step", {"session_id": session})["chunk"][0] for _ in range(reference.units)
             ]
-            if not _same(np.concatenate(chunks), reference.samples[row]):
+            if not same_events(np.concatenate(chunks), reference.samples[row]):
                 failures.append(f"a session of {reference.name} is not Python's event {row}")
         except ServingError as error:
             failures.append(f"{error.code.name} {error.message[:200]}")
 
-    with Client(server.target, reference.name, timeout=_LONG, retries=0) as client:
+    with Client(server.target, reference.name, timeout=LONG, retries=0) as client:
         ids = client.predict("session_begin", reference.inputs(rows))["session_id"]
         threads = [
             threading.Thread(target=run, args=(int(row), ids[index : index + 1])) for index, row in enumerate(rows)
@@ -129,7 +127,7 @@ def exhaustion(server: LocalServer, reference: Reference, calls: int) -> Figures
     """More calls than threads: some are refused at once; clients that pause and try again all get their events."""
     rows = np.arange(calls) % len(reference.seed)
     data = [request(reference.name, "sample", reference.inputs(rows[i : i + 1])) for i in range(calls)]
-    _, results = at_once(server.target, data, _LONG)
+    _, results = at_once(server.target, data, LONG)
     refused = [item for item in results if isinstance(item, str)]
     failures = [text for text in refused if not text.startswith("RESOURCE_EXHAUSTED")]
     if not refused:
@@ -138,9 +136,9 @@ def exhaustion(server: LocalServer, reference: Reference, calls: int) -> Figures
     def persist(index: int) -> None:
         try:
             # Twelve tries make about half a minute.
-            with Client(server.target, reference.name, timeout=_LONG, retries=12) as client:
+            with Client(server.target, reference.name, timeout=LONG, retries=12) as client:
                 samples = client.predict("sample", reference.inputs(rows[index : index + 1]))["samples"]
-            if not _same(samples[0], reference.samples[rows[index]]):
+            if not same_events(samples[0], reference.samples[rows[index]]):
                 different.append(index)
         except ServingError as error:
             failures.append(f"after its retries a client got {error.code.name} {error.message}")
@@ -236,7 +234,7 @@ def judge(log: Log, models: Mapping[str, Any], references: Mapping[str, Referenc
         seeds, events = (np.array(part) for part in zip(*kept, strict=True))
         given = {key: np.repeat(value[:1], len(kept), 0) for key, value in reference.given.items()}
         drawn = draw(models[name], reference, seeds.astype(np.int64), given)
-        different = [index for index in range(len(kept)) if not _same(drawn[index], events[index])]
+        different = [index for index in range(len(kept)) if not same_events(drawn[index], events[index])]
         redrawn += len(kept)
         if len(different) > 1:  # One might be a tie.
             failures.append(f"{len(different)} unseeded events of {name} are not what Python draws from their seeds")
@@ -260,7 +258,7 @@ def aftermath(
     figures: Figures = {"before": dict(before), "failures": failures}
     time.sleep(ttl + 1.0)
     for name, reference in references.items():
-        with Client(server.target, name, timeout=_LONG, retries=0) as client:
+        with Client(server.target, name, timeout=LONG, retries=0) as client:
             stats = figures[name] = client.session_stats()
             if stats["active"]:
                 failures.append(f"{stats['active']} sessions of {name} live on {ttl + 1:g} s after the last step")
@@ -287,7 +285,7 @@ def fill(server: LocalServer, references: Mapping[str, Reference], threads: int)
     reference = next(iter(references.values()))
     rows = np.arange(threads) % len(reference.seed)
     data = [request(reference.name, "sample", reference.inputs(rows[i : i + 1])) for i in range(threads)]
-    _, results = at_once(server.target, data, _LONG)
+    _, results = at_once(server.target, data, LONG)
     wrong = [item for item in results if isinstance(item, str)]
     return [f"{len(wrong)} of {threads} calls at once failed: {wrong[0][:200]}"] if wrong else []
 
@@ -298,7 +296,7 @@ def replicas(first: LocalServer, second: LocalServer, references: Mapping[str, R
     compared = 0
     for name, reference in references.items():
         rows = np.arange(min(8, len(reference.seed)))
-        with Client(first.target, name, timeout=_LONG) as one, Client(second.target, name, timeout=_LONG) as other:
+        with Client(first.target, name, timeout=LONG) as one, Client(second.target, name, timeout=LONG) as other:
             expected, found = (client.predict("sample", reference.inputs(rows))["samples"] for client in (one, other))
             compared += len(rows)
             if not np.array_equal(expected, found):
@@ -325,115 +323,3 @@ def replicas(first: LocalServer, second: LocalServer, references: Mapping[str, R
                 failures.append(f"a session of {name} differs after the other replica was asked for it")
             one.predict("session_end", {"session_id": session})
     return {"compared": compared, "failures": failures}
-
-
-class _Callers:
-    """Threads that call a model without a pause, and note what answered.
-
-    Attributes:
-        versions: that answered, in order, by thread.
-        failures: in words.
-    """
-
-    def __init__(self, server: LocalServer, references: Mapping[int, Reference], label: str | None, threads: int = 3):
-        self._server, self._references, self._label = server, references, label
-        self.versions: list[list[int]] = [[] for _ in range(threads)]
-        self.failures: list[str] = []
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(versions,)) for versions in self.versions]
-
-    def __enter__(self) -> _Callers:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self, versions: list[int]) -> None:
-        reference = next(iter(self._references.values()))
-        with Client(self._server.target, reference.name, label=self._label, timeout=_LONG, retries=0) as client:
-            index = 0
-            while not self._stop.is_set():
-                index = (index + 1) % len(reference.seed)
-                try:
-                    samples = client.predict("sample", reference.inputs(np.array([index])))["samples"]
-                except ServingError as error:
-                    self.failures.append(f"{error.code.name} {error.message[:200]}")
-                    continue
-                version = client.answered or 0
-                versions.append(version)
-                if not _same(samples[0], self._references[version].samples[index]):
-                    self.failures.append(f"version {version} answered what it does not draw")
-
-
-def versions(
-    server: LocalServer, models: Mapping[str, Path], old: Reference, new: Reference, new_version: Path
-) -> Figures:
-    """A new version loads before the old one goes; labels move; all the while clients call.
-
-    Args:
-        server: serves `models`.
-        models: folders of versions by name.
-        old: of version 1.
-        new: of version 2.
-        new_version: folder that becomes version 2.
-    """
-    name, failures = old.name, []
-    both = {1: old, 2: new}
-
-    def wait(what: str, wanted: dict[int, str]) -> float:
-        started = time.monotonic()
-        while (found := status(server.target, name)) != wanted:
-            if "AVAILABLE" not in found.values():
-                failures.append(f"no version of {name} is available: {found}")
-            if time.monotonic() - started > _LONG:
-                failures.append(f"{what}: {name} is {found}, not {wanted}")
-                break
-            time.sleep(0.05)
-        return time.monotonic() - started
-
-    def change(numbers: list[int], labels: dict[str, int]) -> None:
-        message = reload(server.target, configuration(models, {name: numbers}, {name: labels}))
-        if message:
-            failures.append(f"the configuration with versions {numbers} and labels {labels}: {message}")
-
-    figures: Figures = {"failures": failures}
-    with _Callers(server, both, None) as callers:
-        time.sleep(1.0)
-        writing = models[name] / ".writing"
-        shutil.copytree(new_version, writing)
-        writing.rename(models[name] / "2")
-        figures["change_s"] = wait("a new version", {2: "AVAILABLE", 1: "END"})
-        time.sleep(1.0)
-    figures["calls"] = sum(map(len, callers.versions))
-    failures += callers.failures
-    for answered in callers.versions:
-        if answered != sorted(answered) or set(answered) != {1, 2}:
-            failures.append(f"the answers to a client came from versions {sorted(set(answered))} to and fro")
-
-    change([1, 2], {})
-    wait("both versions", {2: "AVAILABLE", 1: "AVAILABLE"})
-    change([1, 2], {"stable": 1, "canary": 2})
-    with _Callers(server, both, "stable") as stable, _Callers(server, both, "canary", 1) as canary:
-        time.sleep(1.0)
-        change([1, 2], {"stable": 2, "canary": 2})
-        time.sleep(1.0)
-        change([2], {"stable": 2, "canary": 2})
-        wait("the old version", {2: "AVAILABLE", 1: "END"})
-        time.sleep(1.0)
-    figures["labelled_calls"] = sum(map(len, [*stable.versions, *canary.versions]))
-    failures += stable.failures + canary.failures
-    if any(answered != sorted(answered) or set(answered) != {1, 2} for answered in stable.versions):
-        failures.append(f"the label did not move from 1 to 2: {[sorted(set(v)) for v in stable.versions]}")
-    if {number for answered in canary.versions for number in answered} != {2}:
-        failures.append("the label canary was answered by another version")
-    return figures
-
-
-def _same(one: np.ndarray, other: np.ndarray) -> bool:
-    if one.dtype.kind == "f":
-        return bool(np.allclose(one, other, rtol=1e-3, atol=1e-3))
-    return bool(np.array_equal(one, other))

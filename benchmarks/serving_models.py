@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import serving_checks as checks
-from benchmarks.serving_load import Reference
+from benchmarks.serving_reference import Reference
 from pipelines import command
 
 TTL = 10.0  # seconds

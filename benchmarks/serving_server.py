@@ -12,7 +12,8 @@ from typing import Any
 
 import grpc
 
-from benchmarks.serving_load import Arrays, outputs
+from benchmarks.serving_load import outputs
+from benchmarks.serving_reference import Arrays
 from export.client_messages import PREDICT
 
 _START_SECONDS = 300.0

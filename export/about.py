@@ -9,7 +9,6 @@ import tfar
 from export import states
 from export.sessions import SessionStore
 from export.step_sampler import StepSampler
-from tfar.core.conditions import Condition, Label
 from tfar.models import AutoregressiveModel
 
 
@@ -39,16 +38,11 @@ def about(
         "dtype": model.head.dtype.name,
         "levels": model.head.levels,
         "head": repr(model.head),
-        "condition": [_condition(part) for part in parts],
+        "condition": [part.describe() for part in parts],
         "labels": list(labels),
-        "vocabulary": getattr(getattr(model, "text_vocabulary", None), "characters", None),
+        "vocabulary": None if model.text_vocabulary is None else model.text_vocabulary.characters,
         "unit": None if sampler is None else sampler.unit,
         "units": None if sampler is None else sampler.units,
         "session_slots": None if store is None else store.slots,
         "session_ttl_seconds": None if store is None else store.ttl,
     }
-
-
-def _condition(part: Condition) -> dict[str, Any]:
-    kind = {"kind": type(part).__name__, **part.get_config()}
-    return {**kind, "num_labels": part.num_labels} if isinstance(part, Label) else kind

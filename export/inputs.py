@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfar.core.conditions import Condition, Label, Local
 from tfar.models import AutoregressiveModel
 
 Tensors = dict[str, tf.Tensor]
@@ -201,42 +200,30 @@ def count_input(name: str, meaning: str, most: int, default: int | None = None, 
     )
 
 
-def condition_inputs(model: AutoregressiveModel) -> list[Input]:
+def condition_names(model: AutoregressiveModel) -> list[str]:
     """`condition`; for several conditions at once `condition_0`, `condition_1`, ..."""
-    if model.condition is None:
-        return []
-    parts = model.condition.parts
-    names = ["condition"] if len(parts) == 1 else [f"condition_{index}" for index in range(len(parts))]
-    return [_condition_input(name, part, model.event_shape) for name, part in zip(names, parts, strict=True)]
+    count = 0 if model.condition is None else len(model.condition.parts)
+    return ["condition"] if count == 1 else [f"condition_{index}" for index in range(count)]
+
+
+def condition_inputs(
+    model: AutoregressiveModel, event_shape: Sequence[Any] | None = None, batch_size: int | None = None
+) -> list[Input]:
+    """What `condition_names` names, for events of this shape in place of the model's and so many of them."""
+    parts = () if model.condition is None else model.condition.parts
+    return [
+        Input(
+            name,
+            tf.TensorSpec([batch_size, *part.value_shape(event_shape or model.event_shape)], part.dtype, name),
+            part.meaning,
+            part.accepted,
+            part.wrong,
+        )
+        for name, part in zip(condition_names(model), parts, strict=True)
+    ]
 
 
 def condition_of(model: AutoregressiveModel, inputs: Mapping[str, tf.Tensor]) -> Any:
     """The condition among the inputs, as models take it; None without one."""
-    if model.condition is None:
-        return None
-    if len(model.condition.parts) == 1:
-        return inputs["condition"]
-    return tuple(inputs[f"condition_{index}"] for index in range(len(model.condition.parts)))
-
-
-def _condition_input(name: str, part: Condition, event_shape: tuple[Any, ...]) -> Input:
-    spec = tf.TensorSpec([None, *condition_shape(part, event_shape)], part.dtype)
-    if isinstance(part, Label):
-        num_labels = part.num_labels
-        accepted = f"hold labels from 0 to {num_labels - 1}"
-        return Input(name, spec, "class label", accepted, lambda label: (label < 0) | (label >= num_labels))
-    kind = type(part).__name__.lower()
-    meaning = {
-        "vector": "vector that every position is told",
-        "spatial": "map beside the image",
-        "local": f"frames beside the sequence, one for {getattr(part, 'hop', 1)} values",
-    }.get(kind, f"what the events are conditioned on, {part!r}")
-    return Input(name, spec, meaning, "hold finite numbers", lambda value: ~tf.math.is_finite(value))
-
-
-def condition_shape(part: Condition, event_shape: tuple[Any, ...]) -> list[int | None]:
-    """Shape of one value of a condition, as far as the event tells."""
-    if isinstance(part, Local):
-        return [None if event_shape[0] is None else part.num_frames(event_shape[0]), part.channels]
-    sizes = iter(event_shape)
-    return [next(sizes) if size is None else size for size in part.shape]
+    values = tuple(inputs[name] for name in condition_names(model))
+    return values if len(values) > 1 else next(iter(values), None)

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from export import examples
 from export import litert_metadata as metadata
 from export.errors import ExportError
-from export.inputs import condition_of
 from export.litert_model import LiteRTModel, draw_in_steps
 from export.litert_signatures import LiteRTSignatures
 from export.quiet import quietly
@@ -28,7 +28,6 @@ from export.servable import quiet
 from export.ties import VALUE_TOLERANCE, count_ties
 from tfar.core import noise as noises
 from tfar.core.compiled import tracing_for_litert
-from tfar.core.conditions import Label
 from tfar.layers.weight_norm import folded
 from tfar.models import AutoregressiveModel
 
@@ -156,8 +155,8 @@ def check(content: bytes, signatures: LiteRTSignatures, quantization: str = "flo
         raise ExportError(f"the LiteRT model needs operators that are not built in: {', '.join(custom)}")
     model, batch = signatures.model, signatures.batch_size
     num = -(-_ROWS // batch) * batch
-    given = _example_conditions(signatures, num, seed)
-    condition = condition_of(model, given)
+    condition = examples.condition(model, num, seed, signatures.event_shape)
+    given = examples.inputs(model, condition)
     noise = noises.uniform(noises.seed_rows(seed, num), signatures.num_positions, model.head.noise_size).numpy()
     temperature = np.linspace(1.0, 0.8, num, dtype=np.float32)
     length = signatures.event_shape[0] if None in model.event_shape else None
@@ -196,18 +195,6 @@ def _check_values(signatures: LiteRTSignatures, x: np.ndarray) -> None:
         signatures.model.head.check(x, "samples")
     except ValueError as error:
         raise ExportError(f"the LiteRT model draws what the model cannot: {error}") from error
-
-
-def _example_conditions(signatures: LiteRTSignatures, num: int, seed: int) -> dict[str, np.ndarray]:
-    """Values of the condition for `num` rows, by the names of the inputs."""
-    random, found = np.random.default_rng(seed), {}
-    parts = [] if signatures.model.condition is None else signatures.model.condition.parts
-    for item, part in zip(signatures.conditions, parts, strict=True):
-        if isinstance(part, Label):
-            found[item.name] = np.arange(num, dtype=np.int32) % part.num_labels
-        else:
-            found[item.name] = random.normal(size=[num, *item.spec.shape[1:]]).astype(np.float32)
-    return found
 
 
 def describe(path: Path, report: Report) -> str:

@@ -17,7 +17,7 @@ import tfar
 from export.inputs import Input
 from export.litert_signatures import LiteRTSignatures
 from export.states import fingerprint
-from tfar.core.conditions import Label, Local
+from tfar.core.conditions import Condition
 from tfar.models import AutoregressiveModel
 
 NAME = "tfar"
@@ -38,6 +38,7 @@ def describe(signatures: LiteRTSignatures, quantization: str) -> dict[str, Any]:
     """Everything about the model and its signatures, as it is written into the file."""
     model, batch = signatures.model, signatures.batch_size
     shape = [batch, signatures.num_positions, model.head.noise_size]
+    parts = () if model.condition is None else model.condition.parts
     return {
         "format": 1,
         "tfar": tfar.__version__,
@@ -50,7 +51,7 @@ def describe(signatures: LiteRTSignatures, quantization: str) -> dict[str, Any]:
         "dtype": model.head.dtype.name,
         "levels": model.head.levels,
         "values": _values(model),
-        "condition": [_condition(model, item) for item in signatures.conditions],
+        "condition": [_condition(*pair) for pair in zip(signatures.conditions, parts, strict=True)],
         "noise": {"shape": shape, "dtype": "float32", "how": _NOISE},
         "temperature": {"shape": [batch], "dtype": "float32", "how": "positive; 1 draws from the model itself"},
         "sample": {"samples": [batch, *signatures.event_shape]},
@@ -115,15 +116,8 @@ def _number(code: Any) -> int:
     return max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
 
 
-def _condition(model: AutoregressiveModel, item: Input) -> dict[str, Any]:
-    index = int(item.name.rpartition("_")[2]) if "_" in item.name else 0
-    part = model.condition.parts[index]
-    facts = {"input": item.name, "kind": type(part).__name__, **_tensor(item.spec), "meaning": item.meaning}
-    if isinstance(part, Label):
-        facts["num_labels"] = part.num_labels
-    if isinstance(part, Local):
-        facts |= {"hop": part.hop, "delay": part.delay}
-    return facts
+def _condition(item: Input, part: Condition) -> dict[str, Any]:
+    return {"input": item.name, **part.describe(), **_tensor(item.spec), "meaning": item.meaning}
 
 
 def _step(signatures: LiteRTSignatures) -> dict[str, Any]:
@@ -149,7 +143,7 @@ def _step(signatures: LiteRTSignatures) -> dict[str, Any]:
 
 def _values(model: AutoregressiveModel) -> dict[str, Any]:
     """What the values stand for."""
-    text = getattr(model, "text_vocabulary", None)
+    text = model.text_vocabulary
     if text is not None:
         return {"kind": "text", "characters": text.characters, "encoding": None if text.characters else "utf-8"}
     if len(model.event_shape) == 3:

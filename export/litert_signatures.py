@@ -28,7 +28,6 @@ import tensorflow as tf
 from export.errors import ExportError
 from export.inputs import Input, Tensors, condition_inputs, condition_of, function_of
 from tfar.core.carry import Carry, Site
-from tfar.core.conditions import Local
 from tfar.core.request import Request
 from tfar.models import AutoregressiveModel
 from tfar.sampling import SampleInputs, incremental
@@ -84,7 +83,7 @@ class LiteRTSignatures:
         event = model.event
         self.num_positions = event.count_positions(self.event_shape)
         self.num_members = model.num_members
-        self.conditions = [self._static(item) for item in condition_inputs(model)]
+        self.conditions = condition_inputs(model, self.event_shape, batch_size)
         self._context = self._trace_context()
         self.num_units = (event.num_cells if None not in event.grid else self.event_shape[0]) // self._cells
         self.noise_shape = [batch_size, self._cells * event.groups, event.head.noise_size]
@@ -118,14 +117,6 @@ class LiteRTSignatures:
         return [*self.conditions, *member]
 
     # Shapes.
-
-    def _static(self, item: Input) -> Input:
-        """A condition for B rows, as long as the events need."""
-        part = self.model.condition.parts[int(item.name.rpartition("_")[2]) if "_" in item.name else 0]
-        shape = list(item.spec.shape[1:])
-        if isinstance(part, Local):
-            shape[0] = part.num_frames(self.event_shape[0])
-        return dataclasses.replace(item, spec=tf.TensorSpec([self.batch_size, *shape], item.spec.dtype, item.name))
 
     def _trace_context(self) -> Request:
         """Specs of what the network is told, of B rows; on the way, what a step draws and how many cells that is."""

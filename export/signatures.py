@@ -159,9 +159,8 @@ class Signatures:
         self.model, self.options = model, options or Options()
         self.name = name
         self._endless = None in model.event_shape
-        self._has_factors = model.has_factors
         self._given = condition_inputs(model)
-        prefix = [prefix_input(model)] if self._has_factors else []
+        prefix = [prefix_input(model)] if self.model.has_factors else []
         self._draws = [*self._given, seed_input(), temperature_input(), *prefix]
         self.sampler: StepSampler | None = None
         self.store: sessions.SessionStore | None = None
@@ -185,7 +184,7 @@ class Signatures:
 
     def _signatures(self) -> list[Signature]:
         found = [self._sample(), self._log_prob(), self._describe()]
-        if self._has_factors and not self._endless:
+        if self.model.has_factors and not self._endless:
             found.append(self._complete())
         if self.options.xla:
             found += [self._compiled(item) for item in found if item.name in ("sample", "complete")]
@@ -210,7 +209,7 @@ class Signatures:
             values = self._prepare(inputs, fed)
             return self._drawn(values, self._draw)
 
-        refusals = () if not self._has_factors else ("prefix must be no longer than the event; values:",)
+        refusals = () if not self.model.has_factors else ("prefix must be no longer than the event; values:",)
         return Signature("sample", "Draws events.", tuple(inputs), sample, refusals)
 
     def _complete(self) -> Signature:
@@ -258,7 +257,7 @@ class Signatures:
             length = tf.reshape(inputs["observed_length"], [-1, *[1] * len(model.event_shape)])
             observed = ranks_of_values(model)[None] < length
             drawn = samples(tf.where(observed, inputs["x"], tf.zeros_like(inputs["x"])), observed)
-        elif not self._has_factors:
+        elif not self.model.has_factors:
             drawn = samples()
         else:
             drawn = samples(*self._place(inputs["prefix"], size))
@@ -284,7 +283,7 @@ class Signatures:
         def log_prob(fed: Tensors) -> Tensors:
             values = self._prepare(inputs, fed)
             x, condition = values["x"], condition_of(model, values)
-            if not self._has_factors:
+            if not self.model.has_factors:
                 nats, score = model.log_prob(x, condition), {}
             else:
                 score = {"score": model.score(x, condition)}

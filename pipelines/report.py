@@ -133,7 +133,7 @@ def _heat_maps(run: runs.Run, info: DataInfo, x: np.ndarray, condition: Any) -> 
 
 def _member(model: Any) -> dict[str, Any]:
     """An ensemble has no factors; its first member has."""
-    return {"member": 0} if getattr(model, "num_members", 1) > 1 else {}
+    return {"member": 0} if not model.has_factors else {}
 
 
 def _completions(run: runs.Run, info: DataInfo, x: np.ndarray, condition: Any, times: int = 3) -> str:
@@ -251,7 +251,7 @@ Below: three draws of the rest from p(rest | shown half).</figcaption></figure>
 def _of_sequences(workdir: pathlib.Path, run: runs.Run, info: DataInfo, arrays: dict[str, np.ndarray]) -> str:
     """Samples of text or audio, and what their elements cost."""
     num = run.config["report"]["num_samples"]
-    if getattr(run.model, "text_vocabulary", None) is not None:
+    if run.model.text_vocabulary is not None:
         return text.report_section(workdir, run.model, arrays, num)
     return audio.report_section(workdir, run.model, info, arrays, num)
 

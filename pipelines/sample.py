@@ -243,14 +243,13 @@ def sample_audio(
     from pipelines import audio
     from pipelines import workdir as runs
     from tfar import training
-    from tfar.core.conditions import Local
 
     record = runs.read_config(pathlib.Path(workdir))
     conditions = conditions_of(workdir, record, label, num)
     run = runs.load_run(workdir, weights)
     arrays, info = runs.load_split(run.config, "test")
-    if isinstance(run.model.condition, Local):
-        hop = run.model.condition.hop
+    hop = None if run.model.condition is None else run.model.condition.hop
+    if hop is not None:
         frames = conditions.shape[1] if length is None else min(conditions.shape[1], -(-length // hop))
         conditions, length = conditions[:, :frames], frames * hop
     elif length is None:

@@ -89,7 +89,7 @@ def main(options: Options) -> int:
     # TensorFlow takes seconds to import, which no mistyped flag should cost.
     serving = quietly(lambda: importlib.import_module("export.serving.server"))
     if not options.xla_cpu_compilation_enabled:
-        quietly(importlib.import_module("export.serving.xla").disable_xla)
+        quietly(importlib.import_module("export.serving.compat").disable_xla)
     from export.serving.errors import ServingError
 
     server = serving.Server(options)

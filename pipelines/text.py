@@ -29,10 +29,9 @@ def vocabulary(model: Any) -> Vocabulary:
     Raises:
         ValueError: its symbols are no text.
     """
-    found = getattr(model, "text_vocabulary", None)
-    if found is None:
+    if model.text_vocabulary is None:
         raise ValueError(f"this {type(model).__name__} was not trained on text: it carries no vocabulary")
-    return found
+    return model.text_vocabulary
 
 
 def generate(
@@ -193,8 +192,7 @@ def _shades() -> str:
 
 
 def _sample_length(model: Any) -> int:
-    longest = getattr(model, "longest_event", None)
-    return min(_SAMPLE_LENGTH, model.event_shape[0] or longest or _SAMPLE_LENGTH)
+    return min(_SAMPLE_LENGTH, model.event_shape[0] or model.longest_event or _SAMPLE_LENGTH)
 
 
 def _conditions(model: Any, arrays: dict[str, np.ndarray], num: int) -> Any:

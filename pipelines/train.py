@@ -9,6 +9,7 @@ Exit code: 0, or 1 for an error, 3 where the loss became NaN, 130 after Ctrl-C.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 import shlex
@@ -90,15 +91,7 @@ def train(config: dict[str, Any], workdir: pathlib.Path) -> int:
         train_step,
         batches,
         valid,
-        training.Settings(
-            steps=settings["steps"],
-            log_every=settings["log_every"],
-            eval_every=settings["eval_every"],
-            checkpoint_every=settings["checkpoint_every"],
-            patience=settings["patience"],
-            eval_batch_size=settings["eval_batch_size"],
-            eval_rows=settings["eval_rows"],
-        ),
+        training.Settings(**{field.name: settings[field.name] for field in dataclasses.fields(training.Settings)}),
         workdir,
         architecture=runs.fingerprint(resolved),
         on_evaluation=None if info.is_sequence else lambda step, model: report.sample_picture(model, info, config),

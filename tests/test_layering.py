@@ -39,6 +39,21 @@ KNOW_THE_SCOPE = ("tfar/core/", "tfar/layers/")
 MAX_MODEL_LINES = 300
 NOT_A_PAPER = {"autoregressive.py", "density.py", "sampled.py"}
 
+MAX_FILE_LINES, MAX_FUNCTION_LINES = 400, 60
+# Those that another change, which is under way, will split.
+TOO_LONG_YET = {
+    "tfar/testing/registry/models.py",
+    "tfar/models/image_transformer.py:__init__",
+    "tfar/models/wavenet.py:__init__",
+}
+
+# What of Keras and TensorFlow is not public is read here alone.
+COMPAT = (Path("tfar/core/compat.py"), Path("export/serving/compat.py"))
+OF_NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}  # public, whatever they look like
+PRIVATE_MODULES = ("keras.src", "tensorflow.compiler", "tensorflow.python")
+# Fields of tensorflow_probability, an oracle of this test.
+OF_OTHER_PACKAGES = {(name, Path("tests/layers/test_masked_dense.py")) for name in ("_create_degrees", "_create_masks")}
+
 
 def python_files(*folders: str) -> list[Path]:
     """Paths relative to the root."""
@@ -154,6 +169,83 @@ def test_model_files_are_short():
     wrong = [f"{path}: {n} lines" for path, n in lengths.items() if n >= MAX_MODEL_LINES]
     message = f"a model file stays under {MAX_MODEL_LINES} lines; which layer is missing?\n"
     assert not wrong, message + "\n".join(wrong)
+
+
+def test_private_names_of_others_stand_in_compat():
+    """Private names of Keras and TensorFlow are those with an underscore that nothing here defines."""
+    ours: set[str] = set()
+    uses = []
+    for path in python_files(*PACKAGES, "benchmarks", "examples", "tests"):
+        for node in ast.walk(parse(path)):
+            ours.update(defined(node))
+            name = private_use(node)
+            if name and path not in COMPAT and (name, path) not in OF_OTHER_PACKAGES:
+                uses.append((name, f"{path}:{node.lineno}: {ast.unparse(node)}"))
+    wrong = [where for name, where in uses if name not in ours]
+    assert not wrong, "give these a function in " + " or ".join(map(str, COMPAT)) + ":\n" + "\n".join(wrong)
+
+
+def defined(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+        yield node.id if isinstance(node, ast.Name) else node.attr
+
+
+def private_use(node: ast.AST) -> str | None:
+    """The private attribute or module that a node reads; None where it is no such thing."""
+    if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+        return None if node.attr in OF_NAMED_TUPLES else node.attr
+    if isinstance(node, ast.Attribute) and node.attr.endswith("_lib"):
+        return node.attr  # such as tf.distribute.distribute_lib
+    if isinstance(node, ast.ImportFrom | ast.Import):
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+        return next((name for name in names if name.startswith(PRIVATE_MODULES)), None)
+    return None
+
+
+def test_no_class_of_ours_decides_what_exports_and_samplers_do():
+    """Conditions, heads and models describe themselves; `isinstance` would forget those that users write."""
+    files = [Path("tfar/core/conditions.py"), *python_files("tfar/heads", "tfar/models")]
+    kinds = {node.name for path in files for node in ast.walk(parse(path)) if isinstance(node, ast.ClassDef)}
+    kinds -= {"AutoregressiveModel", "Condition", "Density", "Head"}  # whether it is any at all may be asked
+    assert {"Label", "Categorical", "Ensemble"} <= kinds
+    wrong = []
+    for path in python_files("export", "tfar/sampling", "tfar/core"):
+        for node in ast.walk(parse(path)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
+                names = {
+                    n.id if isinstance(n, ast.Name) else n.attr for n in ast.walk(node.args[1]) if hasattr(n, "ctx")
+                }
+                if names & kinds:
+                    wrong.append(f"{path}:{node.lineno}: {ast.unparse(node)}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_file_and_no_function_is_too_long():
+    files, functions = {}, {}
+    for path in python_files(*PACKAGES, "benchmarks"):
+        tree = parse(path)
+        lines = len((ROOT / path).read_text(encoding="utf-8").splitlines())
+        if lines > MAX_FILE_LINES:
+            files[str(path)] = lines
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef) and length(node) > MAX_FUNCTION_LINES:
+                functions[f"{path}:{node.name}"] = length(node)
+    pending = TOO_LONG_YET - {*files, *functions}
+    found = {name: lines for name, lines in {**files, **functions}.items() if name not in TOO_LONG_YET}
+    assert not found, (
+        f"above {MAX_FILE_LINES} lines, or {MAX_FUNCTION_LINES} of a function without its docstring: {found}"
+    )
+    assert not pending, f"no longer too long, so strike them from TOO_LONG_YET: {sorted(pending)}"
+
+
+def length(function: ast.FunctionDef) -> int:
+    """Lines of a function, of its docstring none."""
+    lines = function.end_lineno - function.lineno + 1
+    if ast.get_docstring(function, clean=False) is not None:
+        lines -= function.body[0].end_lineno - function.body[0].lineno + 1
+    return lines
 
 
 def test_files_are_named_after_what_they_hold():

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.client import pywrap_tf_session
-from tensorflow.python.framework import c_api_util
 
 from export.servable import quiet
+from export.serving import compat
 from export.serving.errors import Code, ServingError
 
 
@@ -18,8 +17,7 @@ class LoadedModel:
     """The graph of a version, restored and initialized.
 
     `tf.compat.v1.Session.run` casts what it is fed and refuses shapes that differ from the placeholder's. The released
-    server does neither, so `run` calls what lies below: `_call_tf_sessionrun`, private to TensorFlow and stable since
-    2017 (tests/export/serving would notice).
+    server does neither, so `run` calls what lies below, `compat.run_session`.
 
     Args:
         path: folder that holds saved_model.pb.
@@ -36,7 +34,7 @@ class LoadedModel:
         try:
             with quiet(), self.session.graph.as_default():
                 loaded = tf.compat.v1.saved_model.load(self.session, [tf.saved_model.SERVING], str(path))
-            self.session._extend_graph()
+            compat.extend_session(self.session)
         except Exception as error:  # Whatever reads a broken file raises; it must not end the server.
             self.session.close()
             if isinstance(error, tf.errors.OpError):
@@ -59,22 +57,15 @@ class LoadedModel:
         Raises:
             ServingError: with the code and the words of TensorFlow.
         """
-        options = None
-        if timeout_ms > 0:
-            data = tf.compat.v1.RunOptions(timeout_in_ms=timeout_ms).SerializeToString()
-            options = pywrap_tf_session.TF_NewBufferFromString(data)
         try:
             given = {self._output(name): value for name, value in feeds}
-            return self.session._call_tf_sessionrun(options, given, [self._output(name) for name in fetches], [], None)
+            return compat.run_session(self.session, given, [self._output(name) for name in fetches], timeout_ms)
         except tf.errors.OpError as error:
             raise ServingError(Code(error.error_code), error.message) from error
         except UnicodeDecodeError as error:
             # The message of the status quotes bytes of the request.
             message = bytes(error.object).decode(errors="replace")
             raise ServingError(Code.INVALID_ARGUMENT, message) from error
-        finally:
-            if options is not None:
-                pywrap_tf_session.TF_DeleteBuffer(options)
 
     def _output(self, name: str) -> object:
         """The handle of a tensor, whether or not the operation has such an output: that is for TensorFlow to say."""
@@ -82,10 +73,10 @@ class LoadedModel:
         if found is None:
             operation, _, index = name.partition(":")
             try:
-                handle = self.session.graph.get_operation_by_name(operation)._c_op
+                found = compat.tensor_handle(self.session.graph, operation, int(index or 0))
             except (KeyError, ValueError) as error:
                 raise ServingError(Code.NOT_FOUND, f"FetchOutputs node {name}: not found") from error
-            found = self._outputs[name] = c_api_util.tf_output(handle, int(index or 0))
+            self._outputs[name] = found
         return found
 
     def close(self) -> None:

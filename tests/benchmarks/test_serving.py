@@ -6,7 +6,8 @@ import pytest
 
 import tfar
 from benchmarks import serving, serving_checks, serving_models, serving_server
-from benchmarks.serving_load import Caller, Log, Reference, request
+from benchmarks.serving_load import Caller, request
+from benchmarks.serving_reference import Log, Reference
 from export import saved_model
 from export.client_messages import MESSAGES
 from export.serving.errors import Code, ServingError

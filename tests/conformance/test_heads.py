@@ -66,3 +66,17 @@ def test_greedy_is_the_limit_of_temperature(case):
     params = parameters(head, (50,))
     low, high = (head.sample(params, tf.fill([50, head.noise_size], u), temperature=1e-9).numpy() for u in (0.01, 0.99))
     np.testing.assert_allclose(low, high, atol=1e-4)
+
+
+@every_head
+def test_logits_are_unnormalized_log_probabilities(case):
+    head = case.build().with_channels(case.channels)
+    params = parameters(head, (2, 3))
+    if head.levels is None or head.event_ndims:
+        with pytest.raises(ValueError, match="logits are of heads with levels"):
+            head.logits(params)
+        return
+    logits = head.logits(tf.cast(params, tf.bfloat16))
+    assert logits.shape == (2, 3, head.levels) and logits.dtype == tf.float32
+    expected = head.log_prob(params[..., None, :], tf.range(head.levels))
+    np.testing.assert_allclose(tf.nn.log_softmax(head.logits(params)), expected, atol=1e-5)

@@ -8,6 +8,7 @@ import pathlib
 
 import pytest
 
+from tfar.core import compat
 from tfar.core.paths import attribute_paths
 from tfar.testing.registry import MODELS
 
@@ -18,8 +19,8 @@ REMAKE = "python tests/conformance/test_parameter_shapes.py"
 def parameter_shapes(model):
     """{path of attributes / name: shape} of every weight; Keras saves weights under such paths."""
     shapes, paths = {}, attribute_paths(model)
-    for layer in model._flatten_layers():
-        for weight in layer._trainable_variables + layer._non_trainable_variables:
+    for layer in compat.all_layers(model):
+        for weight in compat.own_weights(layer):
             assert id(layer) in paths, f"{layer.name!r} cannot be reached through public attributes"
             shapes[f"{paths[id(layer)]}/{weight.name}"] = list(weight.shape)
     assert len(shapes) == len(model.weights)

@@ -1,11 +1,13 @@
 """Conditions encode what fits and refuse by name what does not."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfar.core.conditions import Label, Spatial, Vector
+from tfar.core.conditions import Joint, Label, Local, Spatial, Vector
 
 VALUES = {
     "label": (Label(3), [0, 2], (2, 3)),
@@ -66,3 +68,64 @@ def test_refuses_by_name(condition, value, message):
 def test_refuses_sizes_below_one(kind, name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         kind(0)
+
+
+# What a condition tells of itself.
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        (Label(3), {"kind": "Label", "num_labels": 3}),
+        (Vector(4), {"kind": "Vector", "size": 4}),
+        (Spatial(2), {"kind": "Spatial", "channels": 2}),
+        (Local(2, 4, 1), {"kind": "Local", "channels": 2, "hop": 4, "delay": 1}),
+        (
+            Joint([Label(3), Vector(4)]),
+            {"kind": "Joint", "conditions": [{"kind": "Label", "num_labels": 3}, {"kind": "Vector", "size": 4}]},
+        ),
+    ],
+)
+def test_describe(condition, expected):
+    assert condition.describe() == expected
+    assert json.loads(json.dumps(condition.describe())) == expected
+
+
+@pytest.mark.parametrize(
+    ("condition", "event_shape", "expected"),
+    [
+        (Label(3), (None,), ()),
+        (Vector(4), (2, 3, 1), (4,)),
+        (Spatial(2), (3, 5, 1), (3, 5, 2)),
+        (Local(2, 4), (9,), (3, 2)),
+        (Local(2, 4, delay=1), (9,), (2, 2)),
+        (Local(2, 4), (None,), (None, 2)),
+    ],
+)
+def test_examples_are_accepted(condition, event_shape, expected):
+    assert condition.value_shape(event_shape) == expected
+    shape = tuple(7 if size is None else size for size in expected)
+    for seed in (None, 0):
+        value = condition.example(event_shape, num=5, seed=seed, open_size=7)
+        assert value.shape == (5, *shape) and value.dtype == condition.dtype.as_numpy_dtype
+        condition.prepare(value, 5, event_shape)
+        assert not condition.wrong(tf.constant(value)).numpy().any()
+
+
+def test_example_of_several_conditions():
+    label, vector = Joint([Label(3), Vector(4)]).example((2,), num=5, seed=1)
+    np.testing.assert_array_equal(label, [0, 1, 2, 0, 1])
+    assert vector.shape == (5, 4) and vector.std() > 0
+
+
+@pytest.mark.parametrize(
+    ("condition", "value"), [(Label(3), [0, 3, -1]), (Vector(1), [[0.0], [np.inf], [np.nan]]), (Local(1, 2), [[[1.0]]])]
+)
+def test_wrong_says_what_check_refuses(condition, value):
+    wrong = condition.wrong(tf.constant(value)).numpy()
+    for row, bad in zip(value, wrong, strict=True):
+        if bad.any():
+            with pytest.raises(ValueError, match="condition holds"):
+                condition.check(tf.constant([row]))
+        else:
+            condition.check(tf.constant([row]))

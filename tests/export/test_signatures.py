@@ -9,6 +9,7 @@ import tfar
 from export import examples, saved_model, ties
 from export.errors import ExportError
 from export.servable import Servable
+from export.serving import compat
 from tfar.core import noise as noises
 from tfar.testing.registry import MODELS
 
@@ -260,12 +261,13 @@ def test_wrong_shapes_fail_although_the_server_compares_none(labelled, signature
     inputs |= {"condition": LABEL, name: value}
 
     def handle(info):
-        return session.graph.get_tensor_by_name(info.name)._as_tf_output()
+        operation, index = info.name.split(":")
+        return compat.tensor_handle(session.graph, operation, int(index))
 
     # `Session.run` would compare the shapes; the server calls what lies below.
     feeds = {handle(definition.inputs[key]): value for key, value in inputs.items()}
     with pytest.raises(tf.errors.InvalidArgumentError) as error:
-        session._call_tf_sessionrun(None, feeds, [handle(info) for info in definition.outputs.values()], [], None)
+        compat.run_session(session, feeds, [handle(info) for info in definition.outputs.values()])
     assert f"assertion failed: [{message}" in str(error.value)
 
 

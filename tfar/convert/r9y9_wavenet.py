@@ -70,12 +70,8 @@ def from_r9y9_wavenet(arrays: Mapping[str, Any], model: WaveNet, *, legacy_skips
     check_argument("first_bias", model.first_bias, True, _SOURCE)
     given = CheckpointArrays(arrays, lambda name: name.removeprefix("module."), _SOURCE)
     put = given.put
-    put(
-        network.first.kernel,
-        _convolution(given, "first_conv"),
-        "first_conv.weight",
-        "head, inputs or residual_channels",
-    )
+    first = _convolution(given, "first_conv")
+    put(network.first.kernel, first, "first_conv.weight", "head, inputs or residual_channels")
     put(network.first.bias, given.take("first_conv.bias"), "first_conv.bias", "residual_channels")
     skips, skip_biases, projections = [], [], []
     for index, block in enumerate(network.blocks):

@@ -9,17 +9,27 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfar.core.configured import Configured
 
-class Condition:
+
+class Condition(Configured):
     """A kind of side information. Subclasses say what values are accepted and how they become features.
 
     Attributes:
         dtype: type of the values.
         shape: shape of one value; None where it follows from the event.
+        meaning: what a value is, in a line for the users of a model.
+        accepted: which values are, as it stands behind "condition must".
+        num_labels: where values are labels 0, 1, ..., the number of them; otherwise None.
+        hop: where a value is a sequence of frames, elements of the event for each of them; otherwise None.
     """
 
     dtype: tf.DType = tf.float32
     shape: tuple[int | None, ...] = ()
+    meaning: str = "what the events are conditioned on"
+    accepted: str = "hold finite numbers"
+    num_labels: int | None = None
+    hop: int | None = None
 
     def encode(self, value: Any) -> tf.Tensor:
         """Float features of a batch of values."""
@@ -58,20 +68,38 @@ class Condition:
             raise ValueError(f"condition must have one value per example ({num}), got {value.shape[0]}")
         return value
 
-    def example(self, event_shape: tuple[int | None, ...]) -> Any:
-        """Zeros for one event, whose length is 2 where it is open."""
+    def wrong(self, value: tf.Tensor) -> tf.Tensor:
+        """True where an entry of a batch of values is not accepted, for checks inside of a graph."""
+        return ~tf.math.is_finite(value)
+
+    def value_shape(self, event_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """Shape of one value beside an event of this shape; None where that leaves it open."""
         sizes = iter(event_shape)
-        shape = [size if size is not None else next(sizes) or 2 for size in self.shape]
-        return tf.zeros([1, *shape], self.dtype)
+        return tuple(next(sizes) if size is None else size for size in self.shape)
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        raise NotImplementedError
+    def describe(self) -> dict[str, Any]:
+        """What JSON says of it: the kind and the constructor arguments."""
+        return {"kind": type(self).__name__, **self.get_config()}
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Condition:
-        """The condition with these constructor arguments."""
-        return cls(**config)
+    def example(
+        self, event_shape: Sequence[int | None], num: int = 1, seed: int | None = None, open_size: int = 2
+    ) -> Any:
+        """Values that are accepted.
+
+        Args:
+            event_shape: shape of the events.
+            num: number of events.
+            seed: of standard normal numbers; None for zeros. Labels come in turn, whatever the seed.
+            open_size: size of what the event leaves open.
+
+        Returns:
+            [num, *value_shape], a tuple of such for several conditions at once.
+        """
+        return self._example(event_shape, num, None if seed is None else np.random.default_rng(seed), open_size)
+
+    def _example(self, event_shape: Any, num: int, random: np.random.Generator | None, open_size: int) -> Any:
+        shape = [num, *(open_size if size is None else size for size in self.value_shape(event_shape))]
+        return np.asarray(np.zeros(shape) if random is None else random.normal(size=shape), self.dtype.as_numpy_dtype)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(str(value) for value in self.get_config().values())})"
@@ -96,11 +124,20 @@ class Label(Condition):
     """
 
     dtype = tf.int32
+    meaning = "class label"
 
     def __init__(self, num_labels: int):
         if num_labels < 1:
             raise ValueError(f"num_labels must be at least 1, got {num_labels}")
         self.num_labels = num_labels
+        self.accepted = f"hold labels from 0 to {num_labels - 1}"
+
+    def wrong(self, value: tf.Tensor) -> tf.Tensor:
+        """True where a label is out of range."""
+        return (value < 0) | (value >= self.num_labels)
+
+    def _example(self, event_shape: Any, num: int, random: np.random.Generator | None, open_size: int) -> np.ndarray:
+        return np.arange(num, dtype=np.int32) % self.num_labels
 
     def encode(self, value: Any) -> tf.Tensor:
         """One-hot features, float32 [B, num_labels], of labels [B]."""
@@ -111,10 +148,6 @@ class Label(Condition):
         super().check(value)
         _check_range(value, self.num_labels, self)
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {"num_labels": self.num_labels}
-
 
 @keras.saving.register_keras_serializable("tfar")
 class Vector(Condition):
@@ -123,6 +156,8 @@ class Vector(Condition):
     Args:
         size: length of the vector.
     """
+
+    meaning = "vector that every position is told"
 
     def __init__(self, size: int):
         if size < 1:
@@ -139,10 +174,6 @@ class Vector(Condition):
         super().check(value)
         _check_finite(value)
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {"size": self.size}
-
 
 @keras.saving.register_keras_serializable("tfar")
 class Spatial(Condition):
@@ -151,6 +182,8 @@ class Spatial(Condition):
     Args:
         channels: features of a pixel of the map (for a map of classes: one-hot).
     """
+
+    meaning = "map beside the image"
 
     def __init__(self, channels: int):
         if channels < 1:
@@ -166,10 +199,6 @@ class Spatial(Condition):
         """Raises ValueError for a wrong shape or values that are not finite."""
         super().check(value)
         _check_finite(value)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {"channels": self.channels}
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -199,6 +228,11 @@ class Local(Condition):
                 raise ValueError(f"{name} must be at least {least}, got {value}")
         self.channels, self.hop, self.delay = channels, hop, delay
         self.shape = (None, channels)
+        self.meaning = f"frames beside the sequence, one for {hop} values"
+
+    def value_shape(self, event_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """(frames, channels): as many frames as an event of this length needs."""
+        return (None if event_shape[0] is None else self.num_frames(event_shape[0]), self.channels)
 
     def num_frames(self, length: int) -> int:
         """Frames that an event of `length` elements needs."""
@@ -224,10 +258,6 @@ class Local(Condition):
             )
         return value
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {"channels": self.channels, "hop": self.hop, "delay": self.delay}
-
 
 @keras.saving.register_keras_serializable("tfar")
 class Joint(Condition):
@@ -248,12 +278,12 @@ class Joint(Condition):
     def __init__(self, conditions: Sequence[Condition]):
         if len(conditions) < 2 or not all(isinstance(part, Condition) for part in conditions):
             raise ValueError(f"conditions must be two or more of tfar.conditions, got {conditions!r}")
-        self.conditions = tuple(conditions)
+        self.conditions = list(conditions)
 
     @property
     def parts(self) -> tuple[Condition, ...]:
         """The conditions."""
-        return self.conditions
+        return tuple(self.conditions)
 
     def encode(self, value: Any) -> tuple[tf.Tensor, ...]:
         """The features of each."""
@@ -266,18 +296,12 @@ class Joint(Condition):
         pairs = zip(self.conditions, value, strict=True)
         return tuple(part.prepare(item, num, event_shape) for part, item in pairs)
 
-    def example(self, event_shape: tuple[int | None, ...]) -> tuple[tf.Tensor, ...]:
-        """Zeros for one event."""
-        return tuple(part.example(event_shape) for part in self.conditions)
+    def describe(self) -> dict[str, Any]:
+        """What JSON says of it: the kind and the conditions."""
+        return {"kind": "Joint", "conditions": [part.describe() for part in self.parts]}
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments, serialized."""
-        return {"conditions": [keras.saving.serialize_keras_object(part) for part in self.conditions]}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Joint:
-        """The condition with these constructor arguments."""
-        return cls([keras.saving.deserialize_keras_object(part) for part in config["conditions"]])
+    def _example(self, event_shape: Any, num: int, random: np.random.Generator | None, open_size: int) -> Any:
+        return tuple(part._example(event_shape, num, random, open_size) for part in self.parts)
 
     def __repr__(self) -> str:
         return f"Joint({', '.join(map(repr, self.conditions))})"

@@ -33,6 +33,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfar.core import compat
 from tfar.core.evaluation import evaluating, evaluation
 from tfar.core.paths import attribute_paths, layers_by_path
 from tfar.core.request import call_network
@@ -162,7 +163,7 @@ class Incremental:
     def state_of(self, layer: keras.layers.Layer) -> LayerState:
         """The part of the state that belongs to this call of `layer`."""
         if self._paths is None:
-            root = layer._get_call_context().entry_layer or layer
+            root = compat.entry_layer(layer)
             self._paths = attribute_paths(root)
         path = self._paths.get(id(layer))
         if path is None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 
+from tfar.core import compat
 from tfar.core.compiled import updates_slices
 
 
@@ -67,7 +67,7 @@ def put(x: tf.Tensor, start: Any, value: tf.Tensor) -> tf.Tensor:
     if not updates_slices():
         return tf.tensor_scatter_nd_update(x, [[start]], value[None])
     begin = tf.stack([start, *[0] * (x.shape.rank - 1)])
-    return tf.ensure_shape(gen_xla_ops.xla_dynamic_update_slice(x, value[None], begin), x.shape)
+    return compat.dynamic_update_slice(x, value[None], begin)
 
 
 def _rank(start: Any) -> int:

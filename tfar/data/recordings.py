@@ -102,12 +102,7 @@ def split_of(
     if not len(rows):
         raise ValueError(f"split {split!r} of {name!r} is empty: {len(recordings)} recordings")
     chosen = sorted((recordings[row] for row in rows), key=lambda recording: (len(recording.samples), recording.name))
-    lengths = np.array([len(recording.samples) for recording in chosen], np.int32)
-    codes = [encode(recording.samples, encoding) for recording in chosen]
-    silence = encode(np.zeros(1), encoding)[0]
-    x = np.full([len(chosen), int(lengths.max())], silence, codes[0].dtype)
-    for row, code in zip(x, codes, strict=True):
-        row[: len(code)] = code
+    x, lengths = _padded(chosen, encoding)
     arrays = {"x": x, "length": lengths}
     names: tuple[str, ...] | None = None
     if condition == "letters":
@@ -139,6 +134,17 @@ def split_of(
         hop=hop if condition == "letters" else None,
     )
     return arrays, info
+
+
+def _padded(chosen: Sequence[Recording], encoding: str) -> tuple[np.ndarray, np.ndarray]:
+    """Recordings behind which there is silence, [N, T], and their lengths, int32 [N]."""
+    lengths = np.array([len(recording.samples) for recording in chosen], np.int32)
+    codes = [encode(recording.samples, encoding) for recording in chosen]
+    silence = encode(np.zeros(1), encoding)[0]
+    x = np.full([len(chosen), int(lengths.max())], silence, codes[0].dtype)
+    for row, code in zip(x, codes, strict=True):
+        row[: len(code)] = code
+    return x, lengths
 
 
 def _fields(

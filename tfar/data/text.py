@@ -74,18 +74,7 @@ def load_split(
     source = f"{name}: the text"
     if not text:
         raise ValueError(f"{source} is empty")
-    vocabulary = Vocabulary()
-    if unit == "byte":
-        symbols = np.frombuffer(text, np.uint8).astype(np.int32)
-    else:
-        try:
-            characters = text.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{source} is not UTF-8 ({error.reason} at byte {error.start}); use unit='byte'") from None
-        vocabulary = Vocabulary.of(characters)
-        if vocabulary.size < 2:
-            raise ValueError(f"{source} must have at least 2 different characters, got {vocabulary.characters!r} only")
-        symbols = vocabulary.encode(characters)
+    symbols, vocabulary = _symbols(text, unit, source)
     num = len(symbols)
     num_test = round(num * (test_fraction or 0))
     num_valid = round(num * valid_fraction)
@@ -123,6 +112,20 @@ def load_split(
         vocabulary=vocabulary.characters,
     )
     return {"x": x}, info
+
+
+def _symbols(text: bytes, unit: str, source: str) -> tuple[np.ndarray, Vocabulary]:
+    """The symbols of a text, int32 [symbols], and what they stand for; `source` is for errors."""
+    if unit == "byte":
+        return np.frombuffer(text, np.uint8).astype(np.int32), Vocabulary()
+    try:
+        characters = text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{source} is not UTF-8 ({error.reason} at byte {error.start}); use unit='byte'") from None
+    vocabulary = Vocabulary.of(characters)
+    if vocabulary.size < 2:
+        raise ValueError(f"{source} must have at least 2 different characters, got {vocabulary.characters!r} only")
+    return vocabulary.encode(characters), vocabulary
 
 
 def _read(path: pathlib.Path) -> bytes:

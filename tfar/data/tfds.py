@@ -10,6 +10,7 @@ import functools
 import os
 import pathlib
 import re
+from collections.abc import Collection
 
 import numpy as np
 
@@ -26,16 +27,6 @@ _BATCH = 1024
 def is_name(name: str) -> bool:
     """Whether a name has the form of a TFDS name: `name`, `name/config`, `name:1.0.0`."""
     return bool(_NAME.fullmatch(name))
-
-
-def _import():
-    # Imported here: TensorFlow Datasets takes seconds.
-    import tensorflow_datasets as tfds
-    from tensorflow_datasets.core.utils import gcs_utils
-
-    # The default of 4.9.10, but not of the versions before; nothing below asks for GCS anyway.
-    gcs_utils._is_gcs_disabled = True
-    return tfds
 
 
 def _versions(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -71,7 +62,8 @@ def find(name: str, data_dir: pathlib.Path) -> pathlib.Path:
         if len(options) > 1:
             raise ValueError(f"name must be one of {options}, got {name!r}")
         return find(name.replace(path, options[0], 1), data_dir)
-    tfds = _import()
+    import tensorflow_datasets as tfds  # here, as it takes seconds
+
     known = tfds.list_builders(with_community_datasets=False)
     if path.split("/")[0] not in known and not base.is_dir():
         near = difflib.get_close_matches(path, ["digits", *known], 3)
@@ -85,6 +77,19 @@ def find(name: str, data_dir: pathlib.Path) -> pathlib.Path:
         f"with a network, by: python -c \"import tensorflow_datasets as tfds; tfds.load('{name}', "
         f"data_dir='{data_dir}')\""
     )
+
+
+def _own_splits(name: str, stored: Collection[str]) -> dict[str, str]:
+    """Names of the splits of a data set by ours; "all" where there is one without a name that we know."""
+    own: dict[str, str] = {}
+    for split in stored:
+        if split in _SPLIT_NAMES:
+            own.setdefault(_SPLIT_NAMES[split], split)
+    if "train" in own:
+        return own
+    if len(stored) != 1:
+        raise ValueError(f"TFDS data set {name!r} must have a split 'train', got {sorted(stored)}")
+    return {"all": next(iter(stored))}
 
 
 def open_source(name: str, data_dir: str | os.PathLike | None, levels: int | None = None) -> Source:
@@ -105,7 +110,8 @@ def open_source(name: str, data_dir: str | os.PathLike | None, levels: int | Non
     """
     data_dir = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     folder = find(name, pathlib.Path(data_dir).expanduser())
-    tfds = _import()
+    import tensorflow_datasets as tfds  # here, as it takes seconds
+
     builder = tfds.builder_from_directory(os.fspath(folder))
     features = builder.info.features
     if not hasattr(features, "keys"):
@@ -128,15 +134,7 @@ def open_source(name: str, data_dir: str | os.PathLike | None, levels: int | Non
     label = label if isinstance(label, tfds.features.ClassLabel) else None
     keys = {"x": x_key} | ({"label": label_key} if label else {})
     keys |= {k: k for k in fixed if k not in keys.values() and k not in ("x", "label")}
-
-    own: dict[str, str] = {}
-    for split in builder.info.splits:
-        if split in _SPLIT_NAMES:
-            own.setdefault(_SPLIT_NAMES[split], split)
-    if "train" not in own:
-        if len(builder.info.splits) != 1:
-            raise ValueError(f"TFDS data set {name!r} must have a split 'train', got {sorted(builder.info.splits)}")
-        own = {"all": next(iter(builder.info.splits))}
+    own = _own_splits(name, builder.info.splits)
 
     @functools.lru_cache(maxsize=2)
     def read_stored(split: str, keys: tuple[str, ...]) -> dict[str, np.ndarray]:

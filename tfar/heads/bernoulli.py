@@ -28,10 +28,6 @@ class Bernoulli(Head):
 
     levels = 2
 
-    def get_config(self) -> dict:
-        """The constructor's arguments: none."""
-        return {}
-
     @property
     def params_size(self) -> int:
         """P = 1."""
@@ -46,8 +42,9 @@ class Bernoulli(Head):
         return tfp.distributions.Bernoulli(logits=self._params(params)[..., 0], dtype=self.dtype)
 
     def logits(self, params) -> tf.Tensor:
-        """0 and the logit of 1, [..., 2]."""
-        return tf.concat([tf.zeros_like(params), params], -1)
+        """0 and the logit, [..., 2]."""
+        logit = self._params(params)
+        return tf.concat([tf.zeros_like(logit), logit], -1)
 
     def mode(self, params) -> tf.Tensor:
         """1 where p(x = 1) > 1/2, else 0: int32 [...]."""

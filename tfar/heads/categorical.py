@@ -38,10 +38,6 @@ class Categorical(Head):
     def __init__(self, levels: int):
         self.levels = checked_integer("levels", levels, low=2)
 
-    def get_config(self) -> dict:
-        """The constructor's arguments."""
-        return {"levels": self.levels}
-
     @property
     def params_size(self) -> int:
         """P = levels."""
@@ -56,8 +52,8 @@ class Categorical(Head):
         return tfp.distributions.Categorical(logits=self._params(params), dtype=self.dtype)
 
     def logits(self, params) -> tf.Tensor:
-        """The parameters themselves."""
-        return params
+        """The parameters themselves, [..., levels]."""
+        return self._params(params)
 
     def mode(self, params) -> tf.Tensor:
         """The most probable level (the lowest of equals): int32 [...]."""

@@ -18,50 +18,9 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfar.heads.head import Head, checked_integer, index_boundary_distance, index_from_uniform
+from tfar.heads.logistic_bins import log_bin_prob
 
 # === One logistic, discretized ===
-
-
-def _log1mexp(log_d):
-    """log(1 - exp(-d)) of d = exp(log_d), accurate and of finite gradient for every d > 0.
-
-        1 - exp(-d) = 2 exp(-y) sinh(y)                              with y = d/2
-        log(sinh(y) / y) = y^2/6 - y^4/180 + y^6/2835 - ...
-
-    Below d = 0.1, where 1 - exp(-d) would cancel and d may underflow, three terms of the series
-    are exact to 1e-15.
-    """
-    d = tf.exp(log_d)
-    small = tf.minimum(d, 0.1)
-    square = tf.square(0.5 * small)
-    series = log_d - 0.5 * small + square * (1 / 6 - square * (1 / 180 - square / 2835))
-    return tf.where(d < 0.1, series, tf.math.log(-tf.math.expm1(-tf.maximum(d, 0.1))))
-
-
-def _log_bin_prob(level, loc, log_width, top):
-    """Log probability of `level` when a logistic is rounded to the grid 0 ... top.
-
-    Everything is in units of levels, i.e. of bins: with d = 1/scale the width of a bin in scales,
-
-        a = (level - loc + 1/2) d        b = (level - loc - 1/2) d        a - b = d
-        log P = log(sigmoid(a) - sigmoid(b)) = log(1 - exp(-d)) - softplus(-a) - softplus(b)
-        level = 0:    log sigmoid(a)       = -softplus(-a)         the edge bins are open-ended
-        level = top:  log(1 - sigmoid(b))  = -softplus(b)
-
-    In these units level - loc is exact near loc, so neighbouring bins agree on the edge they share
-    and the sum over levels stays 1 in float32. On the [-1, 1] scale the rounding of x - loc would
-    be amplified by 1/scale, up to 1097.
-    """
-    d = tf.exp(log_width)
-    a = (level - loc + 0.5) * d
-    b = (level - loc - 0.5) * d
-    bottom, topmost = tf.equal(level, 0.0), tf.equal(level, float(top))
-    zero = tf.zeros([], a.dtype)
-    return (
-        tf.where(bottom | topmost, zero, _log1mexp(log_width))
-        - tf.where(topmost, zero, tf.math.softplus(-a))
-        - tf.where(bottom, zero, tf.math.softplus(b))
-    )
 
 
 # === The parameters ===
@@ -204,14 +163,6 @@ class DiscretizedLogisticMixture(Head):
             raise ValueError(f"min_log_scale must be a finite number, got {min_log_scale!r}")
         self.min_log_scale = float(min_log_scale)
         self.levels = 2**self.bits
-
-    def get_config(self) -> dict:
-        """The constructor's arguments."""
-        return {
-            "num_mixtures": self.num_mixtures,
-            "bits": self.bits,
-            "min_log_scale": self.min_log_scale,
-        }
 
     @property
     def channels(self) -> int:
@@ -376,7 +327,7 @@ class DiscretizedLogisticMixture(Head):
     def _channel_log_prob(self, c, components, level, context):
         """Log probability of `level` of channel c under each component."""
         loc = self._location(c, components, context)
-        return _log_bin_prob(level, loc, components.log_widths[c], self.levels - 1)
+        return log_bin_prob(level, loc, components.log_widths[c], self.levels - 1)
 
     def _choose(self, params, noise, temperature, value=None, observed=None):
         """Logits [..., K] that noise[..., 0] inverts, and the component [...] that it chooses."""

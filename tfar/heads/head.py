@@ -17,6 +17,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfar.core.configured import Configured
+
 # Temperature 0 means the limit. This is small enough for it, yet logits up to 1e18 stay finite.
 _MIN_TEMPERATURE = 1e-20
 
@@ -94,15 +96,15 @@ def index_boundary_distance(logits: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
 # === The base class ===
 
 
-class Head:
+class Head(Configured):
     """One distribution per position, from `params_size` network outputs per position.
 
     A head is immutable, equal to another of the same class and configuration, and saved with its
     model by `get_config`. All arithmetic is float32 whatever the precision policy (bfloat16
     parameters are widened first), or float64 when the parameters are.
 
-    Subclasses set the class attributes, implement `get_config`, `params_size`, `encode`,
-    `distribution`, `mode`, `check`, `_draw` and `_boundary_distance`.
+    Subclasses set the class attributes, keep the arguments of their constructors as `Configured`
+    says, implement `params_size`, `encode`, `distribution`, `mode`, `check`, `_draw` and `_boundary_distance`.
 
     Attributes:
         autoregressive_channels: True when every channel of a pixel is a position of its own,
@@ -125,15 +127,6 @@ class Head:
     _channels: int | None = None
 
     # --- configuration ---
-
-    def get_config(self) -> dict:
-        """The constructor's arguments."""
-        raise NotImplementedError
-
-    @classmethod
-    def from_config(cls, config: dict) -> "Head":
-        """The head that `get_config` describes."""
-        return cls(**config)
 
     def with_channels(self, channels: int) -> "Head":
         """A copy bound to data of `channels` channels (1 for vectors and sequences).
@@ -188,8 +181,14 @@ class Head:
         return self.distribution(params).log_prob(tf.cast(x, self.dtype))
 
     def logits(self, params) -> tf.Tensor:
-        """Unnormalized log-probabilities of all levels, [..., levels], from params [..., P] of a discrete head."""
-        return self.log_prob(params[..., None, :], tf.range(self.levels))
+        """Unnormalized log-probabilities of all values of a position, [..., levels], from params [..., P].
+
+        Raises:
+            ValueError: a position holds no single value of so many levels.
+        """
+        if self.levels is None or self.event_ndims:
+            raise ValueError(f"logits are of heads with levels and one value per position, this is {self!r}")
+        return self.log_prob(self._params(params)[..., None, :], tf.range(self.levels))
 
     def mode(self, params) -> tf.Tensor:
         """A most probable value per position, [...] (or [..., C]), from params [..., P]."""

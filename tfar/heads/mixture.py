@@ -80,19 +80,15 @@ class Mixture(Head):
 
     def __init__(self, family, num_components: int):
         name = family if isinstance(family, str) else getattr(family, "__name__", repr(family))
-        self._family = getattr(tfd, name, None)
-        if not (isinstance(self._family, type) and issubclass(self._family, tfd.Distribution)) or (
-            not isinstance(family, str) and family is not self._family
+        self._class = getattr(tfd, name, None)
+        if not (isinstance(self._class, type) and issubclass(self._class, tfd.Distribution)) or (
+            not isinstance(family, str) and family is not self._class
         ):
             raise ValueError(f"family must be a distribution of tfp.distributions or its name, got {family!r}")
         self.family = name
         self.num_components = checked_integer("num_components", num_components, low=1)
         self._num_parameters = len(self._constraints(tf.float32))
         self._try_quantile()
-
-    def get_config(self) -> dict:
-        """The constructor's arguments, the family by name."""
-        return {"family": self.family, "num_components": self.num_components}
 
     @property
     def params_size(self) -> int:
@@ -166,7 +162,7 @@ class Mixture(Head):
     def _constraints(self, dtype):
         """Bijector of each parameter of the family, in TFP's order."""
         try:
-            properties = self._family.parameter_properties(dtype=dtype)
+            properties = self._class.parameter_properties(dtype=dtype)
         except NotImplementedError:
             raise ValueError(f"family {self.family} does not declare its parameters") from None
         bijectors = {}
@@ -212,7 +208,7 @@ class Mixture(Head):
         arguments = {name: bijector(block) for (name, bijector), block in zip(bijectors.items(), blocks, strict=True)}
         if temperature is not None and "scale" in arguments:
             arguments["scale"] *= temperature
-        return self._family(**arguments)
+        return self._class(**arguments)
 
     def _pick(self, values, index):
         """Entry `index` [...] of `values` [..., K]."""
@@ -223,7 +219,7 @@ class Mixture(Head):
         logits, *blocks = self._split(params)
         index = index_from_uniform(logits / temperature[..., tf.newaxis], noise[..., 0])
         member = self._member([self._pick(block, index) for block in blocks], temperature)
-        if self._family is tfd.Normal and params.dtype == tf.float32:
+        if self._class is tfd.Normal and params.dtype == tf.float32:
             value = member.loc + member.scale * _normal_quantile(noise[..., 1])
         else:
             value = member.quantile(noise[..., 1])

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.configured import Configured
 from tfar.core.sizes import batch_size
 from tfar.core.slicing import varies
 from tfar.layers.blocked_attention import blocked_attention, causal_blocks
@@ -71,7 +72,7 @@ def cache_index(batch: Any, num_heads: int, slot: Any) -> tf.Tensor:
 
 
 @keras.saving.register_keras_serializable("tfar")
-class CausalAttention(keras.layers.Layer):
+class CausalAttention(Configured, keras.layers.Layer):
     """Attention of every position over the positions before it, in raster order or along the sequence.
 
     The layer has no weights: queries, keys and values come from the caller. An exclusive layer sees strictly earlier
@@ -120,7 +121,7 @@ class CausalAttention(keras.layers.Layer):
             raise ValueError(f"dropout must be 0 with block_size={block_size}, got {dropout}")
         self.block_size = block_size
         self.num_heads, self.exclusive, self.max_length, self.scale = num_heads, exclusive, max_length, scale
-        self.dropout = keras.layers.Dropout(dropout) if dropout else None
+        self._dropout, self.dropout = dropout, keras.layers.Dropout(dropout) if dropout else None
 
     def build(
         self,
@@ -250,15 +251,3 @@ class CausalAttention(keras.layers.Layer):
     ) -> tuple[int | None, ...]:
         """[B, *grid, heads * e]."""
         return (*query_shape[:-1], (value_shape or key_shape or query_shape)[-1])
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "num_heads": self.num_heads,
-            "exclusive": self.exclusive,
-            "max_length": self.max_length,
-            "dropout": self.dropout.rate if self.dropout else 0.0,
-            "scale": self.scale,
-            "block_size": self.block_size,
-        }

@@ -9,12 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.configured import Configured
 from tfar.core.sizes import batch_size
 from tfar.core.slicing import entry, pick, put
 
 
 @keras.saving.register_keras_serializable("tfar")
-class CausalConv1D(keras.layers.Layer):
+class CausalConv1D(Configured, keras.layers.Layer):
     """Convolution over the past: y_t = b + sum_m w_m x_(t - m d), m = 0, ..., k - 1.
 
     Exclusive layers see m = 1, ..., k. A step costs the same for every dilation: the buffer is a ring of
@@ -139,16 +140,3 @@ class CausalConv1D(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """[B, T, filters]."""
         return (*input_shape[:-1], self.filters)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "dilation_rate": self.dilation_rate,
-            "exclusive": self.exclusive,
-            "use_bias": self.use_bias,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "ignore_first": self.ignore_first,
-        }

@@ -195,16 +195,6 @@ class CausalConv2D(KernelLayer):
         """[B, H / strides, W / strides, filters]."""
         return strided_shape(input_shape, self.strides, self.filters)
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "exclusive": self.exclusive,
-            "strides": self.strides,
-        }
-
 
 def _shift_right(y: tf.Tensor) -> tf.Tensor:
     """Moves the columns by one; the first is 0."""

@@ -7,9 +7,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfar.core.configured import Configured
+
 
 @keras.saving.register_keras_serializable("tfar")
-class ConditionDropout(keras.layers.Layer):
+class ConditionDropout(Configured, keras.layers.Layer):
     """Replaces the condition of a share of the examples by zeros while training; what is kept keeps its size.
 
     Args:
@@ -47,7 +49,3 @@ class ConditionDropout(keras.layers.Layer):
     def compute_output_shape(self, input_shape: Any) -> Any:
         """As the input."""
         return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {**super().get_config(), "rate": self.rate, "seed": self.seed}

@@ -7,11 +7,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfar.core.configured import Configured
 from tfar.layers.condition_projection import project_condition
 
 
 @keras.saving.register_keras_serializable("tfar")
-class ConditionalBias(keras.layers.Layer):
+class ConditionalBias(Configured, keras.layers.Layer):
     """y = x + V h: the way in for a condition where there is no gate.
 
     The condition h is a vector [B, d] (V is [d, p], the same at every position) or a map [B, H, W, d] (V is a 1 x 1
@@ -49,8 +50,3 @@ class ConditionalBias(keras.layers.Layer):
     ) -> tuple[Any, ...]:
         """As `x`."""
         return tuple(x_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        initializer = keras.initializers.serialize(self.kernel_initializer)
-        return {**super().get_config(), "kernel_initializer": initializer, "hand_out": self.hand_out}

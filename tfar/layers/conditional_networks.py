@@ -10,13 +10,14 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.configured import Configured
 from tfar.core.orderings import Ordering, raster
 from tfar.core.sizes import batch_size
 from tfar.core.slicing import entry, put, take
 
 
 @keras.saving.register_keras_serializable("tfar")
-class ConditionalNetworks(keras.layers.Layer):
+class ConditionalNetworks(Configured, keras.layers.Layer):
     """A network of its own for every node of a directed acyclic graph, each over the node's parents.
 
         a_i = f(b_i + sum_(j in parents(i)) W_ij x_j + V_i h)        hidden layer (there may be none, or several)
@@ -62,20 +63,22 @@ class ConditionalNetworks(keras.layers.Layer):
         parents: Sequence[Sequence[int]] | None = None,
         hidden: Sequence[int] = (),
         activation: Any = "relu",
-        ordering: Ordering | None = None,
+        ordering: Ordering | Sequence[int] | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         for name, value in (("num_nodes", num_nodes), ("units", units), *(("hidden", size) for size in hidden)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        ordering = ordering or raster(num_nodes)
+        ordering = raster(num_nodes) if ordering is None else ordering
+        ordering = ordering if isinstance(ordering, Ordering) else Ordering(ordering)
         if ordering.ranks.size != num_nodes:
             raise ValueError(f"ordering must have {num_nodes} elements, got {ordering.ranks.size}")
-        self.num_nodes, self.units, self.hidden = num_nodes, units, tuple(hidden)
+        self.num_nodes, self.units, self.hidden = num_nodes, units, list(hidden)
         self.activation = keras.activations.get(activation)
         self._parents = None if parents is None else [list(map(int, row)) for row in parents]
         self._ranks, self._permutation = ordering.ranks.reshape(-1), ordering.permutation
+        self._ordering = self._ranks  # of nodes, whatever the shape of their elements
         # From here on a node is its rank. An edge leads from source to target; edges are sorted by target, source.
         before = self._edges_by_rank()
         counts = np.array([len(row) for row in before], np.int32)
@@ -213,23 +216,6 @@ class ConditionalNetworks(keras.layers.Layer):
     ) -> tuple[int | None, ...]:
         """[B, D, units]."""
         return (*x_shape[:-1], self.units)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "num_nodes": self.num_nodes,
-            "units": self.units,
-            "parents": self._parents,
-            "hidden": list(self.hidden),
-            "activation": keras.activations.serialize(self.activation),
-            "ordering": self._ranks.tolist(),
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> ConditionalNetworks:
-        """The layer with these constructor arguments."""
-        return cls(**{**config, "ordering": Ordering(config["ordering"])})
 
 
 def _uniform(fan_in: Any) -> Any:

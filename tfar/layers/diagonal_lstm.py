@@ -288,7 +288,3 @@ class DiagonalLSTM(SpatialLSTM):
         state.write("ahead", row[-1])
         state.write("inputs", cells_inside(x[:, -1:])[0])
         return y
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {**super().get_config(), "direction": self.direction}

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.configured import Configured
 from tfar.core.evaluation import evaluating, evaluation
 from tfar.core.invariants import invariant
 from tfar.layers.block_sparse import BlockSparsity
@@ -140,23 +141,12 @@ class Shortcut(KernelLayer):
         """[B, H, W, filters]."""
         return (*first_shape[:-1], self.filters)
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        config = super().get_config()
-        return {
-            **{key: value for key, value in config.items() if key not in ("use_bias", "init_scale")},
-            "filters": self.filters,
-            "nonlinearity": self.nonlinearity,
-            "vertical": self.vertical,
-            "hand_out": self.hand_out,
-        }
-
 
 KINDS = ("vertical", "causal", "pointwise")
 
 
 @keras.saving.register_keras_serializable("tfar")
-class GatedResnet(Composite):
+class GatedResnet(Configured, Composite):
     r"""x + a * sigmoid(b), where [a, b] = conv(dropout(f(conv(f(x)) + nin(f(shortcut))))) + V h.
 
     Args:
@@ -194,8 +184,8 @@ class GatedResnet(Composite):
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {KINDS}, got {kind!r}")
         self.filters, self.kind, self.nonlinearity = filters, kind, nonlinearity
-        self.rate, self.weight_norm, self.vertical_shortcut = dropout, weight_norm, vertical_shortcut
-        self.previous = Previous() if delayed else None
+        self._dropout, self.weight_norm, self.vertical_shortcut = dropout, weight_norm, vertical_shortcut
+        self.delayed, self.previous = delayed, Previous() if delayed else None
         self.sparsity = BlockSparsity(**sparsity) if isinstance(sparsity, Mapping) else sparsity
         self._function = get_nonlinearity(nonlinearity)
         self.first = self._convolution(filters, 1.0, 0)
@@ -241,15 +231,8 @@ class GatedResnet(Composite):
         return tuple(x_shape)
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            **({} if self.sparsity is None else {"sparsity": dataclasses.asdict(self.sparsity)}),
-            "filters": self.filters,
-            "kind": self.kind,
-            "nonlinearity": self.nonlinearity,
-            "dropout": self.rate,
-            "weight_norm": self.weight_norm,
-            "vertical_shortcut": self.vertical_shortcut,
-            "delayed": self.previous is not None,
-        }
+        """Constructor arguments; files from before there was sparsity have none."""
+        config = super().get_config()
+        if self.sparsity is None:
+            del config["sparsity"]
+        return config

@@ -7,16 +7,17 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 
+from tfar.core import compat
 from tfar.core import scope as scopes
 from tfar.core.compiled import updates_slices
+from tfar.core.configured import Configured
 from tfar.core.sizes import batch_size
 from tfar.core.slicing import varies
 from tfar.layers.attention import cache_index, each, masked_attention
 
 
-class LocalAttention(keras.layers.Layer):
+class LocalAttention(Configured, keras.layers.Layer):
     """Queries of a block attend to positions of earlier blocks, the same for all, and causally to their own block.
 
     Base of `LocalAttention1D` and `LocalAttention2D`. The layer has no weights and works on positions in the order of
@@ -136,10 +137,6 @@ class LocalAttention(keras.layers.Layer):
         """[B, T, heads * e]."""
         return (*query_shape[:-1], (shapes or (query_shape,))[-1][-1])
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {**super().get_config(), "num_heads": self.num_heads}
-
 
 @keras.saving.register_keras_serializable("tfar")
 class LocalAttention1D(LocalAttention):
@@ -181,10 +178,6 @@ class LocalAttention1D(LocalAttention):
         t = each(t)
         own = slot // size == t // size % 2
         return keys, values, tf.where(own, slot % size <= t % size, t >= size)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {**super().get_config(), "block_size": self.block_size}
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -282,19 +275,9 @@ class LocalAttention2D(LocalAttention):
         keys, values = (tf.gather(x, positions, axis=2, batch_dims=examples) for x in (keys, values))
         return keys, values, visible[:, None, None] if examples else visible
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "image_shape": self.image_shape,
-            "block_shape": self.block_shape,
-            "memory_flange": self.memory_flange,
-            "cells_per_pixel": self.cells_per_pixel,
-        }
-
 
 def _write(cache: tf.Tensor, slot: Any, x: tf.Tensor) -> tf.Tensor:
     """`cache` [B, heads, slots, d] with x [B, heads, 1, d] in `slot`, one or [B]; XLA writes in place."""
     if updates_slices() and not varies(slot):
-        return tf.ensure_shape(gen_xla_ops.xla_dynamic_update_slice(cache, x, tf.stack([0, 0, slot, 0])), cache.shape)
+        return compat.dynamic_update_slice(cache, x, tf.stack([0, 0, slot, 0]))
     return tf.tensor_scatter_nd_update(cache, cache_index(batch_size(cache), cache.shape[1], slot), x[:, :, 0])

@@ -10,12 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.configured import Configured
 from tfar.core.row_orders import cells_of, inverse, span
 from tfar.core.sizes import batch_size
 
 
 @keras.saving.register_keras_serializable("tfar")
-class LocallyMaskedConv2D(keras.layers.Layer):
+class LocallyMaskedConv2D(Configured, keras.layers.Layer):
     """A convolution whose kernel, at every pixel, keeps the taps on pixels that are drawn before it.
 
         order        patch around o (rank 6)     mask, inclusive     mask, exclusive
@@ -173,20 +174,6 @@ class LocallyMaskedConv2D(keras.layers.Layer):
     def compute_output_shape(self, x_shape: tuple[int | None, ...], order_shape: Any = None) -> tuple[Any, ...]:
         """[B, N, filters]."""
         return (*x_shape[:-1], self.filters)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "grid": self.grid,
-            "kernel_size": self.kernel_size,
-            "exclusive": self.exclusive,
-            "dilation_rate": self.dilation_rate,
-            "mask_channel": self.mask_channel,
-            "use_bias": self.use_bias,
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
-        }
 
 
 def _neighbours(grid: tuple[int, ...], kernel_size: int, rate: int) -> np.ndarray:

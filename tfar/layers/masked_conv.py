@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.configured import Configured
 from tfar.core.invariants import invariant
 from tfar.core.sizes import batch_size
 from tfar.core.slicing import take
@@ -28,7 +29,7 @@ MASK_TYPES = ("A", "B")
 
 
 @keras.saving.register_keras_serializable("tfar")
-class MaskedConv2D(keras.layers.Layer):
+class MaskedConv2D(Configured, keras.layers.Layer):
     """Convolution with a masked kernel; the mask is multiplied into the kernel in every forward pass.
 
     The whole kernel [k, k, C, filters] is stored, as in the paper; the rows below the current one, which the mask
@@ -250,21 +251,6 @@ class MaskedConv2D(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """[B, H, W, filters]."""
         return (*input_shape[:-1], self.filters)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "mask_type": self.mask_type,
-            "groups": self.groups,
-            "channel_groups": self.channel_groups,
-            "input_groups": self.input_groups,
-            "halves": self.halves,
-            "use_bias": self.use_bias,
-            "wrap": self.wrap,
-        }
 
 
 def _convolve(x: tf.Tensor, kernel: tf.Tensor, top: int = 0, left: int = 0, right: int = 0) -> tf.Tensor:

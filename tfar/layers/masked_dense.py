@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.configured import Configured
 from tfar.core.sizes import batch_size
 
 # Outputs of up to so many numbers per element are pushed: the sums of all elements still fit into a cache, and a pull
@@ -18,7 +19,7 @@ _PUSHED_FEATURES = 8
 
 
 @keras.saving.register_keras_serializable("tfar")
-class MaskedDense(keras.layers.Layer):
+class MaskedDense(Configured, keras.layers.Layer):
     """y = b + x (K * M) + h V, masked by degrees; layers of MADE.
 
     A degree is the rank of the last element that something depends on. An element x_d has the rank of its place in
@@ -299,19 +300,6 @@ class MaskedDense(keras.layers.Layer):
         """[B, out] or [B, N, features]."""
         outputs = self.out_degrees.shape[1]
         return (x_shape[0], outputs) if self.features is None else (x_shape[0], outputs, self.features)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "in_degrees": self.in_degrees.tolist(),
-            "out_degrees": self.out_degrees.tolist(),
-            "features": self.features,
-            "use_bias": self.use_bias,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer)
-            if self.kernel_initializer
-            else None,
-        }
 
 
 def _degrees(name: str, degrees: Any) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.configured import Configured
 from tfar.core.sizes import batch_size
 from tfar.core.slicing import entry, look_up, pick, put, take, varies
 from tfar.layers.attention import masked_attention
@@ -17,7 +18,7 @@ from tfar.layers.blocked_attention import Block, blocked_attention
 
 
 @keras.saving.register_keras_serializable("tfar")
-class PooledCausalAttention(keras.layers.Layer):
+class PooledCausalAttention(Configured, keras.layers.Layer):
     """Attention of every pixel to the squares of s x s pixels that are complete before it, in raster order.
 
     Keys and values of a square are the maxima over its pixels. The memory of the weights is s^2 times smaller than that
@@ -125,10 +126,6 @@ class PooledCausalAttention(keras.layers.Layer):
     def compute_output_shape(self, query_shape: tuple[int | None, ...], *shapes: Any) -> tuple[int | None, ...]:
         """[B, H, W, e]."""
         return (*query_shape[:-1], (shapes or (query_shape,))[-1][-1])
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {**super().get_config(), "downsample": self.downsample, "block_size": self.block_size}
 
 
 def _flat(x: tf.Tensor) -> tf.Tensor:

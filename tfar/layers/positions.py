@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.configured import Configured
 from tfar.core.slicing import look_up, varies
 
 
@@ -22,7 +23,7 @@ def _first_position(layer: keras.layers.Layer) -> Any:
 
 
 @keras.saving.register_keras_serializable("tfar")
-class LearnedPositions(keras.layers.Layer):
+class LearnedPositions(Configured, keras.layers.Layer):
     """x_t + p_t, with one learned vector for each of `max_length` positions.
 
     Args:
@@ -64,17 +65,9 @@ class LearnedPositions(keras.layers.Layer):
         """The same shape."""
         return input_shape
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "max_length": self.max_length,
-            "initializer": keras.initializers.serialize(self.initializer),
-        }
-
 
 @keras.saving.register_keras_serializable("tfar")
-class RotaryPositions(keras.layers.Layer):
+class RotaryPositions(Configured, keras.layers.Layer):
     """Rotates the features of every head by angles that grow with the position.
 
         y_(i)       = x_(i) cos(t w_i) - x_(i + d/2) sin(t w_i)
@@ -123,7 +116,3 @@ class RotaryPositions(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The same shape."""
         return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {**super().get_config(), "num_heads": self.num_heads, "base": self.base}

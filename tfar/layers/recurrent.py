@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.configured import Configured
 from tfar.core.sizes import batch_size
 
 # Parts of the gate vector: the projections of x and of h have this many times `units` features.
@@ -20,7 +21,7 @@ _UNROLL = 8
 
 
 @keras.saving.register_keras_serializable("tfar")
-class Recurrent(keras.layers.Layer):
+class Recurrent(Configured, keras.layers.Layer):
     """A layer of recurrent cells; y_t = h_t is a function of x_1, ..., x_t (exclusive: x_1, ..., x_(t-1)).
 
         lstm       i, f, o, g = W x_t + b + U h_(t-1) + u         [1]; the order of the gates is that of [3]
@@ -186,14 +187,3 @@ class Recurrent(keras.layers.Layer):
     ) -> tuple[int | None, ...]:
         """[B, T, units]."""
         return (*x_shape[:-1], self.units)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "cell": self.cell,
-            "exclusive": self.exclusive,
-            "init_scale": self.init_scale,
-            "forget_bias": self.forget_bias,
-        }

@@ -197,8 +197,3 @@ class RowLSTM(SpatialLSTM):
             tail = tf.pad(x[:, -1], [[0, 0], [left, 0], [0, 0]])[:, -left:]
             state.write("left", tf.reshape(tail, [-1, left * x.shape[-1]]))
         return cells_outside(tf.concat([before, last], 0) if scope.length > 1 else last)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        sizes = {"kernel_size": self.kernel_size, "state_kernel_size": self.state_kernel_size}
-        return {**super().get_config(), **sizes}

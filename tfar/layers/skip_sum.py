@@ -7,9 +7,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfar.core.configured import Configured
+
 
 @keras.saving.register_keras_serializable("tfar")
-class SkipSum(keras.layers.Layer):
+class SkipSum(Configured, keras.layers.Layer):
     """scale sum_l (W_l z_l + b_l), every z_l behind a 1 x 1 convolution of its own, as one product of all of them.
 
     One product of [z_1, ..., z_L] is several times faster than L small ones and L - 1 sums of maps.
@@ -54,13 +56,3 @@ class SkipSum(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """[B, ..., filters]."""
         return (*input_shape[:-1], self.filters)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "num_layers": self.num_layers,
-            "scale": self.scale,
-            "use_bias": self.use_bias,
-        }

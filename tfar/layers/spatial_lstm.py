@@ -8,13 +8,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfar.core.configured import Configured
 from tfar.core.slicing import take
 from tfar.layers.groups import centre_mask, channel_groups
 
 GATES = 4
 
 
-class SpatialLSTM(keras.layers.Layer):
+class SpatialLSTM(Configured, keras.layers.Layer):
     """Base class of `RowLSTM` and `DiagonalLSTM`.
 
         o, f, i, g = K_is * x + K_ss * h' + b (+ V condition)
@@ -142,17 +143,6 @@ class SpatialLSTM(keras.layers.Layer):
     ) -> tuple[int | None, ...]:
         """[B, H, W, filters]."""
         return (*x_shape[:-1], self.filters)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "groups": self.groups,
-            "channel_groups": self.channel_groups,
-            "input_groups": self.input_groups,
-            "forget_bias": self.forget_bias,
-        }
 
 
 def cells_inside(x: tf.Tensor) -> tf.Tensor:

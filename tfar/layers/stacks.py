@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.configured import Configured
 from tfar.core.invariants import invariant
 from tfar.core.sizes import batch_size
 from tfar.core.slicing import take
@@ -123,21 +124,9 @@ class VerticalConv2D(KernelLayer):
         """[B, H / strides, W / strides, filters]."""
         return strided_shape(input_shape, self.strides, self.filters)
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "exclusive": self.exclusive,
-            "strides": self.strides,
-            "shift_output": self.shift_output,
-            "hand_out": self.hand_out,
-        }
-
 
 @keras.saving.register_keras_serializable("tfar")
-class HorizontalConv2D(keras.layers.Layer):
+class HorizontalConv2D(Configured, keras.layers.Layer):
     """Convolution along the row, over the pixels to the left and, unless exclusive, the current one.
 
     With colour groups the tap on the current pixel is masked (A where exclusive, B otherwise); the mask is multiplied
@@ -326,17 +315,3 @@ class HorizontalConv2D(keras.layers.Layer):
     ) -> tuple[int | None, ...]:
         """[B, H, W, filters]."""
         return (*x_shape[:-1], self.filters)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "exclusive": self.exclusive,
-            "groups": self.groups,
-            "channel_groups": self.channel_groups,
-            "input_groups": self.input_groups,
-            "halves": self.halves,
-            "use_bias": self.use_bias,
-        }

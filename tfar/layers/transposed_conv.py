@@ -88,7 +88,3 @@ class CausalTransposedConv2D(KernelLayer):
         """[B, 2 H, 2 W, filters]."""
         height, width = (None if size is None else 2 * size for size in input_shape[1:3])
         return (input_shape[0], height, width, self.filters)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {**super().get_config(), "filters": self.filters, "kernel_size": self.kernel_size}

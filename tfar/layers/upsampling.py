@@ -9,11 +9,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfar.core.configured import Configured
+
 METHODS = ("repeat", "transposed", "stretch", "transposed2d")
 
 
 @keras.saving.register_keras_serializable("tfar")
-class Upsampling1D(keras.layers.Layer):
+class Upsampling1D(Configured, keras.layers.Layer):
     """Every frame becomes `hop` elements.
 
         "repeat"        each frame, hop times; no weights
@@ -59,7 +61,7 @@ class Upsampling1D(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        scales = tuple(scales or (hop,))
+        scales = list(scales or (hop,))
         if method not in METHODS:
             raise ValueError(f"method must be one of {METHODS}, got {method!r}")
         if hop < 1 or min(scales) < 1 or math.prod(scales) != hop:
@@ -134,17 +136,6 @@ class Upsampling1D(keras.layers.Layer):
         frames = input_shape[1]
         length = None if frames is None else (frames - self.num_extra_frames) * self.hop
         return (input_shape[0], length, input_shape[-1])
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "hop": self.hop,
-            "method": self.method,
-            "scales": list(self.scales),
-            "channel_kernel": self.channel_kernel,
-            "first_kernel": self.first_kernel,
-        }
 
 
 def _interpolation(shape: Sequence[int], dtype: Any = None) -> tf.Tensor:

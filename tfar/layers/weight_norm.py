@@ -11,14 +11,15 @@ Reference: Salimans, Kingma, Weight Normalization, 2016, sections 2 and 3; https
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfar.core import compat
 from tfar.core import scope as scopes
+from tfar.core.configured import Configured
 from tfar.core.evaluation import evaluating, evaluation
 from tfar.core.invariants import invariant
 from tfar.layers.block_sparse import BlockSparsity
@@ -41,7 +42,7 @@ def folded(model: keras.layers.Layer) -> Iterator[list[tf.Variable]]:
     Yields:
         The variables of the model, g and V replaced by the kernels.
     """
-    built = [layer for layer in model._flatten_layers() if isinstance(layer, KernelLayer) and layer.built]
+    built = [layer for layer in compat.all_layers(model) if isinstance(layer, KernelLayer) and layer.built]
     layers = [layer for layer in built if layer.weight_norm]
     replaced = {id(weight) for layer in layers for weight in (layer.v, layer.g)}
     variables = [weight.value for weight in model.weights if id(weight) not in replaced]
@@ -54,7 +55,7 @@ def folded(model: keras.layers.Layer) -> Iterator[list[tf.Variable]]:
             layer._folded = None
 
 
-class KernelLayer(keras.layers.Layer):
+class KernelLayer(Configured, keras.layers.Layer):
     """Base of layers with one kernel and one bias, plain or with weight normalization.
 
     Args:
@@ -196,13 +197,10 @@ class KernelLayer(keras.layers.Layer):
         self.b.assign(-mean * g)
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        config: dict[str, Any] = {}
-        if self.weight_norm:
-            config.update(weight_norm=True, init_scale=self.init_scale)
-        if self.sparsity is not None:
-            config["sparsity"] = dataclasses.asdict(self.sparsity)
-        return {**super().get_config(), "use_bias": self.use_bias, **config}
+        """Constructor arguments, without those of what is off: files from before there was such a thing have none."""
+        absent = {"weight_norm", "init_scale"} if not self.weight_norm else set()
+        absent |= {"sparsity"} if self.sparsity is None else set()
+        return {name: value for name, value in super().get_config().items() if name not in absent}
 
 
 def strided_shape(input_shape: tuple[int | None, ...], strides: int, filters: int) -> tuple[int | None, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfar.core import compat
 from tfar.core.conditions import Condition
 from tfar.core.event import Event
 from tfar.core.orderings import Ordering, raster
@@ -212,7 +213,7 @@ class AutoregressiveModel(SampledDensity):
     @property
     def has_weight_norm(self) -> bool:
         """Whether layers have weight normalization, whose initialization takes data."""
-        return any(getattr(layer, "weight_norm", False) for layer in self._flatten_layers())
+        return any(getattr(layer, "weight_norm", False) for layer in compat.all_layers(self))
 
     def initialize_from_data(self, x: Any, condition: Any = None) -> None:
         """Data-dependent initialization of the layers with weight normalization, from one batch.

@@ -193,18 +193,7 @@ class CausalTransformer(AutoregressiveModel):
         **kwargs: Any,
     ):
         event = Event(event_shape, head, "sequence")
-        for name, value in (("width", width), ("num_layers", num_layers), ("num_heads", num_heads)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        if positions not in POSITIONS:
-            raise ValueError(f"positions must be one of {POSITIONS}, got {positions!r}")
-        multiple = 2 * num_heads if positions == "rotary" else num_heads
-        if width % multiple:
-            raise ValueError(
-                f"width must be a multiple of {multiple} ({positions} positions, {num_heads} heads), got {width}"
-            )
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {ACTIVATIONS}, got {activation!r}")
+        _check_arguments(width, num_layers, num_heads, positions, activation)
         if condition is not None and not isinstance(condition, Label | Vector):
             raise ValueError(f"condition must be a Label or a Vector for a sequence, got {condition!r}")
         self.text_vocabulary = Vocabulary.of_model(vocabulary, event.head.levels)
@@ -235,15 +224,8 @@ class CausalTransformer(AutoregressiveModel):
             event.num_outputs,
             dropout,
         )
-        super().__init__(
-            network,
-            event_shape,
-            head,
-            condition,
-            embedding_dim=width if symbols else None,
-            layout="sequence",
-            **kwargs,
-        )
+        kwargs |= {"embedding_dim": width if symbols else None, "layout": "sequence"}
+        super().__init__(network, event_shape, head, condition, **kwargs)
         self.width, self.num_layers, self.num_heads, self.mlp_ratio = width, num_layers, num_heads, mlp_ratio
         self.positions, self.max_length, self.activation = positions, slots, activation
         self.dropout, self.attention_dropout = dropout, attention_dropout
@@ -271,3 +253,18 @@ class CausalTransformer(AutoregressiveModel):
             "attention_dropout": self.attention_dropout,
             "vocabulary": self.vocabulary,
         }
+
+
+def _check_arguments(width: int, num_layers: int, num_heads: int, positions: str, activation: str) -> None:
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {ACTIVATIONS}, got {activation!r}")
+    for name, value in (("width", width), ("num_layers", num_layers), ("num_heads", num_heads)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    if positions not in POSITIONS:
+        raise ValueError(f"positions must be one of {POSITIONS}, got {positions!r}")
+    multiple = 2 * num_heads if positions == "rotary" else num_heads
+    if width % multiple:
+        raise ValueError(
+            f"width must be a multiple of {multiple} ({positions} positions, {num_heads} heads), got {width}"
+        )

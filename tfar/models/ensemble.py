@@ -150,7 +150,7 @@ class Ensemble(AutoregressiveModel):
         data = data[0] if isinstance(data, tuple) else data
         x, condition = (data["x"], data.get("condition")) if isinstance(data, dict) else (data, None)
         loss = tf.reduce_mean(self.bits_per_dim(x, condition))
-        self._loss_tracker.update_state(loss, sample_weight=tf.shape(x)[0])
+        next(m for m in self.metrics if m.name == "loss").update_state(loss, sample_weight=tf.shape(x)[0])
         return self.compute_metrics(data, None, None)
 
 

@@ -22,7 +22,7 @@ Differences from the paper:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -220,16 +220,7 @@ class ImageTransformer(AutoregressiveModel):
     ):
         event = Event(event_shape, head, "sequence")
         sizes = {"num_layers": num_layers, "width": width, "num_heads": num_heads, "block_size": block_size}
-        if len(event.event_shape) != 3:
-            raise ValueError(f"event_shape must be (height, width, channels), got {event.event_shape}")
-        for name, value in {**sizes, "ff_width": ff_width or 1}.items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        for name, kind, known in (("attention", attention, ATTENTIONS), ("norm", norm, NORMS)):
-            if kind not in known:
-                raise ValueError(f"{name} must be one of {known}, got {kind!r}")
-        if condition is not None and not isinstance(condition, Label | Vector | Spatial):
-            raise ValueError(f"condition must be a Label, a Vector or a Spatial, got {condition!r}")
+        _check_arguments(event, {**sizes, "ff_width": ff_width or 1}, attention, norm, condition)
         if (attention_width or width) % num_heads:
             raise ValueError(
                 f"attention_width must be a multiple of num_heads={num_heads}, got {attention_width or width}"
@@ -262,16 +253,11 @@ class ImageTransformer(AutoregressiveModel):
             keras.layers.Dense(width, use_bias=False) if isinstance(condition, Spatial) else None,
             recompute,
         )
-        super().__init__(
-            network,
-            event_shape,
-            head,
-            condition,
-            ordering=orderings.from_permutation(order),
-            embedding_dim=colours * (embedding_dim or width) if symbols else embedding_dim,
-            layout="sequence",
-            **kwargs,
-        )
+        kwargs |= {
+            "embedding_dim": colours * (embedding_dim or width) if symbols else embedding_dim,
+            "layout": "sequence",
+        }
+        super().__init__(network, event_shape, head, condition, orderings.from_permutation(order), **kwargs)
         self._arguments = {
             **sizes,
             "attention": attention,
@@ -289,3 +275,18 @@ class ImageTransformer(AutoregressiveModel):
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
         return {**super().get_config(), **self._arguments}
+
+
+def _check_arguments(
+    event: Event, sizes: Mapping[str, int], attention: str, norm: str, condition: Condition | None
+) -> None:
+    if len(event.event_shape) != 3:
+        raise ValueError(f"event_shape must be (height, width, channels), got {event.event_shape}")
+    for name, value in sizes.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    for name, kind, known in (("attention", attention, ATTENTIONS), ("norm", norm, NORMS)):
+        if kind not in known:
+            raise ValueError(f"{name} must be one of {known}, got {kind!r}")
+    if condition is not None and not isinstance(condition, Label | Vector | Spatial):
+        raise ValueError(f"condition must be a Label, a Vector or a Spatial, got {condition!r}")

@@ -192,13 +192,7 @@ class MaskedAttention(AnyOrder):
         **kwargs: Any,
     ):
         event = Event(event_shape, head, "sequence")
-        for name, value in (("num_layers", num_layers), ("num_heads", num_heads), ("ff_width", ff_width or 1)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        if width < 1 or width % num_heads:
-            raise ValueError(f"width must be a multiple of num_heads={num_heads}, got {width}")
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {ACTIVATIONS}, got {activation!r}")
+        _check_arguments(num_layers, num_heads, width, ff_width or 1, activation)
         spatial = isinstance(condition, Spatial)
         if condition is not None and not isinstance(condition, Label | Vector | Spatial):
             raise ValueError(f"condition must be a Label, a Vector or a Spatial, got {condition!r}")
@@ -230,16 +224,8 @@ class MaskedAttention(AnyOrder):
             keras.layers.Dense(width, use_bias=False) if spatial else None,
             event.num_cells // int(np.prod(event.event_shape[:2])) if spatial else 1,
         )
-        super().__init__(
-            network,
-            event_shape,
-            head,
-            ordering,
-            order_annealing,
-            condition=condition,
-            embedding_dim=embedding_dim,
-            **kwargs,
-        )
+        kwargs |= {"condition": condition, "embedding_dim": embedding_dim}
+        super().__init__(network, event_shape, head, ordering, order_annealing, **kwargs)
         self.num_layers, self.width, self.num_heads, self.ff_width = num_layers, width, num_heads, ff_width
         self.dropout, self.attention_dropout, self.activation = dropout, attention_dropout, activation
 
@@ -255,3 +241,13 @@ class MaskedAttention(AnyOrder):
             "attention_dropout": self.attention_dropout,
             "activation": self.activation,
         }
+
+
+def _check_arguments(num_layers: int, num_heads: int, width: int, ff_width: int, activation: str) -> None:
+    for name, value in (("num_layers", num_layers), ("num_heads", num_heads), ("ff_width", ff_width)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    if width < 1 or width % num_heads:
+        raise ValueError(f"width must be a multiple of num_heads={num_heads}, got {width}")
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {ACTIVATIONS}, got {activation!r}")

@@ -138,6 +138,5 @@ def _search(continuation: Continuation, width: int, end: int | None, length_pena
 
     carry, base = continuation.read_prompt()
     x = tf.pad(continuation.prompt, [[0, 0], [0, length - first]], constant_values=end or 0)
-    name = ("beams", length, rows, width, end, length_penalty)
-    given = (carry, base, x, tf.constant(first), continuation.context)
-    return continuation.run(name, search, *given, jit_compile=continuation.jit_compile)
+    given = (("beams", length, rows, width, end, length_penalty), search, carry, base, x, tf.constant(first))
+    return continuation.run(*given, continuation.context, jit_compile=continuation.jit_compile)

@@ -95,7 +95,7 @@ class Continuation:
 
     def logits(self, params: tf.Tensor) -> tf.Tensor:
         """Unnormalized log-probabilities [..., levels] of all symbols, at least float32."""
-        return self.head.logits(params if params.dtype == tf.float64 else tf.cast(params, tf.float32))
+        return self.head.logits(params)
 
     def log_probs(self, params: tf.Tensor) -> tf.Tensor:
         """Log-probabilities [..., levels] of all symbols."""

@@ -124,11 +124,7 @@ def assert_causal(
     context = model.context(full_request(model, condition, num_draws))
     event = model.event
     positions = x.shape[1:] if len(event.positions) == len(event.event_shape) else event.positions
-    # Ranks of the flat positions: of the cells, and inside of a cell of the channels that the network orders.
-    ranks = np.argsort(orders(model, x, context), 1)
-    if any(ordering.has_ties for ordering in model.orderings):
-        ranks = np.broadcast_to(model.ordering.ranks.reshape(-1), ranks.shape)
-    ranks = (ranks[..., None] * event.groups + np.arange(event.groups)).reshape(num_draws, -1)
+    ranks = _ranks(model, x, context)
     noise = np.random.default_rng(seed).normal(size=model.encode(x).shape)
     noise[: (num_draws + 1) // 2] = 0
     encoded = model.encode(x) + tf.constant(noise, tf.float32)
@@ -175,3 +171,11 @@ def assert_causal(
 
 def _place(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(int(index) for index in np.unravel_index(flat, shape))
+
+
+def _ranks(model: AutoregressiveModel, x: np.ndarray, context: Any) -> np.ndarray:
+    """Ranks of the flat positions, [B, N]: of the cells, and inside of them of the channels that the network orders."""
+    ranks = np.argsort(orders(model, x, context), 1)
+    if any(ordering.has_ties for ordering in model.orderings):
+        ranks = np.broadcast_to(model.ordering.ranks.reshape(-1), ranks.shape)
+    return (ranks[..., None] * model.event.groups + np.arange(model.event.groups)).reshape(len(x), -1)

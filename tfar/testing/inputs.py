@@ -8,7 +8,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfar.core.conditions import Label
 from tfar.core.request import Request
 from tfar.models.autoregressive import AutoregressiveModel
 from tfar.sampling.inputs import cells_in_order
@@ -85,7 +84,7 @@ def random_condition(model: AutoregressiveModel, num: int, seed: int = 0) -> tf.
     if condition is None:
         return None
     rng = np.random.default_rng(seed)
-    if isinstance(condition, Label):
+    if condition.num_labels is not None:
         return tf.constant(rng.permutation(np.arange(num) % condition.num_labels), tf.int32)
     sizes = iter(model.event_shape)
     shape = [size if size is not None else next(sizes) for size in condition.shape]

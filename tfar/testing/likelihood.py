@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfar.core.conditions import Label
 from tfar.models.autoregressive import AutoregressiveModel
 from tfar.testing.inputs import random_condition
 
@@ -42,7 +41,7 @@ def assert_normalized(
     size = min(batch_size, total)
     if condition is not None:
         conditions = [tf.convert_to_tensor(condition)]
-    elif isinstance(model.condition, Label):
+    elif model.condition is not None and model.condition.num_labels is not None:
         conditions = [tf.constant(label) for label in range(model.condition.num_labels)]
     else:
         value = random_condition(model, 1)

@@ -1,8 +1,8 @@
 """Training: one optimisation step, the loop around it, checkpoints, schedules, optimizers and scores."""
 
-from tfar.training.checkpoint import Checkpoint, CheckpointError, Checkpoints
+from tfar.training.checkpoint import Checkpoint, CheckpointError, Checkpoints, restore_weights
 from tfar.training.difference import Difference, paired_difference
-from tfar.training.loop import Interrupted, Outcome, Settings, TrainingLoop, restore_weights
+from tfar.training.loop import Interrupted, Outcome, Settings, TrainingLoop
 from tfar.training.metrics import Score, log_probs, score
 from tfar.training.optimizers import optimizer
 from tfar.training.progress import ProgressBar, duration

@@ -232,3 +232,24 @@ class Checkpoints:
         newest = self.load()
         best = newest.state.get("best_step")
         return newest if best is None or best == newest.state["step"] else self.load(best)
+
+
+def restore_weights(model: Any, checkpoint: Checkpoint, path: str | os.PathLike, averaged: bool = False) -> None:
+    """Puts the weights of a checkpoint into a model.
+
+    Args:
+        model: an `AutoregressiveModel`.
+        checkpoint: what was read.
+        path: where from, for errors.
+        averaged: the averaged weights instead of the raw ones.
+
+    Raises:
+        CheckpointError: it belongs to another architecture.
+    """
+    names, shapes = [weight.path for weight in model.weights], [weight.shape for weight in model.weights]
+    check_weights(path, checkpoint, names, shapes)
+    for weight, array in zip(model.weights, checkpoint.weights, strict=True):
+        weight.assign(array)
+    if averaged:
+        for weight, array in zip(model.trainable_variables, checkpoint.averages, strict=True):
+            weight.assign(array)

@@ -16,23 +16,20 @@ import json
 import math
 import os
 import pathlib
-import signal
-import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tfar.core import compat
 from tfar.core.units import DIM, Unit, bits_per_dim
-from tfar.training import checkpoint as checkpoints_lib
-from tfar.training.checkpoint import Checkpoint, Checkpoints
+from tfar.training.checkpoint import Checkpoint, CheckpointError, Checkpoints, restore_weights
 from tfar.training.metrics import log_probs
 from tfar.training.progress import ProgressBar
 from tfar.training.sequences import sequence_log_probs
+from tfar.training.signals import StopRequest
 from tfar.training.step import NonFiniteLoss, TrainStep
 
 
@@ -152,7 +149,6 @@ class TrainingLoop:
         self.state = _State()
         self._pending: list[tuple[int, tf.Tensor, tf.Tensor]] = []
         self._last_loss = math.nan
-        self._signal: int | None = None
         self.workdir.mkdir(parents=True, exist_ok=True)
         if self.checkpoints.steps():
             self._restore(self.checkpoints.load())
@@ -181,13 +177,15 @@ class TrainingLoop:
             return self._outcome()
         settings, state = self.settings, self.state
         bar = ProgressBar(settings.steps, self.name, start=state.step)
-        previous = self._catch_signals()
         self._began = time.monotonic() - state.seconds
         self._logged = (time.monotonic(), state.step)
         self._writer = tf.summary.create_file_writer(str(self.workdir / "tensorboard"))
         try:
-            with open(self.metrics_path, "ab") as self._metrics, open(self.workdir / "timings.jsonl", "a") as timings:
-                self._timings = timings
+            with (
+                StopRequest() as stop,
+                open(self.metrics_path, "ab") as self._metrics,
+                open(self.workdir / "timings.jsonl", "a") as self._timings,
+            ):
                 if state.step == 0:
                     self.train_step.initialize(self.batches.batch(0))
                 while not self.finished:
@@ -195,14 +193,13 @@ class TrainingLoop:
                     if bar.due:
                         self._drain()
                     bar.update(state.step, self._note(), force=self.finished)
-                    if self._signal is not None and not self.finished:
+                    if stop.signal is not None and not self.finished:
                         self._drain()
                         self._save()
                         raise Interrupted(state.step)
         finally:
             bar.close()
             self._writer.close()
-            self._restore_signals(previous)
         return self._outcome()
 
     def _advance(self) -> None:
@@ -248,13 +245,11 @@ class TrainingLoop:
         state, now = self.state, time.monotonic()
         if state.count:
             # The rate of the step that was just done: the optimizer counts from 0.
-            rate = self.train_step.optimizer._learning_rate  # a schedule or a variable
-            learning_rate = float(rate(state.step - 1)) if callable(rate) else float(np.asarray(rate))
             record = {
                 "step": state.step,
                 **self._measures("train", state.loss_sum / state.count),
                 "gradient_norm": state.norm_sum / state.count,
-                "learning_rate": learning_rate,
+                "learning_rate": compat.learning_rate(self.train_step.optimizer, state.step - 1),
             }
             self._write(record)
             began, first = self._logged
@@ -320,25 +315,6 @@ class TrainingLoop:
             state.step, state.best_step or 0, state.best_bits_per_dim or math.nan, state.stopped_early, state.seconds
         )
 
-    # Signals.
-
-    def _catch_signals(self) -> dict[int, Any]:
-        """SIGINT and SIGTERM end the run after the step; a second one at once."""
-        if threading.current_thread() is not threading.main_thread():
-            return {}
-
-        def handle(number: int, frame: FrameType | None) -> None:
-            del frame
-            self._signal = number
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-            print("\nstopping after this step; once more to stop at once", file=sys.stderr, flush=True)
-
-        return {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def _restore_signals(self, previous: dict[int, Any]) -> None:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
     # Checkpoints.
 
     def _save(self) -> None:
@@ -367,7 +343,7 @@ class TrainingLoop:
         restore_weights(step.model, checkpoint, path)
         optimizer = step.optimizer.variables
         if [variable.shape for variable in optimizer] != [array.shape for array in checkpoint.optimizer]:
-            raise checkpoints_lib.CheckpointError(
+            raise CheckpointError(
                 f"{path} was written with another optimizer; use the one in config.json, or another --workdir"
             )
         for variable, array in zip(optimizer, checkpoint.optimizer, strict=True):
@@ -404,24 +380,3 @@ def _bytes_until(path: pathlib.Path, step: int) -> int:
             break
         size += len(line)
     return size
-
-
-def restore_weights(model: Any, checkpoint: Checkpoint, path: str | os.PathLike, averaged: bool = False) -> None:
-    """Puts the weights of a checkpoint into a model.
-
-    Args:
-        model: an `AutoregressiveModel`.
-        checkpoint: what was read.
-        path: where from, for errors.
-        averaged: the averaged weights instead of the raw ones.
-
-    Raises:
-        CheckpointError: it belongs to another architecture.
-    """
-    names, shapes = [weight.path for weight in model.weights], [weight.shape for weight in model.weights]
-    checkpoints_lib.check_weights(path, checkpoint, names, shapes)
-    for weight, array in zip(model.weights, checkpoint.weights, strict=True):
-        weight.assign(array)
-    if averaged:
-        for weight, array in zip(model.trainable_variables, checkpoint.averages, strict=True):
-            weight.assign(array)

@@ -163,7 +163,7 @@ class TrainStep:
             return {key: tf.convert_to_tensor(value) for key, value in batch.items()}
         size = self.batch_size // replicas
 
-        def part(context: tf.distribute.distribute_lib.ValueContext) -> dict[str, tf.Tensor]:
+        def part(context: tf.distribute.experimental.ValueContext) -> dict[str, tf.Tensor]:
             first = context.replica_id_in_sync_group * size
             return {key: tf.convert_to_tensor(value[first : first + size]) for key, value in batch.items()}
 
