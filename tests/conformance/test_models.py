@@ -1,4 +1,10 @@
-"""Every model keeps the laws: one suite over the registry of tiny models."""
+"""Every model keeps the laws: one suite over the registry of tiny models.
+
+The laws (parity, causality, normalization, saving) run for every case. What the base class does the same for every
+network of a kind runs for one case of the kind (`KINDS`); whole samples and training for one case of every class
+(`ModelCase.representative`); XLA, op by op and bfloat16 for one case of every way to keep state (`MECHANISMS`). The
+large tests run all of it for every case.
+"""
 
 import functools
 import inspect
@@ -16,21 +22,47 @@ from tfar.testing.registry import HEADS, LAYERS, MODELS
 
 CASES = {case.name: case for case in MODELS}
 NUM = 3  # one batch size for all: a sampler is traced once per shape
+# Kinds of events, heads and orders, which the samplers and the likelihood of the base class tell apart.
+KINDS = {
+    "grid": "PixelSNAIL_binary",
+    "colours": "GatedPixelCNN_rgb",
+    "whole-pixel head": "GatedPixelCNN_logistic",
+    "sequence": "CharRNN_lstm",
+    "flattened image": "CharRNN_vanilla",
+    "continuous values": "CausalTransformer_continuous",
+    "fixed order": "MADE_deep",
+    "ensemble": "MADE_ensemble",
+    "ensemble of orders": "MaskedAttention_several",
+    "any order": "MaskedAttention_random",
+}
+# Ways in which layers keep what they need for the next step; strides are compiled in tests/layers/test_downsampled.py.
+MECHANISMS = {
+    "ring buffer": "WaveNet_one_hot",
+    "attention cache": "CausalTransformer_learned",
+    "row buffers": "GatedPixelCNN_rgb",
+    "recurrent": "CharRNN_lstm",
+    "recurrent over rows": "PixelRNN_diagonal_rgb",
+    "masked dense": "MADE_deep",
+    "ordered": "LocallyMaskedPixelCNN_several",
+}
 
 
-def over_models(costly):
-    """Runs a test for every model; where it is costly, for large cases in the large tests only."""
+def over_models(usual=lambda case: True):
+    """Runs a test for every model; in the default suite for those that `usual` names, the others being large."""
 
     def marks(case):
         # With `pytest --dist loadgroup` a worker keeps a model, and what was compiled for it, to itself.
         group = pytest.mark.xdist_group(case.name)
-        return [group, pytest.mark.large] if costly and case.large else [group]
+        return [group] if usual(case) else [group, pytest.mark.large]
 
     cases = [pytest.param(case, id=case.name, marks=marks(case)) for case in MODELS]
     return pytest.mark.parametrize("case", cases)
 
 
-every_model, every_model_at_cost = over_models(costly=False), over_models(costly=True)
+every_model = over_models()
+one_of_a_kind = over_models(lambda case: case.name in KINDS.values())
+one_of_a_class = over_models(lambda case: case.representative)
+one_of_a_mechanism = over_models(lambda case: case.name in MECHANISMS.values())
 
 
 @functools.cache
@@ -78,11 +110,16 @@ def test_everything_public_is_registered(module, base, cases):
     assert len({case.name for case in cases}) == len(cases)
 
 
-@pytest.mark.parametrize("attribute", ["xla", "runtimes"])
+@pytest.mark.parametrize("attribute", ["representative", "runtimes"])
 def test_costly_comparisons_run_for_every_class(attribute):
-    compared = {case.name.split("_")[0] for case in MODELS if getattr(case, attribute)}
-    exempt = {"PixelCNNPP", "PixelCNNAutoencoder"} if attribute == "xla" else set()  # compiled in the large tests
-    assert public_classes(models, models.AutoregressiveModel) - compared == exempt
+    compared = [case.name.split("_")[0] for case in MODELS if getattr(case, attribute)]
+    assert set(compared) == public_classes(models, models.AutoregressiveModel)
+    assert attribute != "representative" or len(compared) == len(set(compared)), "one case of a class"
+
+
+@pytest.mark.parametrize("table", [KINDS, MECHANISMS], ids=["kinds", "mechanisms"])
+def test_cases_of_kinds_exist(table):
+    assert set(table.values()) <= set(CASES)
 
 
 @every_model
@@ -101,18 +138,16 @@ def test_causal(case, model):
 
 @every_model
 def test_incremental_matches_parallel(case, model):
-    # Compiling with XLA and running op by op take seconds each, so one case of a class does it here.
-    modes = testing.incremental.MODES if case.xla else ("function",)
-    testing.assert_incremental_matches_parallel(model, modes=modes)
+    testing.assert_incremental_matches_parallel(model, modes=("function",))
 
 
-@pytest.mark.large
-@every_model
-def test_incremental_matches_parallel_under_xla(case, model):
-    testing.assert_incremental_matches_parallel(model, modes=("xla", "eager"))
+@one_of_a_mechanism
+def test_incremental_matches_parallel_under_xla_and_op_by_op(case, model):
+    # No blocks: those are compared in the test above.
+    testing.assert_incremental_matches_parallel(model, modes=("xla", "eager"), blocks=[(0, 0)])
 
 
-@every_model_at_cost
+@one_of_a_mechanism
 def test_bfloat16(case, model):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -126,16 +161,16 @@ def test_bfloat16(case, model):
     condition = full_condition(half, None, NUM)
     with testing.eagerly():
         nats = half.log_prob(x, condition)
+        expected = model.log_prob(x, condition)
     assert nats.dtype == tf.float32
-    np.testing.assert_allclose(nats, model.log_prob(x, condition), rtol=0.05, atol=0.05 * model.event.num_dimensions)
-    if case.xla:
-        testing.assert_incremental_matches_parallel(half, modes=("function",))
-    if case.xla and half.embedding_dim is not None:
+    np.testing.assert_allclose(nats, expected, rtol=0.05, atol=0.05 * model.event.num_dimensions)
+    testing.assert_incremental_matches_parallel(half, modes=("function",), blocks=[(0, 0)])
+    if half.embedding_dim is not None:
         # An embedding's values, which the sampler carries from step to step, are of lower precision too.
         half.head.check(half.sample(NUM, condition, seed=0, jit_compile=False))
 
 
-@every_model_at_cost
+@one_of_a_class
 def test_samples_agree(case, model):
     agreement = testing.assert_samples_agree(model, NUM)
     assert agreement.draws == NUM * model.event.num_dimensions
@@ -148,9 +183,9 @@ def test_samples_agree_under_xla(case, model):
     testing.assert_samples_agree(model, NUM, jit_compile=True)
 
 
-@every_model_at_cost
+@one_of_a_kind
 def test_sample_independent_of_batch(case, model):
-    testing.assert_sample_independent_of_batch(model, NUM, alone=case.xla, chunked=case.xla)
+    testing.assert_sample_independent_of_batch(model, NUM)
 
 
 @every_model
@@ -160,7 +195,7 @@ def test_normalized(case, model):
     testing.assert_normalized(model)
 
 
-@every_model_at_cost
+@every_model
 def test_saves(case, model, tmp_path):
     testing.assert_saves(model, tmp_path)
 
@@ -168,7 +203,7 @@ def test_saves(case, model, tmp_path):
 # === Likelihood ===
 
 
-@every_model
+@one_of_a_kind
 def test_score_sums_to_log_prob(case, model):
     x, condition = testing.random_events(model, NUM), full_condition(model, None, NUM)
     score = model.score(x, condition)
@@ -180,7 +215,7 @@ def test_score_sums_to_log_prob(case, model):
     np.testing.assert_allclose(model.bits_per_dim(x, condition), bits, rtol=1e-5)
 
 
-@every_model
+@one_of_a_kind
 def test_refuses_wrong_shapes(case, model):
     x, condition = testing.random_events(model, NUM), full_condition(model, None, NUM)
     with pytest.raises(ValueError, match="x must have shape"):
@@ -188,7 +223,21 @@ def test_refuses_wrong_shapes(case, model):
 
 
 @every_model
-def test_condition_is_used_and_checked(case, model):
+def test_condition_is_used(case, model):
+    if model.condition is None:
+        pytest.skip("takes no condition")
+    x, condition = testing.random_events(model, NUM), testing.random_condition(model, NUM)
+    if isinstance(model.condition, Label):
+        other = (condition + 1) % model.condition.num_labels
+    else:
+        other = testing.random_condition(model, NUM, seed=1)
+    with testing.eagerly():
+        first, second = model.log_prob(x, condition).numpy(), model.log_prob(x, other).numpy()
+    assert (np.abs(first - second) > 1e-5).all()
+
+
+@one_of_a_kind
+def test_condition_is_checked(case, model):
     x = testing.random_events(model, NUM)
     if model.condition is None:
         with pytest.raises(ValueError, match="condition was given"):
@@ -200,21 +249,14 @@ def test_condition_is_used_and_checked(case, model):
         model.log_prob(x)
     with pytest.raises(ValueError, match="condition is required"):
         model.sample(NUM, seed=0)
-    condition = testing.random_condition(model, NUM)
     with pytest.raises(ValueError, match="condition must have one value per example"):
-        model.log_prob(x, tf.repeat(condition, 2, 0))
-    if isinstance(model.condition, Label):
-        other = (condition + 1) % model.condition.num_labels
-    else:
-        other = testing.random_condition(model, NUM, seed=1)
-    first, second = model.log_prob(x, condition).numpy(), model.log_prob(x, other).numpy()
-    assert (np.abs(first - second) > 1e-5).all()
+        model.log_prob(x, tf.repeat(testing.random_condition(model, NUM), 2, 0))
 
 
 # === Sampling ===
 
 
-@every_model_at_cost
+@one_of_a_kind
 def test_temperature(case, model):
     condition = full_condition(model, None, NUM)
     warm = [model.sample(NUM, condition, seed, jit_compile=False).numpy() for seed in range(4)]
@@ -239,7 +281,7 @@ def half_observed(model, x, condition):
     return observed.reshape(x.shape)
 
 
-@every_model_at_cost
+@one_of_a_kind
 def test_complete(case, model):
     condition = full_condition(model, None, NUM)
     sample = model.sample(NUM, condition, seed=0, jit_compile=False).numpy()
@@ -252,12 +294,12 @@ def test_complete(case, model):
     x = testing.random_events(model, NUM, seed=1)
     other = model.complete(x, observed, condition, seed=0, jit_compile=False).numpy()
     assert equal(other[observed], x[observed])
-    if case.xla:
+    if case.representative:
         naive = model.complete(x, observed, condition, seed=0, method="naive", jit_compile=False)
         assert equal(naive, other)
 
 
-@every_model_at_cost
+@one_of_a_kind
 def test_complete_refuses_a_gap(case, model):
     x, condition = testing.random_events(model, NUM), full_condition(model, None, NUM)
     cells = orders(model, x, model.context(condition))
@@ -273,7 +315,7 @@ def test_complete_refuses_a_gap(case, model):
 
 
 def fit(case, **options):
-    """Four steps on the same eight examples raise their likelihood."""
+    """Two steps on the same eight examples raise their likelihood."""
     fresh = case.build()
     fresh.compile(keras.optimizers.Adam(0.01), jit_compile=False, **options)
     examples = {"x": testing.random_events(fresh, 8)}
@@ -282,16 +324,16 @@ def fit(case, **options):
         examples["condition"] = condition
     with testing.eagerly():
         before = fresh.log_prob(examples["x"], condition).numpy()
-    data = tf.data.Dataset.from_tensor_slices(examples).batch(4)
+    data = tf.data.Dataset.from_tensor_slices(examples).batch(8)
     losses = fresh.fit(data, epochs=2, verbose=0).history["loss"]
     assert np.isfinite(losses).all()
     with testing.eagerly():
         assert fresh.log_prob(examples["x"], condition).numpy().mean() > before.mean()
 
 
-@every_model_at_cost
+@one_of_a_class
 def test_fit(case, model):
-    # Tracing a training step takes longer than running four of them op by op.
+    # Tracing a training step takes longer than running two of them op by op.
     fit(case, run_eagerly=True)
 
 
@@ -310,7 +352,7 @@ def test_preset_needs_event_shape_and_head_alone(name):
     assert type(model) is expected
     with testing.eagerly():
         x, condition = testing.random_events(model, 2), full_condition(model, None, 2)
-    assert np.isfinite(model.log_prob(x, condition)).all()
+        assert np.isfinite(model.log_prob(x, condition)).all()
 
 
 @pytest.mark.parametrize("name", sorted(public_classes(models, models.AutoregressiveModel)))
