@@ -10,7 +10,8 @@ import tfar
 from export import saved_model
 from export.signatures import Options
 from tfar import heads, models
-from tfar.conditions import Label
+from tfar.core.conditions import Label
+from tfar.testing.registry import MODELS as REGISTERED
 
 MODELS = {
     "pictures": lambda: models.MADE((4, 4, 1), heads.Categorical(3), hidden=(8,), condition=Label(3)),
@@ -35,7 +36,7 @@ def without_check():
 @functools.cache
 def model(name):
     """A model of the bank, or of the registry, with random weights, the same in every process; leave it as it is."""
-    build = MODELS.get(name) or next(case.build for case in tfar.testing.registry.MODELS if case.name == name)
+    build = MODELS.get(name) or next(case.build for case in REGISTERED if case.name == name)
     built = build()
     tfar.testing.randomize_weights(built)
     return built

@@ -7,6 +7,7 @@ that they end together. A unit is an `xdist_group`, or a file without one; `dura
 """
 
 import collections
+import gc
 import json
 import os
 import pathlib
@@ -63,6 +64,12 @@ def pytest_collection_modifyitems(items):
     units = {item: unit_of(item) for item in items}
     # Names decide between equals, so that every process has the same order.
     items.sort(key=lambda item: (units[item].endswith(".py"), -known.get(units[item], 0), units[item]))
+
+
+def pytest_collection_finish():
+    """What was imported stays: the garbage collector need not walk through TensorFlow's modules again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 # === Cost ===

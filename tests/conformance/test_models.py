@@ -15,16 +15,16 @@ import pytest
 import tensorflow as tf
 
 import tfar
+from tests.conformance.shared import CASES, model_of
 from tfar import heads, models, testing
 from tfar.core.conditions import Label
 from tfar.testing.inputs import full_condition, orders
 from tfar.testing.registry import HEADS, LAYERS, MODELS
 
-CASES = {case.name: case for case in MODELS}
 NUM = 3  # one batch size for all: a sampler is traced once per shape
 # Kinds of events, heads and orders, which the samplers and the likelihood of the base class tell apart.
 KINDS = {
-    "grid": "PixelSNAIL_binary",
+    "grid": "PixelCNN_binary",
     "colours": "GatedPixelCNN_rgb",
     "whole-pixel head": "GatedPixelCNN_logistic",
     "sequence": "CharRNN_lstm",
@@ -63,14 +63,6 @@ every_model = over_models()
 one_of_a_kind = over_models(lambda case: case.name in KINDS.values())
 one_of_a_class = over_models(lambda case: case.representative)
 one_of_a_mechanism = over_models(lambda case: case.name in MECHANISMS.values())
-
-
-@functools.cache
-def model_of(name):
-    """The model of a case with random weights, biases included; tests share it and leave it as it is."""
-    model = CASES[name].build()
-    testing.randomize_weights(model)
-    return model
 
 
 @pytest.fixture
@@ -185,7 +177,8 @@ def test_samples_agree_under_xla(case, model):
 
 @one_of_a_kind
 def test_sample_independent_of_batch(case, model):
-    testing.assert_sample_independent_of_batch(model, NUM)
+    # Each is compiled for it alone.
+    testing.assert_sample_independent_of_batch(model, NUM, alone=case.representative, chunked=case.representative)
 
 
 @every_model
@@ -343,12 +336,18 @@ def test_fit_compiled(case, model):
     fit(case)
 
 
+@functools.cache
+def first_event(class_name):
+    """Shape and head of the first case of a class."""
+    model = next(case for case in MODELS if case.name.split("_")[0] == class_name).build()
+    return model.event_shape, model.head
+
+
 @pytest.mark.parametrize("name", [name for name in models.presets() if name.endswith(("_tiny", "_small"))])
 def test_preset_needs_event_shape_and_head_alone(name):
     expected = models.presets()[name]
-    case = next(case for case in MODELS if case.name.split("_")[0] == expected.__name__)
-    like = model_of(case.name)
-    model = models.from_preset(name, event_shape=like.event_shape, head=like.head)
+    event_shape, head = first_event(expected.__name__)
+    model = models.from_preset(name, event_shape=event_shape, head=head)
     assert type(model) is expected
     with testing.eagerly():
         x, condition = testing.random_events(model, 2), full_condition(model, None, 2)

@@ -8,6 +8,7 @@ import pathlib
 
 import pytest
 
+from tests.conformance.shared import model_of
 from tfar.core.paths import attribute_paths
 from tfar.testing.registry import MODELS
 
@@ -26,11 +27,13 @@ def parameter_shapes(model):
     return dict(sorted(shapes.items()))
 
 
-@pytest.mark.parametrize("case", MODELS, ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, id=case.name, marks=pytest.mark.xdist_group(case.name)) for case in MODELS]
+)
 def test_parameter_shapes(case):
     frozen = json.loads(GOLDEN.read_text())
     assert case.name in frozen, f"a new case: run {REMAKE}"
-    found = parameter_shapes(case.build())
+    found = parameter_shapes(model_of(case.name))
     assert found == frozen[case.name], f"saved models become unreadable; if that is intended, run {REMAKE}"
 
 

@@ -190,7 +190,7 @@ MODELS: list[ModelCase] = [
     ),
     ModelCase(
         "PixelCNNPP_sparse",
-        _pixel_pp((2, 4, 1), heads.Bernoulli(), filters=8, block_size=2, density=0.5),
+        _pixel_pp((2, 4, 1), heads.Bernoulli(), filters=8, num_resolutions=1, block_size=2, density=0.5),
         enumerable=True,
     ),
     ModelCase(
