@@ -46,6 +46,8 @@ def run(module, *arguments):
         ):
             # The module is there already, and is executed anew as the main one.
             warnings.filterwarnings("ignore", "'.*' found in sys.modules", RuntimeWarning)
+            # ml_collections reads configurations by it.
+            warnings.filterwarnings("ignore", r"the load_module\(\) method", DeprecationWarning)
             runpy.run_module(module, run_name="__main__")
     except SystemExit as error:
         code = error.code

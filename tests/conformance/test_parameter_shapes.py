@@ -1,6 +1,6 @@
 """Names and shapes of all weights are frozen: a renamed attribute would make saved models unreadable.
 
-python tests/conformance/test_parameter_shapes.py      # after an intended change: writes the table anew
+PYTHONPATH=. python tests/conformance/test_parameter_shapes.py      # after an intended change: writes the table anew
 """
 
 import json
@@ -8,12 +8,11 @@ import pathlib
 
 import pytest
 
-from tests.conformance.shared import model_of
 from tfar.core.paths import attribute_paths
 from tfar.testing.registry import MODELS
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "parameter_shapes.json"
-REMAKE = "python tests/conformance/test_parameter_shapes.py"
+REMAKE = "PYTHONPATH=. python tests/conformance/test_parameter_shapes.py"
 
 
 def parameter_shapes(model):
@@ -30,11 +29,13 @@ def parameter_shapes(model):
 @pytest.mark.parametrize(
     "case", [pytest.param(case, id=case.name, marks=pytest.mark.xdist_group(case.name)) for case in MODELS]
 )
-def test_parameter_shapes(case):
+def test_parameter_shapes(name):
+    from tests.conformance.shared import model_of  # not where this file is run by itself
+
     frozen = json.loads(GOLDEN.read_text())
-    assert case.name in frozen, f"a new case: run {REMAKE}"
-    found = parameter_shapes(model_of(case.name))
-    assert found == frozen[case.name], f"saved models become unreadable; if that is intended, run {REMAKE}"
+    assert name in frozen, f"a new case: run {REMAKE}"
+    found = parameter_shapes(model_of(name))
+    assert found == frozen[name], f"saved models become unreadable; if that is intended, run {REMAKE}"
 
 
 def test_no_stale_entries():
