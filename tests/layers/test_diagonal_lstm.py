@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.closeness import assert_close
 from tfar.core.scope import Incremental
 from tfar.layers import DiagonalLSTM
 from tfar.layers.diagonal_lstm import skew, unskew
@@ -56,7 +57,7 @@ def inputs(height=4, width=5, channels=4, seed=0):
 def test_equals_a_loop_over_pixels(direction, shape):
     x = inputs(*shape)
     layer = built(x, direction=direction)
-    np.testing.assert_allclose(layer(x), by_pixel(layer, x), atol=1e-5)
+    assert_close(layer(x), by_pixel(layer, x))
 
 
 @pytest.mark.parametrize("direction", ["left_to_right", "right_to_left"])
@@ -64,7 +65,7 @@ def test_equals_a_loop_over_pixels(direction, shape):
 def test_condition_enters_the_gates(direction, shape):
     x, condition = inputs(), np.random.default_rng(1).normal(size=shape).astype(np.float32)
     layer = built(x, condition, direction=direction, groups=2)
-    np.testing.assert_allclose(layer(x, condition), by_pixel(layer, x, condition), atol=1e-5)
+    assert_close(layer(x, condition), by_pixel(layer, x, condition))
 
 
 def test_compiled_equals_a_loop_over_pixels_with_its_gradient():
@@ -80,7 +81,7 @@ def test_compiled_equals_a_loop_over_pixels_with_its_gradient():
     compiled = tf.function(gradient, jit_compile=True, autograph=False)(tf.constant(x))
     for weight, one, other in zip(layer.trainable_weights, eager, compiled, strict=True):
         assert np.abs(one).max() > 0, weight.name
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+        assert_close(one, other, 1e-4)
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4, 2), (1, 1, 5, 1), (1, 5, 1, 1), (3, 4, 4, 1)])
