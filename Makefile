@@ -64,7 +64,7 @@ train: $(STAMP)  ## train on the digits, evaluate and sample into runs/digits (a
 
 test: $(STAMP)  ## run the tests, but for the large ones (some 30 minutes on 2 cores)
 	@echo "tfar: running the tests in $(WORKERS) processes (some 30 minutes on 2 cores) ..."
-	@"$(PY)" -m pytest -n $(WORKERS) --dist=loadgroup $(ARGS)
+	@"$(PY)" -m pytest -n $(WORKERS) --dist=loadgroup --no-loadscope-reorder $(ARGS)
 
 test-large: $(STAMP)  ## run the large tests only
 	@echo "tfar: running the large tests, one at a time ..."

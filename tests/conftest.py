@@ -3,7 +3,7 @@
 With `-n 2 --dist=loadgroup --no-loadscope-reorder` both processes start with the units of work that take longest, so
 that they end together. A unit is an `xdist_group`, or a file without one; `durations.json` holds what each took.
 
-    make test ARGS=--record-durations        # writes durations.json anew
+    make test ARGS=--record-durations        # notes what the tests that run take
 """
 
 import collections
@@ -27,7 +27,7 @@ _total = pytest.StashKey[float]()
 
 
 def pytest_addoption(parser):
-    parser.addoption("--record-durations", action="store_true", help=f"write {DURATIONS.name} anew after a whole run")
+    parser.addoption("--record-durations", action="store_true", help=f"note what tests take in {DURATIONS.name}")
 
 
 def pytest_configure(config):
@@ -118,6 +118,7 @@ def pytest_terminal_summary(terminalreporter, config):
     write(", ".join(f"{folder} {seconds:.0f}" for folder, seconds in folders.most_common() if seconds >= 0.5))
     write(f"{config.stash[_total]:.0f} processor seconds, of which {BUDGET} are the budget of the default suite")
     if config.getoption("--record-durations"):
-        rounded = {unit: round(seconds, 1) for unit, seconds in sorted(units.items())}
-        DURATIONS.write_text(json.dumps(rounded, indent=1) + "\n")
+        known = json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
+        known |= {unit: round(seconds, 1) for unit, seconds in units.items()}
+        DURATIONS.write_text(json.dumps(dict(sorted(known.items())), indent=1) + "\n")
         write(f"{DURATIONS} written")

@@ -18,7 +18,7 @@ import tfar
 from tests.conformance.shared import CASES, model_of
 from tfar import heads, models, testing
 from tfar.core.conditions import Label
-from tfar.testing.inputs import full_condition, orders
+from tfar.testing.inputs import full_choice, full_condition, full_request, orders
 from tfar.testing.registry import HEADS, LAYERS, MODELS
 
 NUM = 3  # one batch size for all: a sampler is traced once per shape
@@ -71,6 +71,11 @@ def model(case, request):
     if check in case.exempt:
         pytest.skip(case.exempt[check])
     return model_of(case.name)
+
+
+def given(model):
+    """A condition and, for an ensemble, the members of `NUM` events."""
+    return full_condition(model, None, NUM), full_choice(model, NUM)
 
 
 def equal(a, b):
@@ -140,6 +145,11 @@ def test_incremental_matches_parallel_under_xla_and_op_by_op(case, model):
 
 
 @one_of_a_mechanism
+def test_positions_per_example(case, model):
+    testing.incremental.assert_positions_per_example(model)
+
+
+@one_of_a_mechanism
 def test_bfloat16(case, model):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -150,16 +160,16 @@ def test_bfloat16(case, model):
     testing.randomize_weights(half)
     assert half.network.compute_dtype == "bfloat16"
     x = testing.random_events(half, NUM)
-    condition = full_condition(half, None, NUM)
+    condition, choice = given(half)
     with testing.eagerly():
-        nats = half.log_prob(x, condition)
-        expected = model.log_prob(x, condition)
+        nats = half.log_prob(x, condition, **choice)
+        expected = model.log_prob(x, condition, **choice)
     assert nats.dtype == tf.float32
     np.testing.assert_allclose(nats, expected, rtol=0.05, atol=0.05 * model.event.num_dimensions)
     testing.assert_incremental_matches_parallel(half, modes=("function",), blocks=[(0, 0)])
     if half.embedding_dim is not None:
         # An embedding's values, which the sampler carries from step to step, are of lower precision too.
-        half.head.check(half.sample(NUM, condition, seed=0, jit_compile=False))
+        half.head.check(half.sample(NUM, condition, seed=0, jit_compile=False, **choice))
 
 
 @one_of_a_class
@@ -198,21 +208,21 @@ def test_saves(case, model, tmp_path):
 
 @one_of_a_kind
 def test_score_sums_to_log_prob(case, model):
-    x, condition = testing.random_events(model, NUM), full_condition(model, None, NUM)
-    score = model.score(x, condition)
-    factors = model.conditionals(x, condition).log_prob(model.event.to_head(tf.cast(x, model.head.dtype)))
+    x, (condition, choice) = testing.random_events(model, NUM), given(model)
+    score = model.score(x, condition, **choice)
+    factors = model.conditionals(x, condition, **choice).log_prob(model.event.to_head(tf.cast(x, model.head.dtype)))
     np.testing.assert_allclose(score, factors, rtol=1e-4, atol=1e-4)
-    nats = model.log_prob(x, condition)
+    nats = model.log_prob(x, condition, **choice)
     np.testing.assert_allclose(nats, np.asarray(score).reshape(NUM, -1).sum(1), rtol=1e-5, atol=1e-4)
     bits = -np.asarray(nats) / (x[0].size * np.log(2))
-    np.testing.assert_allclose(model.bits_per_dim(x, condition), bits, rtol=1e-5)
+    np.testing.assert_allclose(model.bits_per_dim(x, condition, **choice), bits, rtol=1e-5)
 
 
 @one_of_a_kind
 def test_refuses_wrong_shapes(case, model):
-    x, condition = testing.random_events(model, NUM), full_condition(model, None, NUM)
+    x, (condition, choice) = testing.random_events(model, NUM), given(model)
     with pytest.raises(ValueError, match="x must have shape"):
-        model.log_prob(x[0], condition)
+        model.log_prob(x[0], condition, **choice)
 
 
 @every_model
@@ -251,22 +261,23 @@ def test_condition_is_checked(case, model):
 
 @one_of_a_kind
 def test_temperature(case, model):
-    condition = full_condition(model, None, NUM)
-    warm = [model.sample(NUM, condition, seed, jit_compile=False).numpy() for seed in range(4)]
+    condition, choice = given(model)
+    draw = functools.partial(model.sample, NUM, condition, jit_compile=False, **choice)
+    warm = [draw(seed).numpy() for seed in range(4)]
     assert any((sample != warm[0]).any() for sample in warm[1:])
-    cold = [model.sample(NUM, condition, seed, temperature=1e-6, jit_compile=False) for seed in range(2)]
+    cold = [draw(seed, temperature=1e-6) for seed in range(2)]
     assert equal(*cold), "at temperature 0 nothing is left to the noise"
-    mixed = model.sample(NUM, condition, 0, temperature=[1.0, 1e-6, 1.0], jit_compile=False).numpy()
+    mixed = draw(0, temperature=[1.0, 1e-6, 1.0]).numpy()
     assert equal(mixed[[0, 2]], warm[0][[0, 2]])
     assert equal(mixed[1], cold[0][1])
     for wrong in (0, -1, np.nan, [1.0, 1.0]):
         with pytest.raises(ValueError, match="temperature must be a positive number"):
-            model.sample(NUM, condition, 0, temperature=wrong)
+            draw(0, temperature=wrong)
 
 
-def half_observed(model, x, condition):
+def half_observed(model, x):
     """Flags of the first half of the values in the order of drawing: to the middle of a row and of a cell."""
-    cells = orders(model, x, model.context(condition))
+    cells = orders(model, x, model.context(full_request(model, None, NUM)))
     channels = model.event.channels
     values = (cells[..., None] * channels + np.arange(channels)).reshape(NUM, -1)  # value of every rank
     observed = np.zeros(values.shape, bool)
@@ -276,32 +287,34 @@ def half_observed(model, x, condition):
 
 @one_of_a_kind
 def test_complete(case, model):
-    condition = full_condition(model, None, NUM)
-    sample = model.sample(NUM, condition, seed=0, jit_compile=False).numpy()
-    observed = half_observed(model, sample, condition)
+    condition, choice = given(model)
+    sample = model.sample(NUM, condition, seed=0, jit_compile=False, **choice).numpy()
+    observed = half_observed(model, sample)
+    complete = functools.partial(
+        model.complete, observed=observed, condition=condition, seed=0, jit_compile=False, **choice
+    )
     hidden = np.where(observed, sample, testing.random_events(model, NUM))
-    again = model.complete(hidden, observed, condition, seed=0, jit_compile=False).numpy()
+    again = complete(hidden).numpy()
     assert equal(again[observed], sample[observed])
     if not model.head.event_ndims:
         assert equal(again, sample), "a sample's own first half is completed to the sample, by the same noise"
     x = testing.random_events(model, NUM, seed=1)
-    other = model.complete(x, observed, condition, seed=0, jit_compile=False).numpy()
+    other = complete(x).numpy()
     assert equal(other[observed], x[observed])
     if case.representative:
-        naive = model.complete(x, observed, condition, seed=0, method="naive", jit_compile=False)
-        assert equal(naive, other)
+        assert equal(complete(x, method="naive"), other)
 
 
 @one_of_a_kind
 def test_complete_refuses_a_gap(case, model):
-    x, condition = testing.random_events(model, NUM), full_condition(model, None, NUM)
-    cells = orders(model, x, model.context(condition))
+    x, (condition, choice) = testing.random_events(model, NUM), given(model)
+    cells = orders(model, x, model.context(full_request(model, None, NUM)))
     observed = np.zeros((NUM, cells.shape[1], model.event.channels), bool)
     observed[np.arange(NUM), cells[:, -1]] = True
     gap = np.unravel_index(cells[0, 0] * model.event.channels, x.shape[1:])
     named = r"\(" + ", ".join(str(index) for index in gap)
     with pytest.raises(ValueError, match=f"not a prefix of the ordering: in row 0 position {named}"):
-        model.complete(x, observed.reshape(x.shape), condition, seed=0, jit_compile=False)
+        model.complete(x, observed.reshape(x.shape), condition, seed=0, jit_compile=False, **choice)
 
 
 # === Training and presets ===
