@@ -96,21 +96,18 @@ def test_skew_and_back(shape):
     np.testing.assert_array_equal(unskew(tf.constant(skewed)), x)
 
 
-def sees(layer, x, target):
-    """Pixels of the input that pixel `target` of the output depends on."""
+def sees(layer, x):
+    """Which pixels of the input [p, q] every pixel [i, j] of the output depends on, bool [i, j, p, q]."""
     height, width = x.shape[1:3]
-    found = (dependencies(layer, tf.constant(x)) > 0).any(0).reshape(height, width, height, width)
-    return {tuple(int(k) for k in cell) for cell in np.argwhere(found[target])}
+    return (dependencies(layer, tf.constant(x)) > 0).any(0).reshape(height, width, height, width)
 
 
 def test_sees_all_that_is_above_and_to_its_side():
     x = inputs(4, 5)
-    left, right = built(x), built(x, direction="right_to_left")
-    for i in range(4):
-        for j in range(5):
-            assert sees(left, x, (i, j)) == {(p, q) for p in range(i + 1) for q in range(j + 1)}
-            # Shifted down: the row itself is not seen; a public implementation leaks here.
-            assert sees(right, x, (i, j)) == {(p, q) for p in range(i) for q in range(j, 5)}
+    i, j, p, q = np.indices((4, 5, 4, 5))
+    np.testing.assert_array_equal(sees(built(x), x), (p <= i) & (q <= j))
+    # Shifted down: the row itself is not seen; a public implementation leaks here.
+    np.testing.assert_array_equal(sees(built(x, direction="right_to_left"), x), (p < i) & (q >= j))
 
 
 def test_first_row_from_right_to_left_is_zero():

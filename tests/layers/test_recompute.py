@@ -110,7 +110,10 @@ def transformer(recompute, **kwargs):
 
 @pytest.mark.parametrize(
     ("build", "jit_compile"),
-    [(snail, False), (transformer, False), pytest.param(transformer, True, marks=pytest.mark.large)],
+    [
+        (transformer, False),
+        *(pytest.param(*case, marks=pytest.mark.large) for case in ((snail, False), (transformer, True))),
+    ],
 )
 def test_a_model_trains_alike(build, jit_compile):
     kwargs = {"dropout": 0.4, "condition": tfar.conditions.Label(3)}
