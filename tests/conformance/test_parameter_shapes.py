@@ -26,11 +26,9 @@ def parameter_shapes(model):
     return dict(sorted(shapes.items()))
 
 
-@pytest.mark.parametrize(
-    "case", [pytest.param(case, id=case.name, marks=pytest.mark.xdist_group(case.name)) for case in MODELS]
-)
+@pytest.mark.parametrize("name", [pytest.param(case.name, marks=pytest.mark.xdist_group(case.name)) for case in MODELS])
 def test_parameter_shapes(name):
-    from tests.conformance.shared import model_of  # not where this file is run by itself
+    from tests.conformance.shared import model_of
 
     frozen = json.loads(GOLDEN.read_text())
     assert name in frozen, f"a new case: run {REMAKE}"
