@@ -91,8 +91,8 @@ FAULTS = [
     Fault(
         "colour-order-swapped",
         "tfar/layers/groups.py",
-        "part = part % groups if",
-        "part = groups - 1 - part % groups if",
+        "return np.tile(part, halves)",
+        "return np.tile(groups - 1 - part, halves)",
         (f"{MODELS}::test_causal[GatedPixelCNN_rgb]",),
     ),
     Fault(
