@@ -14,7 +14,10 @@ from absl import flags
 def step_aside():
     """Takes the flags of commands, not those of absl itself, out of FLAGS, and returns them."""
     defined = {name: flags.FLAGS.find_module_defining_flag(name) or "" for name in flags.FLAGS}
-    taken = {name: flags.FLAGS[name] for name, module in defined.items() if not module.startswith("absl")}
+    # Those of absl have no dots; ml_collections defines "config.train.steps" in its name.
+    taken = {
+        name: flags.FLAGS[name] for name, module in defined.items() if "." in name or not module.startswith("absl")
+    }
     for name in taken:
         delattr(flags.FLAGS, name)
     return taken

@@ -63,8 +63,8 @@ FAULTS = [
     Fault(
         "ring-buffer-off-by-one",
         "tfar/layers/causal_conv.py",
-        "(scope.at + 1 - m * self.dilation_rate) % past",
-        "(scope.at - m * self.dilation_rate) % past",
+        "slot(scope.at + 1 - m * rate)",
+        "slot(scope.at - m * rate)",
         (f"{PARITY}[CausalConvNet_gated]",),
     ),
     Fault(
@@ -112,8 +112,8 @@ FAULTS = [
     Fault(
         "cache-forgets-the-first-entry",
         "tfar/layers/attention.py",
-        "visible = (slot <= position) &",
-        "visible = (slot <= position) & (slot > 0) &",
+        "visible = (slot <= at) &",
+        "visible = (slot <= at) & (slot > 0) &",
         (f"{PARITY}[CausalTransformer_learned]",),
     ),
     Fault(
