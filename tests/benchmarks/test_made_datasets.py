@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks import made_datasets
+from tests.commands import run
 from tfar import heads, models
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -54,7 +55,5 @@ def test_limits_are_reached(tmp_path):
 
 
 def test_unknown_data_sets_are_named():
-    arguments = [sys.executable, "-m", "benchmarks.made_datasets", "--datasets=adult"]
-    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "error: --datasets must be some of dna, mushrooms, nips, got 'adult'" in done.stderr
+    code, _, err = run("benchmarks.made_datasets", "--datasets=adult")
+    assert code == 1 and "error: --datasets must be some of dna, mushrooms, nips, got 'adult'" in err

@@ -4,26 +4,19 @@ import time
 import numpy as np
 import pytest
 
-import tfar
 from benchmarks import serving, serving_checks, serving_models, serving_server
 from benchmarks.serving_load import Caller, request
 from benchmarks.serving_reference import Log, Reference
-from export import saved_model
 from export.client_messages import MESSAGES
 from export.serving.errors import Code, ServingError
 from export.serving.options import Options as ServerOptions
 from export.serving.server import Server
-from export.signatures import Options
 
 
 @pytest.fixture(scope="module")
-def stream(tmp_path_factory):
+def stream(bank):
     """A sequence model, and its export."""
-    model = tfar.models.MADE((6,), tfar.heads.Categorical(5), hidden=(8,))
-    tfar.testing.randomize_weights(model)
-    folder = tmp_path_factory.mktemp("stream")
-    saved_model.export(model, folder, Options(slots=8), "texts")
-    return model, folder
+    return bank.model("MADE_binary"), bank.versions("MADE_binary")
 
 
 @pytest.fixture(scope="module")

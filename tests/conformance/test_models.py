@@ -1,4 +1,10 @@
-"""Every model keeps the laws: one suite over the registry of tiny models."""
+"""Every model keeps the laws: one suite over the registry of tiny models.
+
+The laws (parity, causality, normalization, saving) run for every case. What the base class does the same for every
+network of a kind runs for one case of the kind (`KINDS`); whole samples and training for one case of every class
+(`ModelCase.representative`); XLA, op by op and bfloat16 for one case of every way to keep state (`MECHANISMS`). The
+large tests run all of it for every case.
+"""
 
 import functools
 import inspect
@@ -9,36 +15,54 @@ import pytest
 import tensorflow as tf
 
 import tfar
+from tests.conformance.shared import CASES, model_of
 from tfar import heads, models, testing
 from tfar.core.conditions import Label
-from tfar.testing.inputs import full_condition, orders
+from tfar.testing.inputs import full_choice, full_condition, full_request, orders
 from tfar.testing.registry import HEADS, LAYERS, MODELS
 
-CASES = {case.name: case for case in MODELS}
 NUM = 3  # one batch size for all: a sampler is traced once per shape
+# Kinds of events, heads and orders, which the samplers and the likelihood of the base class tell apart.
+KINDS = {
+    "grid": "PixelCNN_binary",
+    "colours": "GatedPixelCNN_rgb",
+    "whole-pixel head": "GatedPixelCNN_logistic",
+    "sequence": "CharRNN_lstm",
+    "flattened image": "CharRNN_vanilla",
+    "continuous values": "CausalTransformer_continuous",
+    "fixed order": "MADE_deep",
+    "ensemble": "MADE_ensemble",
+    "ensemble of orders": "MaskedAttention_several",
+    "any order": "MaskedAttention_random",
+}
+# Ways in which layers keep what they need for the next step; strides are compiled in tests/layers/test_downsampled.py.
+MECHANISMS = {
+    "ring buffer": "WaveNet_one_hot",
+    "attention cache": "CausalTransformer_learned",
+    "row buffers": "GatedPixelCNN_rgb",
+    "recurrent": "CharRNN_lstm",
+    "recurrent over rows": "PixelRNN_diagonal_rgb",
+    "masked dense": "MADE_deep",
+    "ordered": "LocallyMaskedPixelCNN_several",
+}
 
 
-def over_models(costly):
-    """Runs a test for every model; where it is costly, for large cases in the large tests only."""
+def over_models(usual=lambda case: True):
+    """Runs a test for every model; in the default suite for those that `usual` names, the others being large."""
 
     def marks(case):
         # With `pytest --dist loadgroup` a worker keeps a model, and what was compiled for it, to itself.
         group = pytest.mark.xdist_group(case.name)
-        return [group, pytest.mark.large] if costly and case.large else [group]
+        return [group] if usual(case) else [group, pytest.mark.large]
 
     cases = [pytest.param(case, id=case.name, marks=marks(case)) for case in MODELS]
     return pytest.mark.parametrize("case", cases)
 
 
-every_model, every_model_at_cost = over_models(costly=False), over_models(costly=True)
-
-
-@functools.cache
-def model_of(name):
-    """The model of a case with random weights, biases included; tests share it and leave it as it is."""
-    model = CASES[name].build()
-    testing.randomize_weights(model)
-    return model
+every_model = over_models()
+one_of_a_kind = over_models(lambda case: case.name in KINDS.values())
+one_of_a_class = over_models(lambda case: case.representative)
+one_of_a_mechanism = over_models(lambda case: case.name in MECHANISMS.values())
 
 
 @pytest.fixture
@@ -47,6 +71,11 @@ def model(case, request):
     if check in case.exempt:
         pytest.skip(case.exempt[check])
     return model_of(case.name)
+
+
+def given(model):
+    """A condition and, for an ensemble, the members of `NUM` events."""
+    return full_condition(model, None, NUM), full_choice(model, NUM)
 
 
 def equal(a, b):
@@ -78,11 +107,16 @@ def test_everything_public_is_registered(module, base, cases):
     assert len({case.name for case in cases}) == len(cases)
 
 
-@pytest.mark.parametrize("attribute", ["xla", "runtimes"])
+@pytest.mark.parametrize("attribute", ["representative", "runtimes"])
 def test_costly_comparisons_run_for_every_class(attribute):
-    compared = {case.name.split("_")[0] for case in MODELS if getattr(case, attribute)}
-    exempt = {"PixelCNNPP", "PixelCNNAutoencoder"} if attribute == "xla" else set()  # compiled in the large tests
-    assert public_classes(models, models.AutoregressiveModel) - compared == exempt
+    compared = [case.name.split("_")[0] for case in MODELS if getattr(case, attribute)]
+    assert set(compared) == public_classes(models, models.AutoregressiveModel)
+    assert attribute != "representative" or len(compared) == len(set(compared)), "one case of a class"
+
+
+@pytest.mark.parametrize("table", [KINDS, MECHANISMS], ids=["kinds", "mechanisms"])
+def test_cases_of_kinds_exist(table):
+    assert set(table.values()) <= set(CASES)
 
 
 @every_model
@@ -101,18 +135,21 @@ def test_causal(case, model):
 
 @every_model
 def test_incremental_matches_parallel(case, model):
-    # Compiling with XLA and running op by op take seconds each, so one case of a class does it here.
-    modes = testing.incremental.MODES if case.xla else ("function",)
-    testing.assert_incremental_matches_parallel(model, modes=modes)
+    testing.assert_incremental_matches_parallel(model, modes=("function",))
 
 
-@pytest.mark.large
-@every_model
-def test_incremental_matches_parallel_under_xla(case, model):
-    testing.assert_incremental_matches_parallel(model, modes=("xla", "eager"))
+@one_of_a_mechanism
+def test_incremental_matches_parallel_under_xla_and_op_by_op(case, model):
+    # No blocks: those are compared in the test above.
+    testing.assert_incremental_matches_parallel(model, modes=("xla", "eager"), blocks=[(0, 0)])
 
 
-@every_model_at_cost
+@one_of_a_mechanism
+def test_positions_per_example(case, model):
+    testing.incremental.assert_positions_per_example(model)
+
+
+@one_of_a_mechanism
 def test_bfloat16(case, model):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -123,19 +160,19 @@ def test_bfloat16(case, model):
     testing.randomize_weights(half)
     assert half.network.compute_dtype == "bfloat16"
     x = testing.random_events(half, NUM)
-    condition = full_condition(half, None, NUM)
+    condition, choice = given(half)
     with testing.eagerly():
-        nats = half.log_prob(x, condition)
+        nats = half.log_prob(x, condition, **choice)
+        expected = model.log_prob(x, condition, **choice)
     assert nats.dtype == tf.float32
-    np.testing.assert_allclose(nats, model.log_prob(x, condition), rtol=0.05, atol=0.05 * model.event.num_dimensions)
-    if case.xla:
-        testing.assert_incremental_matches_parallel(half, modes=("function",))
-    if case.xla and half.embedding_dim is not None:
+    np.testing.assert_allclose(nats, expected, rtol=0.05, atol=0.05 * model.event.num_dimensions)
+    testing.assert_incremental_matches_parallel(half, modes=("function",), blocks=[(0, 0)])
+    if half.embedding_dim is not None:
         # An embedding's values, which the sampler carries from step to step, are of lower precision too.
-        half.head.check(half.sample(NUM, condition, seed=0, jit_compile=False))
+        half.head.check(half.sample(NUM, condition, seed=0, jit_compile=False, **choice))
 
 
-@every_model_at_cost
+@one_of_a_class
 def test_samples_agree(case, model):
     agreement = testing.assert_samples_agree(model, NUM)
     assert agreement.draws == NUM * model.event.num_dimensions
@@ -148,9 +185,10 @@ def test_samples_agree_under_xla(case, model):
     testing.assert_samples_agree(model, NUM, jit_compile=True)
 
 
-@every_model_at_cost
+@one_of_a_kind
 def test_sample_independent_of_batch(case, model):
-    testing.assert_sample_independent_of_batch(model, NUM, alone=case.xla, chunked=case.xla)
+    # Each is compiled for it alone.
+    testing.assert_sample_independent_of_batch(model, NUM, alone=case.representative, chunked=case.representative)
 
 
 @every_model
@@ -160,7 +198,7 @@ def test_normalized(case, model):
     testing.assert_normalized(model)
 
 
-@every_model_at_cost
+@every_model
 def test_saves(case, model, tmp_path):
     testing.assert_saves(model, tmp_path)
 
@@ -168,27 +206,41 @@ def test_saves(case, model, tmp_path):
 # === Likelihood ===
 
 
-@every_model
+@one_of_a_kind
 def test_score_sums_to_log_prob(case, model):
-    x, condition = testing.random_events(model, NUM), full_condition(model, None, NUM)
-    score = model.score(x, condition)
-    factors = model.conditionals(x, condition).log_prob(model.event.to_head(tf.cast(x, model.head.dtype)))
+    x, (condition, choice) = testing.random_events(model, NUM), given(model)
+    score = model.score(x, condition, **choice)
+    factors = model.conditionals(x, condition, **choice).log_prob(model.event.to_head(tf.cast(x, model.head.dtype)))
     np.testing.assert_allclose(score, factors, rtol=1e-4, atol=1e-4)
-    nats = model.log_prob(x, condition)
+    nats = model.log_prob(x, condition, **choice)
     np.testing.assert_allclose(nats, np.asarray(score).reshape(NUM, -1).sum(1), rtol=1e-5, atol=1e-4)
     bits = -np.asarray(nats) / (x[0].size * np.log(2))
-    np.testing.assert_allclose(model.bits_per_dim(x, condition), bits, rtol=1e-5)
+    np.testing.assert_allclose(model.bits_per_dim(x, condition, **choice), bits, rtol=1e-5)
 
 
-@every_model
+@one_of_a_kind
 def test_refuses_wrong_shapes(case, model):
-    x, condition = testing.random_events(model, NUM), full_condition(model, None, NUM)
+    x, (condition, choice) = testing.random_events(model, NUM), given(model)
     with pytest.raises(ValueError, match="x must have shape"):
-        model.log_prob(x[0], condition)
+        model.log_prob(x[0], condition, **choice)
 
 
 @every_model
-def test_condition_is_used_and_checked(case, model):
+def test_condition_is_used(case, model):
+    if model.condition is None:
+        pytest.skip("takes no condition")
+    x, condition = testing.random_events(model, NUM), testing.random_condition(model, NUM)
+    if isinstance(model.condition, Label):
+        other = (condition + 1) % model.condition.num_labels
+    else:
+        other = testing.random_condition(model, NUM, seed=1)
+    with testing.eagerly():
+        first, second = model.log_prob(x, condition).numpy(), model.log_prob(x, other).numpy()
+    assert (np.abs(first - second) > 1e-5).all()
+
+
+@one_of_a_kind
+def test_condition_is_checked(case, model):
     x = testing.random_events(model, NUM)
     if model.condition is None:
         with pytest.raises(ValueError, match="condition was given"):
@@ -200,38 +252,32 @@ def test_condition_is_used_and_checked(case, model):
         model.log_prob(x)
     with pytest.raises(ValueError, match="condition is required"):
         model.sample(NUM, seed=0)
-    condition = testing.random_condition(model, NUM)
     with pytest.raises(ValueError, match="condition must have one value per example"):
-        model.log_prob(x, tf.repeat(condition, 2, 0))
-    if isinstance(model.condition, Label):
-        other = (condition + 1) % model.condition.num_labels
-    else:
-        other = testing.random_condition(model, NUM, seed=1)
-    first, second = model.log_prob(x, condition).numpy(), model.log_prob(x, other).numpy()
-    assert (np.abs(first - second) > 1e-5).all()
+        model.log_prob(x, tf.repeat(testing.random_condition(model, NUM), 2, 0))
 
 
 # === Sampling ===
 
 
-@every_model_at_cost
+@one_of_a_kind
 def test_temperature(case, model):
-    condition = full_condition(model, None, NUM)
-    warm = [model.sample(NUM, condition, seed, jit_compile=False).numpy() for seed in range(4)]
+    condition, choice = given(model)
+    draw = functools.partial(model.sample, NUM, condition, jit_compile=False, **choice)
+    warm = [draw(seed).numpy() for seed in range(4)]
     assert any((sample != warm[0]).any() for sample in warm[1:])
-    cold = [model.sample(NUM, condition, seed, temperature=1e-6, jit_compile=False) for seed in range(2)]
+    cold = [draw(seed, temperature=1e-6) for seed in range(2)]
     assert equal(*cold), "at temperature 0 nothing is left to the noise"
-    mixed = model.sample(NUM, condition, 0, temperature=[1.0, 1e-6, 1.0], jit_compile=False).numpy()
+    mixed = draw(0, temperature=[1.0, 1e-6, 1.0]).numpy()
     assert equal(mixed[[0, 2]], warm[0][[0, 2]])
     assert equal(mixed[1], cold[0][1])
     for wrong in (0, -1, np.nan, [1.0, 1.0]):
         with pytest.raises(ValueError, match="temperature must be a positive number"):
-            model.sample(NUM, condition, 0, temperature=wrong)
+            draw(0, temperature=wrong)
 
 
-def half_observed(model, x, condition):
+def half_observed(model, x):
     """Flags of the first half of the values in the order of drawing: to the middle of a row and of a cell."""
-    cells = orders(model, x, model.context(condition))
+    cells = orders(model, x, model.context(full_request(model, None, NUM)))
     channels = model.event.channels
     values = (cells[..., None] * channels + np.arange(channels)).reshape(NUM, -1)  # value of every rank
     observed = np.zeros(values.shape, bool)
@@ -239,41 +285,43 @@ def half_observed(model, x, condition):
     return observed.reshape(x.shape)
 
 
-@every_model_at_cost
+@one_of_a_kind
 def test_complete(case, model):
-    condition = full_condition(model, None, NUM)
-    sample = model.sample(NUM, condition, seed=0, jit_compile=False).numpy()
-    observed = half_observed(model, sample, condition)
+    condition, choice = given(model)
+    sample = model.sample(NUM, condition, seed=0, jit_compile=False, **choice).numpy()
+    observed = half_observed(model, sample)
+    complete = functools.partial(
+        model.complete, observed=observed, condition=condition, seed=0, jit_compile=False, **choice
+    )
     hidden = np.where(observed, sample, testing.random_events(model, NUM))
-    again = model.complete(hidden, observed, condition, seed=0, jit_compile=False).numpy()
+    again = complete(hidden).numpy()
     assert equal(again[observed], sample[observed])
     if not model.head.event_ndims:
         assert equal(again, sample), "a sample's own first half is completed to the sample, by the same noise"
     x = testing.random_events(model, NUM, seed=1)
-    other = model.complete(x, observed, condition, seed=0, jit_compile=False).numpy()
+    other = complete(x).numpy()
     assert equal(other[observed], x[observed])
-    if case.xla:
-        naive = model.complete(x, observed, condition, seed=0, method="naive", jit_compile=False)
-        assert equal(naive, other)
+    if case.representative:
+        assert equal(complete(x, method="naive"), other)
 
 
-@every_model_at_cost
+@one_of_a_kind
 def test_complete_refuses_a_gap(case, model):
-    x, condition = testing.random_events(model, NUM), full_condition(model, None, NUM)
-    cells = orders(model, x, model.context(condition))
+    x, (condition, choice) = testing.random_events(model, NUM), given(model)
+    cells = orders(model, x, model.context(full_request(model, None, NUM)))
     observed = np.zeros((NUM, cells.shape[1], model.event.channels), bool)
     observed[np.arange(NUM), cells[:, -1]] = True
     gap = np.unravel_index(cells[0, 0] * model.event.channels, x.shape[1:])
     named = r"\(" + ", ".join(str(index) for index in gap)
     with pytest.raises(ValueError, match=f"not a prefix of the ordering: in row 0 position {named}"):
-        model.complete(x, observed.reshape(x.shape), condition, seed=0, jit_compile=False)
+        model.complete(x, observed.reshape(x.shape), condition, seed=0, jit_compile=False, **choice)
 
 
 # === Training and presets ===
 
 
 def fit(case, **options):
-    """Four steps on the same eight examples raise their likelihood."""
+    """Two steps on the same eight examples raise their likelihood."""
     fresh = case.build()
     fresh.compile(keras.optimizers.Adam(0.01), jit_compile=False, **options)
     examples = {"x": testing.random_events(fresh, 8)}
@@ -282,16 +330,16 @@ def fit(case, **options):
         examples["condition"] = condition
     with testing.eagerly():
         before = fresh.log_prob(examples["x"], condition).numpy()
-    data = tf.data.Dataset.from_tensor_slices(examples).batch(4)
+    data = tf.data.Dataset.from_tensor_slices(examples).batch(8)
     losses = fresh.fit(data, epochs=2, verbose=0).history["loss"]
     assert np.isfinite(losses).all()
     with testing.eagerly():
         assert fresh.log_prob(examples["x"], condition).numpy().mean() > before.mean()
 
 
-@every_model_at_cost
+@one_of_a_class
 def test_fit(case, model):
-    # Tracing a training step takes longer than running four of them op by op.
+    # Tracing a training step takes longer than running two of them op by op.
     fit(case, run_eagerly=True)
 
 
@@ -301,16 +349,22 @@ def test_fit_compiled(case, model):
     fit(case)
 
 
+@functools.cache
+def first_event(class_name):
+    """Shape and head of the first case of a class."""
+    model = next(case for case in MODELS if case.name.split("_")[0] == class_name).build()
+    return model.event_shape, model.head
+
+
 @pytest.mark.parametrize("name", [name for name in models.presets() if name.endswith(("_tiny", "_small"))])
 def test_preset_needs_event_shape_and_head_alone(name):
     expected = models.presets()[name]
-    case = next(case for case in MODELS if case.name.split("_")[0] == expected.__name__)
-    like = model_of(case.name)
-    model = models.from_preset(name, event_shape=like.event_shape, head=like.head)
+    event_shape, head = first_event(expected.__name__)
+    model = models.from_preset(name, event_shape=event_shape, head=head)
     assert type(model) is expected
     with testing.eagerly():
         x, condition = testing.random_events(model, 2), full_condition(model, None, 2)
-    assert np.isfinite(model.log_prob(x, condition)).all()
+        assert np.isfinite(model.log_prob(x, condition)).all()
 
 
 @pytest.mark.parametrize("name", sorted(public_classes(models, models.AutoregressiveModel)))

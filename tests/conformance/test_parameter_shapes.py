@@ -1,6 +1,6 @@
 """Names and shapes of all weights are frozen: a renamed attribute would make saved models unreadable.
 
-python tests/conformance/test_parameter_shapes.py      # after an intended change: writes the table anew
+PYTHONPATH=. python tests/conformance/test_parameter_shapes.py      # after an intended change: writes the table anew
 """
 
 import json
@@ -13,7 +13,7 @@ from tfar.core.paths import attribute_paths
 from tfar.testing.registry import MODELS
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "parameter_shapes.json"
-REMAKE = "python tests/conformance/test_parameter_shapes.py"
+REMAKE = "PYTHONPATH=. python tests/conformance/test_parameter_shapes.py"
 
 
 def parameter_shapes(model):
@@ -27,12 +27,14 @@ def parameter_shapes(model):
     return dict(sorted(shapes.items()))
 
 
-@pytest.mark.parametrize("case", MODELS, ids=lambda case: case.name)
-def test_parameter_shapes(case):
+@pytest.mark.parametrize("name", [pytest.param(case.name, marks=pytest.mark.xdist_group(case.name)) for case in MODELS])
+def test_parameter_shapes(name):
+    from tests.conformance.shared import model_of
+
     frozen = json.loads(GOLDEN.read_text())
-    assert case.name in frozen, f"a new case: run {REMAKE}"
-    found = parameter_shapes(case.build())
-    assert found == frozen[case.name], f"saved models become unreadable; if that is intended, run {REMAKE}"
+    assert name in frozen, f"a new case: run {REMAKE}"
+    found = parameter_shapes(model_of(name))
+    assert found == frozen[name], f"saved models become unreadable; if that is intended, run {REMAKE}"
 
 
 def test_no_stale_entries():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.closeness import assert_close
 from tfar import testing
 from tfar.core import Incremental, initial_state, state_spec
 from tfar.core.paths import attribute_paths
@@ -126,7 +127,7 @@ def test_block_equals_single_steps(stack, x):
     single = initial_state(stack, 2, STEP)
     for t in range(5):
         y, single = advance(stack, single, x[:, t : t + 1], t)
-        np.testing.assert_allclose(y[:, 0], block[:, t], atol=1e-6)
+        assert_close(y[:, 0], block[:, t], 1e-6)
     for key, value in single.items():
         np.testing.assert_allclose(value, state[key], atol=1e-6, err_msg=key)
 
@@ -135,7 +136,7 @@ def test_traced_position_equals_python_position(stack, x):
     state = initial_state(stack, 2, STEP)
     one, _ = advance(stack, state, x[:, :1], 3)
     two, _ = tf.function(lambda state, x, t: advance(stack, state, x, t))(state, x[:, :1], tf.constant(3))
-    np.testing.assert_allclose(one, two, atol=1e-6)
+    assert_close(one, two, 1e-6)
 
 
 # === What is refused ===

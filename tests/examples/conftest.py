@@ -6,26 +6,19 @@ import pytest
 from absl import flags
 from PIL import Image
 
-
-def _step_aside():
-    """Takes the flags of commands, not those of absl itself, out of FLAGS, and returns them."""
-    defined = {name: flags.FLAGS.find_module_defining_flag(name) or "" for name in flags.FLAGS}
-    taken = {name: flags.FLAGS[name] for name, module in defined.items() if not module.startswith("absl")}
-    for name in taken:
-        delattr(flags.FLAGS, name)
-    return taken
+from tests.commands import own_flags, step_aside
 
 
 @pytest.fixture
 def example(tmp_path, capsys):
     """Imports an example as `python -m examples.NAME FLAGS` would, flags parsed; `.run()` returns what it prints.
 
-    Flags of one name are defined by many commands, so those of others step aside while a test runs.
+    Flags of other commands step aside while a test runs.
     """
-    saved, imported = _step_aside(), []
+    imported = []
 
     def load(name, *arguments):
-        _step_aside()
+        step_aside()
         sys.modules.pop(f"examples.{name}", None)
         module = importlib.import_module(f"examples.{name}")
         imported.append(f"examples.{name}")
@@ -42,9 +35,7 @@ def example(tmp_path, capsys):
         module.run = run
         return module
 
-    yield load
-    _step_aside()
-    for name, flag in saved.items():
-        flags.FLAGS[name] = flag
+    with own_flags():
+        yield load
     for name in imported:
         sys.modules.pop(name, None)

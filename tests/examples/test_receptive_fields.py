@@ -4,19 +4,20 @@ import pytest
 from tfar.testing import blind
 
 
-@pytest.mark.parametrize("name", ["PixelCNN", "Gated PixelCNN", "PixelCNN++", "PixelSNAIL"])
-def test_a_pixel_sees_all_before_it_but_for_the_blind_spot(example, name):
+def test_a_pixel_sees_all_before_it_but_for_the_blind_spot(example):
     fields = example("receptive_fields")
-    model = fields.image_models(8)[name]
+    models = fields.image_models(8)
+    assert set(models) == {"PixelCNN", "Gated PixelCNN", "PixelCNN++", "PixelSNAIL"}
     row, column = 5, 3
-    seen = fields.seen_by_pixel(model, row, column, draws=3) > 0
     position = row * 8 + column
-    expected = np.arange(64) < position
-    if name == "PixelCNN":
-        hidden = [source for target, source in blind.blind_of_pixel_cnn(model) if target == position]
-        assert len(hidden) == 6  # of the 4 columns to the right: 3 one row above, 2 two rows above, 1 three rows above
-        expected[hidden] = False
-    np.testing.assert_array_equal(seen.reshape(-1), expected)
+    for name, model in models.items():
+        seen = fields.seen_by_pixel(model, row, column, draws=3) > 0
+        expected = np.arange(64) < position
+        if name == "PixelCNN":
+            hidden = [source for target, source in blind.blind_of_pixel_cnn(model) if target == position]
+            assert len(hidden) == 6  # of the 4 columns to the right: 3 one row above, 2 two, 1 three rows above
+            expected[hidden] = False
+        np.testing.assert_array_equal(seen.reshape(-1), expected, err_msg=name)
 
 
 def test_depth_is_linear_or_exponential(example):

@@ -8,11 +8,10 @@ import pytest
 from export.serving.options import Options
 from export.serving.server import Server
 
-# What uses the same exports or the same server runs in one worker of pytest-xdist (with --dist=loadgroup): making one
-# takes ten seconds.
+# What uses the same server or the same sessions runs in one worker of pytest-xdist (with --dist=loadgroup).
 _GROUPS = {
     "served": ("test_client.py", "test_demo.py", "test_deploy.py"),
-    "stepped": ("test_sessions.py", "test_states.py"),
+    "stepped": ("test_sessions.py", "test_signatures.py", "test_states.py"),
 }
 _FOLDER = Path(__file__).parent
 
@@ -31,7 +30,7 @@ class Served:
 
     Attributes:
         models: the models in Python, by name.
-        folder: holds NAME/1 and NAME.keras.
+        folder: of the bank, holds NAME/1.
         server: it runs.
         target: "host:port" of gRPC.
     """
@@ -40,24 +39,6 @@ class Served:
         self.models, self.folder, self.server = models, folder, server
         self.target = f"127.0.0.1:{server.port}"
         self.page = f"http://127.0.0.1:{server.rest_port}/demo/"
-
-
-@pytest.fixture(scope="session")
-def exported(tmp_path_factory):
-    """Pictures of 4x4 pixels with 3 levels and 3 labels, and texts of any length: the models, and where they are."""
-    import tfar
-    from export import saved_model
-
-    head, folder = tfar.heads.Categorical, tmp_path_factory.mktemp("exported")
-    models = {
-        "pictures": tfar.models.MADE((4, 4, 1), head(3), hidden=(8,), condition=tfar.conditions.Label(3)),
-        "texts": tfar.models.CharRNN((None,), head(4), vocabulary="abc ", units=4, num_layers=1),
-    }
-    for name, model in models.items():
-        tfar.testing.randomize_weights(model)
-        saved_model.export(model, folder / name, name=name)
-        model.save(folder / f"{name}.keras")
-    return models, folder
 
 
 @contextlib.contextmanager
@@ -74,10 +55,13 @@ def serving(folder, names, **options):
 
 
 @pytest.fixture(scope="session")
-def served(exported):
-    models, folder = exported
-    with serving(folder, list(models)) as server:
-        yield Served(models, folder, server)
+def served(bank):
+    """Pictures of 4x4 pixels with 3 levels and 3 labels, and texts of any length."""
+    models = {name: bank.model(name) for name in ("pictures", "texts")}
+    for name in models:
+        bank.versions(name)
+    with serving(bank.folder, list(models)) as server:
+        yield Served(models, bank.folder, server)
 
 
 @pytest.fixture(scope="session")
@@ -85,39 +69,20 @@ def serve():
     return serving
 
 
-@pytest.fixture(scope="session")
-def text(tmp_path_factory):
-    """A sequence model whose state is small; sessions are few and live long."""
-    import tfar
-    from tests.export.tiny import Export
+def in_session(name, entry):
+    """A fixture: an export of the bank in a v1 session."""
 
-    model = tfar.models.CharRNN((40,), tfar.heads.Categorical(5), units=6, num_layers=1)
-    export = Export(model, tmp_path_factory.mktemp("text"), slots=8, ttl=60.0)
-    yield export
-    export.servable.session.close()
+    @pytest.fixture(scope="session", name=name)
+    def fixture(bank):
+        from tests.export.tiny import Export
 
+        export = Export(bank, entry)
+        yield export
+        export.servable.session.close()
 
-@pytest.fixture(scope="session")
-def stream(tmp_path_factory):
-    """A sequence model without a length."""
-    import tfar
-    from tests.export.tiny import Export
-
-    model = tfar.models.CharRNN((None,), tfar.heads.Categorical(5), units=6, num_layers=1)
-    export = Export(model, tmp_path_factory.mktemp("stream"), slots=4)
-    yield export
-    export.servable.session.close()
+    return fixture
 
 
-@pytest.fixture(scope="session")
-def image(tmp_path_factory):
-    """An image model with labels; sessions are few and given up soon."""
-    import tfar
-    from tests.export.tiny import Export
-
-    model = tfar.models.GatedPixelCNN(
-        (4, 3, 1), tfar.heads.Categorical(3), filters=4, num_blocks=1, condition=tfar.conditions.Label(3)
-    )
-    export = Export(model, tmp_path_factory.mktemp("image"), slots=2, ttl=3.0)
-    yield export
-    export.servable.session.close()
+labelled, image = in_session("labelled", "pictures"), in_session("image", "image")
+text, stream = in_session("text", "text"), in_session("stream", "texts")
+ensemble = in_session("ensemble", "ensemble")

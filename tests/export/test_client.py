@@ -18,6 +18,7 @@ from export.client import Client, seeds
 from export.client_calls import may_repeat
 from export.client_command import describe, verify
 from export.serving.errors import Code, ServingError
+from tests.commands import run
 
 ROOT = Path(__file__).resolve().parents[2]
 LABELS = np.array([0, 1, 2, 1, 0])
@@ -399,16 +400,15 @@ def test_round_robin_holds_no_sessions(served):
         assert stream.step().position == 3
 
 
-def test_events_are_not_mixed_of_two_versions(exported, serve, tmp_path):
-    _, folder = exported
-    shutil.copytree(folder / "pictures" / "1", tmp_path / "pictures" / "1")
+def test_events_are_not_mixed_of_two_versions(bank, serve, tmp_path):
+    shutil.copytree(bank.versions("pictures") / "1", tmp_path / "pictures" / "1")
     with (
         serve(tmp_path, ["pictures"], enable_model_warmup=False) as server,
         Client(f"127.0.0.1:{server.port}", "pictures") as client,
         client.stream(1, 0, seed=2) as stream,
     ):
         stream.step()
-        shutil.copytree(folder / "pictures" / "1", tmp_path / "pictures" / "next")
+        shutil.copytree(bank.versions("pictures") / "1", tmp_path / "pictures" / "next")
         (tmp_path / "pictures" / "next").rename(tmp_path / "pictures" / "2")
         while client.answered != 2:
             assert stream.version == 1
@@ -431,13 +431,12 @@ def test_tls_needs_both_parts():
 # === Commands ===
 
 
-def test_server_is_verified_against_python(pictures, exported, tmp_path):
+def test_server_is_verified_against_python(pictures, bank, tmp_path):
     import tfar
 
-    models, folder = exported
-    line = verify(pictures, str(folder / "pictures.keras"))
+    line = verify(pictures, str(bank.file("pictures")))
     assert line.startswith("pictures version 1 agrees with") and "12 events equal (0 ties" in line
-    other = tfar.models.load(str(folder / "pictures.keras"))
+    other = tfar.models.load(str(bank.file("pictures")))
     tfar.testing.randomize_weights(other, seed=5)
     other.save(tmp_path / "other.keras")
     with pytest.raises(Exception, match="differs from Python"):
@@ -451,18 +450,13 @@ def test_server_is_described(pictures):
     assert lines[-1].endswith("of 64 session slots in use")
 
 
-def run(*arguments, module="export.client"):
-    done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, capture_output=True, text=True)
-    return done.returncode, done.stdout, done.stderr
-
-
 def test_commands_tell_mistakes_in_one_line(served):
-    code, _, err = run()
+    code, _, err = run("export.client")
     assert (code, err) == (1, "error: --server=HOST:PORT must be given\n")
-    code, _, err = run(f"--server={served.target}", "--model_name=nobody")
+    code, _, err = run("export.client", f"--server={served.target}", "--model_name=nobody")
     assert code == 1 and err.startswith("error: nobody at 127.0.0.1:") and err.count("\n") == 1
     assert "NOT_FOUND: Servable not found for request: Latest(nobody) (--model_name says" in err
-    code, out, err = run(f"--server={served.target}", "--model_name=texts")
+    code, out, err = run("export.client", f"--server={served.target}", "--model_name=texts")
     assert code == 0 and out.startswith("texts version 1 at") and not err
 
 
@@ -471,9 +465,9 @@ def test_sample_command_writes_the_server_s_pictures(served, pictures, tmp_path)
 
     out = tmp_path / "out.png"
     arguments = (f"--server={served.target}", "--model_name=pictures", f"--out={out}", "--num=4", "--seed=2")
-    code, stdout, err = run(*arguments, f"--workdir={tmp_path}/pictures", module="pipelines.sample")
+    code, stdout, err = run("pipelines.sample", *arguments, f"--workdir={tmp_path}/pictures")
     assert code == 1 and "holds no run" in err
-    code, stdout, err = run(*arguments, "--label=1", module="pipelines.sample")
+    code, stdout, err = run("pipelines.sample", *arguments, "--label=1")
     assert code == 0 and stdout == f"4 samples: {out}\n", err
     expected = pipeline_pictures.to_images(pictures.sample(4, 1, seed=2).samples, 3)
     with Image.open(out) as picture:
@@ -495,11 +489,11 @@ def test_sample_command_writes_the_text_that_python_writes(served, tmp_path):
     record = {"config": {"data": {"name": "text:letters"}}, "resolved": resolved}
     (tmp_path / "texts" / "config.json").write_text(json.dumps(record))
     arguments = (f"--server={served.target}", f"--workdir={tmp_path}/texts", "--seed=3", "--num=2")
-    code, out, err = run(*arguments, "--prompt=ab", "--length=40", module="pipelines.sample")
+    code, out, err = run("pipelines.sample", *arguments, "--prompt=ab", "--length=40")
     expected = text.generate(served.models["texts"], "ab", 40, 2, seed=3)
     assert code == 0 and out == "".join(f"--- {row + 1} ---\n{line}\n" for row, line in enumerate(expected)), err
     # The server tells its vocabulary itself; the name of a folder is only its default name.
     arguments = (arguments[0], "--model_name=texts", *arguments[2:])
-    assert run(*arguments, "--prompt=ab", "--length=40", module="pipelines.sample") == (0, out, "")
-    code, _, err = run(*arguments, "--top_k=2", module="pipelines.sample")
+    assert run("pipelines.sample", *arguments, "--prompt=ab", "--length=40") == (0, out, "")
+    code, _, err = run("pipelines.sample", *arguments, "--top_k=2")
     assert code == 1 and err.startswith("error: --top_k is for samples that are drawn here")

@@ -143,11 +143,10 @@ def test_sessions_outlive_balancing_and_scaling():
 
 
 @pytest.fixture(scope="module")
-def running(exported, serve):
+def running(bank, serve):
     """A server with the metrics of the folder, its client, and the address of its REST port."""
-    _, folder = exported
     options = {"monitoring_config_file": str(CONFIG / "monitoring.config"), "enable_grpc_healthcheck_service": True}
-    with serve(folder, ["pictures"], **options) as server:
+    with serve(bank.versions("pictures").parent, ["pictures"], **options) as server:
         with Client(f"127.0.0.1:{server.port}", "pictures") as client:
             client.log_prob(np.zeros([1, 4, 4, 1]), 0)
             yield server, client, f"http://127.0.0.1:{server.rest_port}"
@@ -233,11 +232,10 @@ def test_probes_ask_what_the_server_answers(running):
 
 
 @pytest.fixture
-def two_versions(exported, tmp_path):
+def two_versions(bank, tmp_path):
     """A folder with versions 1 and 2, and a function that writes a configuration for it."""
-    _, folder = exported
     for number in ("1", "2"):
-        shutil.copytree(folder / "pictures" / "1", tmp_path / "digits" / number)
+        shutil.copytree(bank.versions("pictures") / "1", tmp_path / "digits" / number)
 
     def write(text):
         text = text.replace("/models/digits", str(tmp_path / "digits"))
@@ -320,15 +318,14 @@ def test_label_moves_only_when_its_version_is_there(two_versions, caplog):
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the program openssl")
-def test_certificates_serve_and_keep_strangers_out(exported, serve, tmp_path):
-    _, folder = exported
+def test_certificates_serve_and_keep_strangers_out(bank, serve, tmp_path):
     script, made = DEPLOY / "tls" / "make_certificates.sh", tmp_path / "a folder"
     subprocess.run(["sh", str(script), str(made), "localhost"], check=True, capture_output=True)
     assert not {path.name for path in made.iterdir()} & {"names.txt", "errors.txt"}
     assert all(path.stat().st_mode & 0o077 == 0 for path in made.iterdir())
     own = {"private_key": made / "client.key", "certificate_chain": made / "client.pem"}
     options = {"ssl_config_file": str(made / "ssl.config"), "enable_model_warmup": False}
-    with serve(folder, ["texts"], **options) as server:
+    with serve(bank.versions("texts").parent, ["texts"], **options) as server:
         target = f"localhost:{server.port}"
         with Client(target, "texts", root_certificates=made / "ca.pem", **own) as client:
             assert client.sample(1, length=3).samples.shape == (1, 3)

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import tfar
-from export import examples, litert, saved_model
+from export import examples, litert
 from export.canvas import Canvas
 from export.client import Client
 from export.litert_model import LiteRTModel, draw_in_steps
@@ -16,7 +15,6 @@ from export.litert_signatures import LiteRTSignatures
 from export.servable import Servable, quiet
 from export.serving.options import Options as ServerOptions
 from export.serving.server import Server
-from export.signatures import Options
 from export.ties import count_ties
 from tfar.core import noise as noises
 from tfar.testing.registry import MODELS
@@ -32,9 +30,8 @@ SEED = 11
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_same_noise_draws_the_same_event_everywhere(name, tmp_path, record_property):
-    model = next(case for case in MODELS if case.name == name).build()
-    tfar.testing.randomize_weights(model)
+def test_the_same_noise_draws_the_same_event_everywhere(name, bank, record_property):
+    model, folder = bank.model(name), bank.versions(name)
     shape = [LENGTH] if None in model.event_shape else list(model.event_shape)
     length = LENGTH if None in model.event_shape else None
     condition = examples.condition(model, ROWS)
@@ -44,12 +41,11 @@ def test_the_same_noise_draws_the_same_event_everywhere(name, tmp_path, record_p
     expected = model.sample(ROWS, condition, seed, temperature, jit_compile=False, length=length).numpy()
 
     drawn = {"Python, from noise": model.sample(ROWS, condition, None, temperature, noise=noise, length=length).numpy()}
-    version, _ = saved_model.export(model, tmp_path / name, Options(slots=ROWS), name)
     given = {"seed": seed, "temperature": temperature, **examples.inputs(model, condition)}
     given |= {} if length is None else {"length": np.full([ROWS], length, np.int32)}
-    with Servable(version) as servable:
+    with Servable(folder / "1") as servable:
         drawn["v1 session"] = servable.run("sample", **given)["samples"]
-    options = ServerOptions(port=0, model_name=name, model_base_path=str(tmp_path / name), enable_model_warmup=False)
+    options = ServerOptions(port=0, model_name=name, model_base_path=str(folder), enable_model_warmup=False)
     with Server(options) as server, Client(f"127.0.0.1:{server.port}", name) as client:
         drawn["gRPC"] = client.predict("sample", given)["samples"]
         if client.unit is not None:

@@ -16,8 +16,8 @@ from tfar.core import compiled
 from tfar.core.slicing import put
 from tfar.testing.registry import MODELS
 
-# The others take more than a few seconds to trace and convert.
-FAST = ("MADE_binary", "CharRNN_lstm", "GatedPixelCNN_binary", "ToyHistogram_embedded")
+# A sequence and an image; the others take more than a few seconds to trace and convert.
+FAST = ("CharRNN_lstm", "GatedPixelCNN_binary")
 CASES = [
     pytest.param(case.name, marks=() if case.name in FAST else pytest.mark.large) for case in MODELS if case.runtimes
 ]

@@ -5,62 +5,27 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-import tfar
-from export import examples, saved_model, ties
+from export import saved_model, ties
 from export.errors import ExportError
-from export.servable import Servable
 from export.serving import compat
+from export.signatures import Signatures
+from tests.bank import OPTIONS
+from tests.export.tiny import NUM, SEED, TEMPERATURE, Export, seeds
 from tfar.core import noise as noises
-from tfar.testing.registry import MODELS
 
 CASES = [
-    "GatedPixelCNN_binary",
-    pytest.param("GatedPixelCNN_rgb", marks=pytest.mark.large),
-    pytest.param("GatedPixelCNN_logistic", marks=pytest.mark.large),
-    "CausalConvNet_gated",
+    "image",
+    "text",
+    *(pytest.param(name, marks=pytest.mark.large) for name in ("GatedPixelCNN_rgb", "GatedPixelCNN_logistic")),
+    pytest.param("CausalConvNet_gated", marks=pytest.mark.large),
 ]
-SEED, NUM = 5, 3
-TEMPERATURE = np.linspace(1.0, 0.5, NUM, dtype=np.float32)
-
-
-class Export:
-    """A model, what it draws, and its exported version in a session."""
-
-    def __init__(self, model, folder):
-        tfar.testing.randomize_weights(model)
-        self.model = model
-        self.version, self.report = saved_model.export(model, folder)
-        self.servable = Servable(self.version)
-        self.condition = examples.condition(model, NUM, seed=1)
-        # One shape throughout: each costs seconds of tracing.
-        self.samples = model.sample(NUM, self.condition, SEED, TEMPERATURE, jit_compile=False).numpy()
-
-    def given(self, rows):
-        return {} if self.condition is None else {"condition": self.condition[:rows]}
 
 
 @pytest.fixture(scope="module", params=CASES)
-def exported(request, tmp_path_factory):
-    model = next(case for case in MODELS if case.name == request.param).build()
-    export = Export(model, tmp_path_factory.mktemp("export"))
-    yield export
-    export.servable.session.close()
-
-
-@pytest.fixture(scope="module")
-def ensemble(tmp_path_factory):
-    model = tfar.models.MADE((6,), tfar.heads.Bernoulli(), hidden=(8,), num_masks=2, order_agnostic=True)
-    return Export(model, tmp_path_factory.mktemp("ensemble"))
-
-
-@pytest.fixture(scope="module")
-def labelled(tmp_path_factory):
-    model = tfar.models.MADE((2, 2, 1), tfar.heads.Categorical(3), hidden=(8,), condition=tfar.conditions.Label(3))
-    return Export(model, tmp_path_factory.mktemp("labelled"))
-
-
-def seeds(num):
-    return np.stack([np.full(num, SEED), np.arange(num)], 1).astype(np.int64)
+def exported(request, bank):
+    if request.param in OPTIONS:
+        return request.getfixturevalue(request.param)
+    return Export(bank, request.param)
 
 
 @pytest.mark.parametrize("num", [1, NUM])
@@ -73,10 +38,14 @@ def test_same_seeds_give_the_samples_of_python(exported, num):
     np.testing.assert_array_equal(served["seed"], seeds(num))
 
 
-def test_check_of_the_export_found_no_ties(exported):
-    assert exported.report.num_samples == (16 if len(exported.model.event_shape) == 1 else 12)
-    assert exported.report.num_ties == 0
-    assert exported.report.log_prob_difference < 1e-5
+def test_check_of_the_export_finds_no_ties(exported):
+    options = OPTIONS.get(exported.version.parent.name)
+    signatures = Signatures(exported.model, options)
+    report = saved_model.check(exported.servable, exported.model, signatures)
+    # Whole, completed, by states and in sessions, of which there may be fewer.
+    expected = 4 * (3 if len(exported.model.event_shape) == 1 else 2) + min(4, signatures.options.slots)
+    assert report.num_samples == expected and report.num_ties == 0
+    assert report.log_prob_difference < 1e-5
 
 
 def test_log_prob_is_that_of_python(exported):
@@ -115,11 +84,11 @@ def test_completion_keeps_what_is_observed(exported):
 
 
 def test_completion_is_that_of_python(labelled):
-    model, length = labelled.model, np.array([0, 2, 4], np.int32)
+    model, length = labelled.model, np.array([0, 5, 16], np.int32)
     draw = {"seed": seeds(NUM), "temperature": TEMPERATURE, **labelled.given(NUM)}
     x = np.zeros_like(labelled.samples)
     served = labelled.servable.run("complete", x=x, observed_length=length, **draw)["samples"]
-    observed = (np.arange(4) < length[:, None]).reshape(x.shape)
+    observed = (np.arange(16) < length[:, None]).reshape(x.shape)
     expected = model.complete(x, observed, labelled.condition, SEED, TEMPERATURE, jit_compile=False)
     np.testing.assert_array_equal(served, expected)
 
@@ -171,7 +140,7 @@ def test_one_row_stands_for_all(labelled):
     np.testing.assert_array_equal(served, expected)
 
 
-X = np.zeros([2, 2, 2, 1], np.int32)
+X = np.zeros([2, 4, 4, 1], np.int32)
 LABEL = np.zeros([2], np.int32)
 
 
@@ -194,8 +163,8 @@ LABEL = np.zeros([2], np.int32)
         ("log_prob", {"x": X - 1}, "x must hold whole numbers from 0 to 2; values:] [-1 -1 -1"),
         (
             "complete",
-            {"x": X, "observed_length": np.int32([0, 5])},
-            "observed_length must lie between 0 and 4; values:] [5]",
+            {"x": X, "observed_length": np.int32([0, 17])},
+            "observed_length must lie between 0 and 16; values:] [17]",
         ),
         (
             "complete",
@@ -244,14 +213,14 @@ def test_values_that_are_not_observed_may_be_anything(labelled):
         (
             "log_prob",
             "x",
-            np.zeros([2, 4], np.int32),
-            "x must have shape [rows, 2, 2, 1], at least one row; shape:] [2 4]",
+            np.zeros([2, 16], np.int32),
+            "x must have shape [rows, 4, 4, 1], at least one row; shape:] [2 16]",
         ),
         (
             "log_prob",
             "x",
-            np.zeros([2, 2, 2, 2], np.int32),
-            "x must have shape [rows, 2, 2, 1], at least one row; shape:] [2 2 2 2]",
+            np.zeros([2, 4, 4, 2], np.int32),
+            "x must have shape [rows, 4, 4, 1], at least one row; shape:] [2 4 4 2]",
         ),
     ],
 )
@@ -280,7 +249,7 @@ def test_run_casts_nothing(labelled):
 
 def test_a_difference_that_is_no_tie_is_found(labelled, monkeypatch):
     model, expected = labelled.model, labelled.samples
-    noise = noises.uniform(tf.constant(seeds(NUM)), 4, model.head.noise_size).numpy()
+    noise = noises.uniform(tf.constant(seeds(NUM)), 16, model.head.noise_size).numpy()
     given = (noise, TEMPERATURE, labelled.condition)
     served = expected.copy()
     served[1, 1, 0, 0] = (served[1, 1, 0, 0] + 1) % 3

@@ -1,30 +1,38 @@
-"""Tiny exports in a v1 session, for tests of signatures."""
+"""Exports of the bank in a v1 session, for tests of signatures."""
+
+import functools
 
 import numpy as np
 
-import tfar
-from export import examples, saved_model
+from export import examples
 from export.servable import Servable
 from export.sessions import REHEARSAL
-from export.signatures import Options
+
+SEED, NUM = 5, 3
+TEMPERATURE = np.linspace(1.0, 0.5, NUM, dtype=np.float32)
 
 
 class Export:
     """A model with random weights, and its exported version in a session."""
 
-    def __init__(self, model, folder, **options):
-        tfar.testing.randomize_weights(model)
-        self.model = model
-        self.version, self.report = saved_model.export(model, folder, Options(**options), "tiny")
+    def __init__(self, bank, name):
+        self.model = bank.model(name)
+        self.version = bank.versions(name) / "1"
         self.servable = Servable(self.version)
+        self.condition = examples.condition(self.model, NUM, seed=1)
         # The first calls take seconds, in which a session could expire.
         self.servable.run("session_step", session_id=np.array([REHEARSAL], np.int64))
 
+    @functools.cached_property
+    def samples(self):
+        """What Python draws; one shape throughout, for each costs seconds of tracing."""
+        return self.model.sample(NUM, self.condition, SEED, TEMPERATURE, jit_compile=False).numpy()
+
     def given(self, rows):
-        """Example conditions of so many rows, by the names of the inputs."""
-        return examples.inputs(self.model, examples.condition(self.model, rows))
+        """Conditions of so many rows, by the names of the inputs."""
+        return {} if self.condition is None else {"condition": self.condition[:rows]}
 
 
-def seeds(num, first=5):
+def seeds(num, first=SEED):
     """Seeds as `sample(num, seed=first)` has them."""
     return np.stack([np.full(num, first), np.arange(num)], 1).astype(np.int64)

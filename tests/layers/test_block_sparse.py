@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 import tfar
+from tests.closeness import assert_close
 from tfar import layers, testing
 from tfar.layers.block_sparse import BlockSparsity
 from tfar.layers.weight_norm import data_dependent_initialization
@@ -106,7 +107,7 @@ def test_equals_the_dense_layer(build, jit_compile):
 @every_layer
 def test_normalized_kernel_has_norm_g_over_its_blocks(build):
     sparse, dense, x = pair(build)
-    np.testing.assert_allclose(sparse(x), dense(x), rtol=1e-5, atol=1e-5)
+    assert_close(sparse(x), dense(x))
     norms = np.sqrt((dense.kernel.numpy() ** 2).sum(tuple(range(dense.kernel.ndim - 1))))
     np.testing.assert_allclose(norms, np.abs(sparse.g), rtol=1e-5)
 
@@ -121,7 +122,7 @@ def test_initialization_from_data(build):
         y = layer(tf.pad(x, [[0, 0], [0, 0], [0, 1], [0, 0]])).numpy()[:, :, 1:]  # without the column of zeros
     else:
         y = layer(x).numpy()
-    np.testing.assert_allclose(y.mean((0, 1, 2)), 0, atol=1e-5)
+    assert_close(y.mean((0, 1, 2)), 0)
     np.testing.assert_allclose(y.std((0, 1, 2)), 0.1, rtol=1e-4)
 
 
@@ -144,7 +145,7 @@ def test_second_derivatives():
 def test_unknown_sizes():
     sparse, dense, x = pair(LAYERS["causal_strides"])
     call = tf.function(lambda x: sparse.convolve(x, 2), input_signature=[tf.TensorSpec([None, None, None, 8])])
-    np.testing.assert_allclose(call(x), dense.convolve(x, 2), rtol=1e-5, atol=1e-5)
+    assert_close(call(x), dense.convolve(x, 2))
 
 
 # === Cost ===

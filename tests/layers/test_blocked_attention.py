@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 import tfar
+from tests.closeness import assert_close
 from tfar.layers import CausalAttention, PooledCausalAttention
 
 ATTENTIONS = {
@@ -48,7 +49,7 @@ def test_equals_attention_to_all_at_once(name, size, mode):
     inputs = tuple(tf.random.stateless_normal([2, 4, 6, d], [d, 0]) for d in (4, 4, 6))
     expected, gradients = value_and_gradients(ATTENTIONS[name](None), inputs, "eager")
     y, found = value_and_gradients(ATTENTIONS[name](size), inputs, mode)
-    np.testing.assert_allclose(y, expected, atol=1e-6)
+    assert_close(y, expected, 1e-6)
     assert_gradients_close(found, gradients, y)
 
 
@@ -56,7 +57,7 @@ def test_equals_it_under_xla():
     inputs = tuple(tf.random.stateless_normal([2, 9, d], [d, 0]) for d in (4, 4, 6))
     expected, gradients = value_and_gradients(ATTENTIONS["exclusive"](None), inputs, "eager")
     y, found = value_and_gradients(ATTENTIONS["exclusive"](4), inputs, "xla")
-    np.testing.assert_allclose(y, expected, atol=1e-6)
+    assert_close(y, expected, 1e-6)
     assert_gradients_close(found, gradients, y)
 
 

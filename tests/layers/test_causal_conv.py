@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.closeness import assert_close
 from tfar import testing
 from tfar.core import Incremental, initial_state, state_spec
 from tfar.layers import CausalConv1D
@@ -28,7 +29,7 @@ def test_is_its_formula(kernel_size, dilation_rate, exclusive):
             source = t - int(exclusive) - m * dilation_rate
             if source >= 0:
                 expected[:, t] += values[:, source] @ kernel[kernel_size - 1 - m]
-    np.testing.assert_allclose(layer(x), expected, atol=1e-5)
+    assert_close(layer(x), expected)
 
 
 @pytest.mark.parametrize("exclusive", [False, True])

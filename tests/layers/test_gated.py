@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.closeness import assert_close
 from tfar import testing
 from tfar.layers import GatedActivation
 
@@ -26,7 +27,7 @@ def built(condition_shape=None):
 def test_without_condition():
     layer, x, _ = built()
     f, g = x.numpy()[..., :3], x.numpy()[..., 3:]
-    np.testing.assert_allclose(layer(x), np.tanh(f) * sigmoid(g), atol=1e-6)
+    assert_close(layer(x), np.tanh(f) * sigmoid(g), 1e-6)
     assert not layer.weights
 
 
@@ -35,7 +36,7 @@ def test_vector_is_the_same_at_every_position():
     assert [tuple(weight.shape) for weight in layer.weights] == [(5, 3), (5, 3)]
     f = x.numpy()[..., :3] + (h.numpy() @ layer.kernel_f.numpy())[:, None, None]
     g = x.numpy()[..., 3:] + (h.numpy() @ layer.kernel_g.numpy())[:, None, None]
-    np.testing.assert_allclose(layer(x, h), np.tanh(f) * sigmoid(g), atol=1e-5)
+    assert_close(layer(x, h), np.tanh(f) * sigmoid(g))
 
 
 def test_map_is_seen_in_its_own_place():
@@ -43,7 +44,7 @@ def test_map_is_seen_in_its_own_place():
     assert [tuple(weight.shape) for weight in layer.weights] == [(1, 1, 5, 3), (1, 1, 5, 3)]
     f = x.numpy()[..., :3] + h.numpy() @ layer.kernel_f.numpy()[0, 0]
     g = x.numpy()[..., 3:] + h.numpy() @ layer.kernel_g.numpy()[0, 0]
-    np.testing.assert_allclose(layer(x, h), np.tanh(f) * sigmoid(g), atol=1e-5)
+    assert_close(layer(x, h), np.tanh(f) * sigmoid(g))
     seen = testing.dependencies(lambda h: layer(x[:1], h), h[:1], max_rows=1).any(0)
     np.testing.assert_array_equal(seen, np.eye(12, dtype=bool))
 
@@ -61,7 +62,7 @@ def test_sequences():
     layer = GatedActivation()
     y = layer(x, h)
     assert y.shape == (2, 7, 3)
-    np.testing.assert_allclose(layer(x[:, 3:4], h), y[:, 3:4], atol=1e-6)
+    assert_close(layer(x[:, 3:4], h), y[:, 3:4], 1e-6)
 
 
 def test_refuses_odd_channels():

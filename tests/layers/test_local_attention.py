@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.closeness import assert_close
 from tfar.core import orderings
 from tfar.core.scope import state_spec
 from tfar.layers import LocalAttention1D, LocalAttention2D
@@ -27,7 +28,7 @@ def test_one_dimension(length, size):
     q, k, v = random(2, length, 4), random(2, length, 4, seed=1), random(2, length, 6, seed=2)
     mask = [[s <= t and t // size - s // size <= 1 for s in range(length)] for t in range(length)]
     y = LocalAttention1D(2, size)(q, k, v)
-    np.testing.assert_allclose(y, plain(q, k, v, np.array(mask), 2), atol=1e-5)
+    assert_close(y, plain(q, k, v, np.array(mask), 2))
 
 
 # What the first, the second and the last pixel of the marked block see of a 4 x 6 image in blocks of 2 x 2, with a
@@ -75,7 +76,7 @@ def test_two_dimensions(image, block, flange, cells):
     mask = np.array([[s <= t and near(t, s) for s in range(n)] for t in range(n)])
     q, k, v = random(2, n, 4), random(2, n, 4, seed=1), random(2, n, 6, seed=2)
     y = LocalAttention2D(2, image, block, flange, cells)(q, k, v)
-    np.testing.assert_allclose(y, plain(q, k, v, mask, 2), atol=1e-5)
+    assert_close(y, plain(q, k, v, mask, 2))
 
 
 @pytest.mark.parametrize(

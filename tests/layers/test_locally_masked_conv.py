@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.closeness import assert_close
 from tfar import orderings
 from tfar.core.scope import Incremental, initial_state
 from tfar.layers import LocallyMaskedConv2D, MaskedConv2D
@@ -25,7 +26,7 @@ def test_in_raster_order_it_is_a_masked_convolution(mask_type, kernel_size):
     image = X.reshape(2, *GRID, 2)
     masked(image)
     masked.set_weights(local.get_weights())
-    np.testing.assert_allclose(tf.reshape(masked(image), [2, 12, 3]), local(X), atol=1e-5)
+    assert_close(tf.reshape(masked(image), [2, 12, 3]), local(X))
 
 
 @pytest.mark.parametrize("exclusive", [True, False])
@@ -44,11 +45,11 @@ def test_sees_neighbours_that_are_drawn_before(ordering, exclusive, rate):
 def test_rows_may_have_orders_of_their_own():
     local, orders = layer(), np.stack([orderings.random(*GRID, seed=seed).permutation for seed in range(2)])
     apart = np.concatenate([local(X[row : row + 1], orders[row]) for row in range(2)])
-    np.testing.assert_allclose(local(X, orders), apart, atol=1e-6)
+    assert_close(local(X, orders), apart, 1e-6)
     # An order that the graph knows only when it runs gives the same mask.
     traced = tf.function(lambda x, order: local(x, order))
-    np.testing.assert_allclose(traced(X, tf.constant(orders)), apart, atol=1e-6)
-    np.testing.assert_allclose(traced(X, tf.constant(orders[0])), local(X, orders[0]), atol=1e-6)
+    assert_close(traced(X, tf.constant(orders)), apart, 1e-6)
+    assert_close(traced(X, tf.constant(orders[0])), local(X, orders[0]), 1e-6)
 
 
 @pytest.mark.parametrize("rows", [False, True])
@@ -67,7 +68,7 @@ def test_steps_in_any_order_equal_the_parallel_pass(length, exclusive, rows):
             outputs.append(local(given[:, t : t + length], order))
         state = scope.state
     expected = np.take_along_axis(local(X, order).numpy(), np.broadcast_to(order, (2, 12))[..., None], 1)
-    np.testing.assert_allclose(np.concatenate(outputs, 1), expected, atol=1e-5)
+    assert_close(np.concatenate(outputs, 1), expected)
     assert not state["./map"].numpy()[:, -1].any()
 
 

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.closeness import assert_close
 from tfar.layers import MaskedConv2D
 from tfar.testing import assert_incremental_matches_parallel, randomize_weights
 
@@ -89,7 +90,7 @@ def test_equals_a_full_convolution_with_the_masked_kernel():
     layer, x = built(4, filters=6, kernel_size=5, groups=3), tf.random.normal([2, 6, 5, 4], seed=1)
     randomize_weights(layer)
     expected = tf.nn.conv2d(x, layer.kernel * layer.mask, 1, "SAME") + layer.bias
-    np.testing.assert_allclose(layer(x), expected, atol=1e-5)
+    assert_close(layer(x), expected)
 
 
 def test_the_whole_kernel_is_stored():
@@ -162,7 +163,7 @@ def test_rows_that_wrap_find_the_last_pixel_above_on_their_left(kernel_size, gro
     own = plain.kernel.numpy() * plain.mask - above
     canvas = tf.concat([tf.pad(x[:, :-1, -1:], [[0, 0], [1, 0], [0, 0], [0, 0]]), x], 2)
     expected = tf.nn.conv2d(x, above, 1, "SAME") + tf.nn.conv2d(canvas, own, 1, "SAME")[:, :, 1:] + layer.bias
-    np.testing.assert_allclose(layer(x), expected, atol=1e-5)
+    assert_close(layer(x), expected)
     assert (np.abs(layer(x) - plain(x))[:, 1:, 0] > 1e-6).all()
     # One pixel at a time, and in blocks.
     assert assert_incremental_matches_parallel(layer, x, modes=("function",), blocks=[(0, 2), (1, 3), (2, 1)]) < 1e-5

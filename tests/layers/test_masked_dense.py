@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tests.closeness import assert_close
 from tfar.core.request import Request, call_network
 from tfar.core.scope import Incremental, initial_state
 from tfar.layers import MaskedDense, masked_dense
@@ -136,10 +137,10 @@ def test_steps_and_blocks_give_what_the_parallel_pass_gives(monkeypatch, pushed,
         return np.concatenate(outputs, 1), state
 
     single, final = run([1] * N)
-    np.testing.assert_allclose(single, expected, rtol=1e-5, atol=1e-5)
+    assert_close(single, expected)
     for lengths in ([N], [2, 1, 3]):
         block, state = run(lengths)
-        np.testing.assert_allclose(block, expected, rtol=1e-5, atol=1e-5)
+        assert_close(block, expected)
         assert sorted(state) == sorted(final)
         for key in final:
             np.testing.assert_allclose(state[key], final[key], rtol=1e-5, atol=1e-5, err_msg=key)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.closeness import assert_close
 from tfar.core.scope import Incremental
 from tfar.layers import LearnedPositions, RotaryPositions, ShiftRight
 
@@ -22,7 +23,7 @@ def test_steps_and_blocks_are_parts_of_the_parallel_pass(layer):
         with pytest.raises(RuntimeError, match="kept no state"):
             with Incremental({}, at=tf.constant(at), length=length):
                 part = layer(x[:, at : at + length])
-        np.testing.assert_allclose(part, whole[:, at : at + length], atol=1e-6)
+        assert_close(part, whole[:, at : at + length], 1e-6)
 
 
 def test_rotary_products_depend_on_the_distance_alone():
@@ -32,7 +33,7 @@ def test_rotary_products_depend_on_the_distance_alone():
     products = tf.einsum("bqhd,bkhd->bhqk", q, k).numpy()
     for distance in range(-8, 9):
         diagonal = np.diagonal(products, distance, 2, 3)
-        np.testing.assert_allclose(diagonal, np.broadcast_to(diagonal[..., :1], diagonal.shape), atol=1e-4)
+        assert_close(diagonal, np.broadcast_to(diagonal[..., :1], diagonal.shape), 1e-4)
     assert np.std(products[0, 0, 0]) > 1e-3
 
 

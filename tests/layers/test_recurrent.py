@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.closeness import assert_close
 from tfar import testing
 from tfar.core import Incremental, initial_state, state_spec
 from tfar.layers import Recurrent
@@ -56,14 +57,14 @@ def by_hand(layer, x, condition=None):
 @pytest.mark.parametrize("cell", CELLS)
 def test_is_its_formula(cell, length):
     layer, x, condition = built(cell, length, condition=True)
-    np.testing.assert_allclose(layer(x, condition), by_hand(layer, x, condition), atol=1e-5)
+    assert_close(layer(x, condition), by_hand(layer, x, condition))
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_exclusive_is_delayed_by_one(cell):
     layer, x, _ = built(cell, exclusive=True)
     delayed = np.concatenate([np.zeros([2, 1, 2]), x[:, :-1]], 1)
-    np.testing.assert_allclose(layer(x), by_hand(layer, delayed), atol=1e-5)
+    assert_close(layer(x), by_hand(layer, delayed))
 
 
 @pytest.mark.parametrize("exclusive", [False, True])
@@ -105,7 +106,7 @@ def test_the_gradient_is_that_of_the_unrolled_steps(cell, length):
 
     for one, other in zip(gradients(x, False), gradients(x, True), strict=True):
         assert np.abs(one).max() > 1e-4
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+        assert_close(one, other)
 
 
 @pytest.mark.large
@@ -120,7 +121,7 @@ def test_trains_under_xla():
 
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(layer(x) ** 2)
-    np.testing.assert_allclose(gradient(x), tape.gradient(loss, layer.recurrent_kernel.value), rtol=1e-3, atol=1e-5)
+    assert_close(gradient(x), tape.gradient(loss, layer.recurrent_kernel.value))
 
 
 def test_initial_weights():

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.closeness import assert_close
 from tfar.core.scope import Incremental
 from tfar.layers import RowLSTM
 from tfar.testing import assert_incremental_matches_parallel, dependencies, randomize_weights
@@ -54,14 +55,14 @@ def inputs(height=4, width=5, channels=4, seed=0):
 def test_equals_a_loop_over_pixels(sizes, shape):
     x = inputs(*shape)
     layer = built(x, kernel_size=sizes[0], state_kernel_size=sizes[1])
-    np.testing.assert_allclose(layer(x), by_pixel(layer, x), atol=1e-5)
+    assert_close(layer(x), by_pixel(layer, x))
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (2, 4, 5, 3)])
 def test_condition_enters_the_gates(shape):
     x, condition = inputs(), np.random.default_rng(1).normal(size=shape).astype(np.float32)
     layer = built(x, condition, groups=2)
-    np.testing.assert_allclose(layer(x, condition), by_pixel(layer, x, condition), atol=1e-5)
+    assert_close(layer(x, condition), by_pixel(layer, x, condition))
 
 
 def test_compiled_gradient_is_that_of_the_plain_graph():
@@ -77,7 +78,7 @@ def test_compiled_gradient_is_that_of_the_plain_graph():
     compiled = tf.function(gradient, jit_compile=True, autograph=False)(tf.constant(x))
     for weight, one, other in zip(layer.trainable_weights, eager, compiled, strict=True):
         assert np.abs(one).max() > 0, weight.name
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+        assert_close(one, other, 1e-4)
 
 
 @pytest.mark.parametrize("kernel_size, state_kernel_size", [(1, 3), (3, 3), (3, 5)])

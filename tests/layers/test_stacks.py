@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.closeness import assert_close
 from tfar import testing
 from tfar.layers import HorizontalConv2D, VerticalConv2D
 
@@ -50,7 +51,7 @@ def test_vertical_is_its_formula():
     layer, x = built(VerticalConv2D(3, (2, 3)), (3, 3, 2))
     window = x.numpy()[:, :2].reshape(2, -1)  # the 2 x 3 taps around the pixel (1, 1)
     expected = window @ layer.kernel.numpy().reshape(-1, 3) + layer.bias.numpy()
-    np.testing.assert_allclose(layer(x)[:, 1, 1], expected, atol=1e-5)
+    assert_close(layer(x)[:, 1, 1], expected)
 
 
 HORIZONTAL = [(1, False), (3, False), (5, False), (3, True), (7, True)]
@@ -165,4 +166,4 @@ def test_link_is_a_one_by_one_convolution_of_the_vertical_stack():
     layer(x, v)
     testing.randomize_weights(layer)
     link = tf.einsum("bijv,vf->bijf", v, layer.link_kernel[0, 0])
-    np.testing.assert_allclose(layer(x, v), layer(x, tf.zeros_like(v)) + link, atol=1e-5)
+    assert_close(layer(x, v), layer(x, tf.zeros_like(v)) + link)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.closeness import assert_close
 from tfar import layers
 from tfar.core.invariants import invariant, invariants
 from tfar.layers.weight_norm import data_dependent_initialization
@@ -47,7 +48,7 @@ def test_initialization_gives_mean_0_and_the_scale_asked_for(init_scale):
     with data_dependent_initialization():
         layer(x)
     y = layer(x).numpy()
-    np.testing.assert_allclose(y.mean((0, 1, 2)), 0, atol=1e-5)
+    assert_close(y.mean((0, 1, 2)), 0)
     np.testing.assert_allclose(y.std((0, 1, 2)), init_scale, rtol=1e-4)
     before = layer.g.numpy()
     layer(3 * x)

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tfar
+from tests.closeness import assert_close
 from tfar import orderings, training
 from tfar.core.event import Event
 from tfar.core.request import Request
@@ -34,7 +35,7 @@ def test_every_order_is_a_density_of_its_own(agnostic):
     x = every_event()
     several = [orderings.raster(4), orderings.reversed_raster(4), orderings.random(4, seed=1)]
     nats = [agnostic.log_prob(x, ordering=each).numpy() for each in several]
-    np.testing.assert_allclose(np.exp(nats).sum(1), 1, atol=1e-5)
+    assert_close(np.exp(nats).sum(1), 1)
     np.testing.assert_allclose(nats[0], agnostic.log_prob(x), rtol=1e-5)
     assert np.abs(nats[1] - nats[0]).max() > 0.01
     mean = agnostic.log_prob(x, ordering=several)
@@ -51,7 +52,7 @@ def test_any_mask_is_completed_exactly(agnostic):
     events = np.array([[1, a, 0, b] for a in range(2) for b in range(2)])
     order = orderings.from_permutation([0, 2, 1, 3])
     expected = np.exp(agnostic.score(events, ordering=order).numpy()[:, [1, 3]].sum(1))
-    np.testing.assert_allclose(expected.sum(), 1, atol=1e-5)
+    assert_close(expected.sum(), 1)
     found = np.bincount(x[:, 1] * 2 + x[:, 3], minlength=4) / num
     assert (np.abs(found - expected) < 5 * np.sqrt(expected * (1 - expected) / num)).all()
 
@@ -120,7 +121,7 @@ def test_a_condition_travels_beside_the_order():
     model = net(condition=tfar.conditions.Label(2))
     x, order = every_event(), orderings.reversed_raster(4)
     nats = [model.log_prob(x, np.full(16, label), ordering=order).numpy() for label in range(2)]
-    np.testing.assert_allclose(np.exp(nats).sum(1), 1, atol=1e-5)
+    assert_close(np.exp(nats).sum(1), 1)
     assert np.abs(nats[0] - nats[1]).max() > 0.01
     with pytest.raises(ValueError, match="condition is required"):
         model.log_prob(x, ordering=order)

@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 import tfar
+from tests.closeness import assert_close
 from tfar.testing import assert_incremental_matches_parallel, dependencies, random_events, randomize_weights
 from tfar.testing.blind import blind_of_causal_conv_net
 
@@ -48,7 +49,7 @@ def test_prefix_invariance(activation):
     x = random_events(model, 2, length=17)
     whole = model(x).numpy()
     for length in (1, 2, 9, 16):
-        np.testing.assert_allclose(model(x[:, :length]), whole[:, :length], atol=1e-6)
+        assert_close(model(x[:, :length]), whole[:, :length], 1e-6)
 
 
 def test_any_length_from_one_set_of_weights():
@@ -60,7 +61,7 @@ def test_any_length_from_one_set_of_weights():
         fixed.set_weights(model.get_weights())
         expected = fixed.score(x[:, :length], labels)
         assert expected.shape == (2, length)
-        np.testing.assert_allclose(model.score(x[:, :length], labels), expected, atol=1e-6)
+        assert_close(model.score(x[:, :length], labels), expected, 1e-6)
         np.testing.assert_allclose(model.log_prob(x[:, :length], labels), fixed.log_prob(x[:, :length], labels), 1e-6)
     assert tuple(model.conditionals(x, labels).prob(1).shape) == (2, 20)
 

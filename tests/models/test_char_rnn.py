@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfar
+from tests.closeness import assert_close
 from tfar import testing
 from tfar.core import Incremental, initial_state
 
@@ -59,7 +60,7 @@ def test_symbols_enter_one_hot_or_embedded():
     np.testing.assert_array_equal(built().encode(x)[0], np.eye(5)[[0, 4, 2]])
     assert built(embedding_dim=3).encode(x).shape == (1, 3, 3)
     scaled = tfar.models.CharRNN((None,), tfar.heads.DiscretizedLogisticMixture(2, bits=8), units=3)
-    np.testing.assert_allclose(scaled.encode(np.array([[0, 255]]))[0, :, 0], [-1, 1], atol=1e-6)
+    assert_close(scaled.encode(np.array([[0, 255]]))[0, :, 0], [-1, 1], 1e-6)
 
 
 def test_samples_agree_and_continue_a_prompt():
@@ -86,7 +87,7 @@ def test_state_goes_on_in_a_reloaded_model(tmp_path):
         state = {key.replace("|", "/"): tf.constant(file[key]) for key in file.files}
     with Incremental(state, at=7, length=5):
         outputs = other.network(before[:, 7:])
-    np.testing.assert_allclose(outputs, model(x)[:, 7:], atol=1e-5)
+    assert_close(outputs, model(x)[:, 7:])
     assert other.text_vocabulary == model.text_vocabulary and other.text_vocabulary.decode(x[0]) != ""
 
 

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tfar
+from tests.closeness import assert_close
 from tfar.core import scope as scopes
 from tfar.core.scope import Incremental, initial_state
 from tfar.layers import GatedActivation, HorizontalConv2D, VerticalConv2D
@@ -251,13 +252,13 @@ def test_histogram_of_every_pixel():
     of_90 = conditionals.prob(90).numpy()
     assert of_90.shape == (3, 5, 5, 1) and (of_90 > 0).all() and (of_90 < 1).all()
     histograms = np.stack([conditionals.prob(level).numpy() for level in range(256)], -1)
-    np.testing.assert_allclose(histograms.sum(-1), 1, atol=1e-5)
+    assert_close(histograms.sum(-1), 1)
     np.testing.assert_array_equal(histograms[..., 90], of_90)
     # The product over pixels of the probability of what is there is the probability of the image.
     observed = conditionals.prob(x).numpy().astype(np.float64)
     np.testing.assert_allclose(np.log(observed.prod((1, 2, 3))), model.log_prob(x), rtol=1e-5)
     # The first pixel has one histogram, whatever the image; the second one depends on the first.
-    np.testing.assert_allclose(histograms[:1, 0, 0], histograms[1:2, 0, 0], atol=1e-7)
+    assert_close(histograms[:1, 0, 0], histograms[1:2, 0, 0], 1e-7)
     assert np.abs(histograms[0, 0, 1] - histograms[1, 0, 1]).max() > 1e-4
 
 

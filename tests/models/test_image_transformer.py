@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 import tfar
+from tests.closeness import assert_close
 from tfar.core.scope import state_spec
 from tfar.testing import assert_causal, assert_incremental_matches_parallel, random_events, randomize_weights
 from tfar.testing.blind import blind_of_image_transformer
@@ -29,7 +30,7 @@ def test_a_block_that_covers_the_image_is_full_attention(attention, block):
     full, local = net((3, 4, 3), attention="full"), net((3, 4, 3), attention=attention, **block)
     local.set_weights(full.get_weights())
     x = random_events(full, 3)
-    np.testing.assert_allclose(local(x), full(x), atol=1e-5)
+    assert_close(local(x), full(x))
     np.testing.assert_array_equal(local.sample(3, seed=0, jit_compile=False), full.sample(3, seed=0, jit_compile=False))
     assert not blind_of_image_transformer(local)
     small = net((3, 4, 3), attention="local_1d", block_size=3)

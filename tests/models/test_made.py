@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import tfar
+from tests.closeness import assert_close
 from tfar import conditions, heads, models, orderings, testing
 from tfar.core.request import Request
 from tfar.models.ensemble import choose_member
@@ -154,7 +155,7 @@ def test_without_hidden_units_and_with_direct_connections_it_is_a_fully_visible_
 
 def test_ensemble_averages_probabilities_of_events(ensemble):
     members = np.stack([np.exp(ensemble.log_prob(EVENTS, member=m)) for m in range(3)])
-    np.testing.assert_allclose(members.sum(1), 1, atol=1e-5)
+    assert_close(members.sum(1), 1)
     assert np.ptp(members, 0).max() > 0.01, "members that differ"
     np.testing.assert_allclose(np.exp(ensemble.log_prob(EVENTS)), members.mean(0), rtol=1e-5)
     assert testing.assert_normalized(ensemble) < 1e-5
@@ -215,7 +216,7 @@ def test_member_and_remaining_noise_are_uniform_and_independent():
     member, rest = choose_member(noise, 3)
     np.testing.assert_array_equal(np.bincount(member), [1000] * 3)
     for index in range(3):
-        np.testing.assert_allclose(rest.numpy()[member == index, 0], (np.arange(1000) + 0.5) / 1000, atol=1e-4)
+        assert_close(rest.numpy()[member == index, 0], (np.arange(1000) + 0.5) / 1000, 1e-4)
     np.testing.assert_array_equal(rest[:, 1:], noise[:, 1:])
     ends = choose_member(tf.constant([[2.0**-24], [1 - 2.0**-24], [1 / 3]]), 3)
     assert ((ends[1].numpy() > 0) & (ends[1].numpy() < 1)).all()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tfar
+from tests.closeness import assert_close
 from tfar import heads, testing
 
 
@@ -70,7 +71,7 @@ def test_initialization_makes_outputs_of_size_1():
     condition = None
     model.initialize_from_data(x, condition)
     y = model(x).numpy()
-    np.testing.assert_allclose(y.mean((0, 1, 2)), 0, atol=1e-4)
+    assert_close(y.mean((0, 1, 2)), 0, 1e-4)
     np.testing.assert_allclose(y.std((0, 1, 2)), 1, rtol=1e-3)
 
 

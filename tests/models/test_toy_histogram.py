@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.closeness import assert_close
 from tfar import heads, models, testing
 from tfar.core.conditions import Label
 
@@ -30,7 +31,7 @@ def test_the_histogram_is_the_maximum_of_the_likelihood():
     entropy = -(share * np.log(share)).sum()
     assert fit.entropy == pytest.approx(entropy, abs=1e-12) == fit.nats
     assert -model.score(x).numpy()[:, 0].mean(dtype=np.float64) == pytest.approx(entropy, abs=1e-6)
-    np.testing.assert_allclose(model.conditionals(x[:1]).probs_parameter()[0, 0], share, atol=1e-6)
+    assert_close(model.conditionals(x[:1]).probs_parameter()[0, 0], share, 1e-6)
 
 
 def test_empty_bins_are_reported_and_smoothed():

@@ -1,4 +1,4 @@
-"""One short run of the real command; most tests of this folder look at what it left."""
+"""One short run of the command; most tests of this folder look at what it left."""
 
 import os
 import pathlib
@@ -9,19 +9,11 @@ import time
 
 import pytest
 
+from tests.commands import run
+
 ROOT = pathlib.Path(__file__).parents[2]
 # Intervals that do not divide each other, and more than one epoch.
 FLAGS = ("--config.train.steps=90", "--config.train.checkpoint_every=7", "--config.train.eval_every=45")
-
-
-def command(module, *arguments):
-    return [sys.executable, "-m", module, *arguments]
-
-
-def start(module, *arguments, **kwargs):
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command(module, *arguments), cwd=ROOT, env=environment, **pipes, **kwargs)
 
 
 def train_command(workdir, *more):
@@ -35,14 +27,17 @@ def train_command(workdir, *more):
 
 
 class Trained:
-    """A complete run, and beside it one that was killed; both start at once to save time."""
+    """A complete run in this process, and beside it one in a process of its own that was killed."""
 
     def __init__(self, folder):
         self.workdir, self.killed = folder / "whole run", folder / "killed"
-        whole, victim = start(*train_command(self.workdir)), start(*train_command(self.killed))
+        arguments = [sys.executable, "-m", *train_command(self.killed)]
+        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+        victim = subprocess.Popen(
+            arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         self.killed_at = self._kill(victim)
-        self.stdout, self.stderr = whole.communicate(timeout=300)
-        self.returncode = whole.returncode
+        self.returncode, self.stdout, self.stderr = run(*train_command(self.workdir))
 
     def _kill(self, victim):
         """SIGKILL at a moment of chance after the first checkpoint; the name of the newest checkpoint then."""
@@ -64,13 +59,3 @@ class Trained:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     return Trained(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture(scope="session")
-def run_command():
-    def run(module, *arguments):
-        process = start(module, *arguments)
-        stdout, stderr = process.communicate(timeout=300)
-        return process.returncode, stdout, stderr
-
-    return run

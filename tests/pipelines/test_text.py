@@ -6,6 +6,7 @@ import pytest
 import tfar
 from pipelines import sample, text, train
 from pipelines.configs import text_transformer, text_transformer_tiny
+from tests.commands import run
 from tfar.core.vocabulary import Vocabulary
 from tfar.testing import randomize_weights
 
@@ -75,8 +76,8 @@ def test_bad_arguments(workdir, arguments, message):
     assert "\n" not in str(error.value)
 
 
-def test_flags_of_other_kinds_of_run_are_refused(workdir, run_command):
-    code, _, stderr = run_command("pipelines.sample", f"--workdir={workdir}", "--columns=3")
+def test_flags_of_other_kinds_of_run_are_refused(workdir):
+    code, _, stderr = run("pipelines.sample", f"--workdir={workdir}", "--columns=3")
     assert code == 1 and stderr.startswith("error: --columns is for runs of image")
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 import tfar
 from pipelines import report
 from pipelines import workdir as runs
+from tests.commands import run
 from tfar import training
 from tfar.data import load_arrays
 
@@ -105,12 +106,12 @@ def test_examples_take_the_labels_in_turn():
     assert arrays["condition"][rows].tolist() == [*range(10), 0, 1]
 
 
-def test_a_run_killed_by_sigkill_ends_as_one_that_was_not(trained, workdir, run_command):
+def test_a_run_killed_by_sigkill_ends_as_one_that_was_not(trained, workdir):
     from tests.pipelines.conftest import train_command
 
     assert trained.kill_returncode == -9, "the run had ended before it was killed"
     assert not (trained.killed / "report.html").exists()
-    code, stdout, stderr = run_command(*train_command(trained.killed))
+    code, stdout, stderr = run(*train_command(trained.killed))
     assert code == 0, stderr
     assert f"going on from step {int(trained.killed_at[5:13])}" in stdout or "going on from step" in stdout
     assert (trained.killed / "metrics.jsonl").read_bytes() == (workdir / "metrics.jsonl").read_bytes(), (

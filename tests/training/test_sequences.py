@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 import tfar
+from tests.closeness import assert_close
 from tfar import testing, training
 from tfar.data import DataInfo
 from tfar.training import sequences
@@ -34,7 +35,7 @@ def test_blocks_with_carried_state_are_exact(model, x, monkeypatch):
     monkeypatch.setattr(sequences, "_WHOLE", 10)
     seen = []
     (nats,) = training.sequence_log_probs(model, {"x": x}, block=8, progress=lambda *done: seen.append(done))
-    np.testing.assert_allclose(nats, model.score(x)[0], atol=1e-5)
+    assert_close(nats, model.score(x)[0])
     assert nats.dtype == np.float64 and seen[0] == (8, 45) and seen[-1] == (45, 45)
 
 
@@ -42,7 +43,7 @@ def test_blocks_of_a_convolution_are_exact(x, monkeypatch):
     monkeypatch.setattr(sequences, "_WHOLE", 10)
     network = built(tfar.models.CausalConvNet, filters=3, num_layers=3)
     (nats,) = training.sequence_log_probs(network, {"x": x}, block=4)
-    np.testing.assert_allclose(nats, network.score(x)[0], atol=1e-5)
+    assert_close(nats, network.score(x)[0])
 
 
 def test_sequences_of_unequal_lengths(model, x, monkeypatch):
@@ -52,19 +53,19 @@ def test_sequences_of_unequal_lengths(model, x, monkeypatch):
         found = training.sequence_log_probs(model, {"x": rows, "length": lengths}, batch_size=2, block=4)
         assert [len(nats) for nats in found] == lengths
         for nats, row, length in zip(found, rows, lengths, strict=True):
-            np.testing.assert_allclose(nats, model.score(row[None, :length])[0], atol=1e-5)
+            assert_close(nats, model.score(row[None, :length])[0])
 
 
 def test_a_condition_goes_with_its_sequence(x):
     model = built(units=5, condition=tfar.conditions.Label(3))
     labels = np.array([2, 0, 1, 1, 2], np.int32)
     found = training.sequence_log_probs(model, {"x": x.reshape(5, 9), "condition": labels}, batch_size=4)
-    np.testing.assert_allclose(np.stack(found), model.score(x.reshape(5, 9), labels), atol=1e-5)
+    assert_close(np.stack(found), model.score(x.reshape(5, 9), labels))
 
 
 def test_rows_begin_without_context(model, x):
     (nats,) = training.sequence_log_probs(model, {"x": x}, rows=3)
-    np.testing.assert_allclose(nats, np.concatenate(model.score(x.reshape(3, 15))), atol=1e-5)
+    assert_close(nats, np.concatenate(model.score(x.reshape(3, 15))))
     with pytest.raises(ValueError, match="rows must be 1 for 2 sequences"):
         training.sequence_log_probs(model, {"x": np.zeros([2, 4], np.int32)}, rows=3)
 

@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 import tfar
+from tests.closeness import assert_close
 from tfar import training
 
 
@@ -44,7 +45,7 @@ def test_first_step_copies_the_weights_then_averages(trained):
     # k / (k + 9) at the second step; at the third 2 / 11 is above ema_decay.
     for index, decay in ((1, 0.1), (2, 0.15)):
         for old, new, got in zip(history[index - 1][4], history[index][3], history[index][4], strict=True):
-            np.testing.assert_allclose(got, decay * old + (1 - decay) * new, atol=1e-6)
+            assert_close(got, decay * old + (1 - decay) * new, 1e-6)
 
 
 def test_averaged_weights_are_swapped_in_and_restored(trained):

@@ -144,16 +144,9 @@ def models(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory):
+def made(bank):
     """A tiny model of tfar and the folder of its export."""
-    import tfar
-    from export import saved_model
-
-    model = tfar.models.MADE((3,), tfar.heads.Bernoulli(), hidden=(4,))
-    tfar.testing.randomize_weights(model)
-    folder = tmp_path_factory.mktemp("made")
-    saved_model.export(model, folder)
-    return model, folder
+    return bank.model("MADE_binary"), bank.versions("MADE_binary")
 
 
 class Client:

@@ -42,7 +42,7 @@ def test_without_a_seed_no_two_calls_are_alike(served):
 
 def test_log_prob(served):
     model, _, client = served
-    x = np.array([[0, 1, 1], [1, 0, 0]], np.int32)
+    x = np.array([[0, 1, 1, 0, 0, 1], [1, 0, 0, 0, 1, 1]], np.int32)
     np.testing.assert_allclose(client.values("made", "log_prob", {"x": x})["log_prob"], model.log_prob(x), rtol=1e-5)
 
 

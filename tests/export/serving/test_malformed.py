@@ -209,6 +209,7 @@ def works(client):
     return client.values("half", inputs={"x": np.array([2.0], np.float32)})["y"].tolist() == [3.0]
 
 
+@pytest.mark.large  # a process of its own, whose memory is measured
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 def test_server_survives(process, connect):
     address, pid = process

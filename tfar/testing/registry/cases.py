@@ -22,10 +22,8 @@ class ModelCase:
         enumerable: the space of events is small enough to sum over (at most 100,000 events).
         blind: flat positions (target, source) that the paper says are not seen although source precedes target;
             a callable of the model, or None where everything that precedes is visible.
-        xla: run the costly comparisons of steps with the parallel pass (XLA, op by op, bfloat16) in the default suite
-            too; the large tests do it for every case. One case of each class.
-        large: its samplers, its file and its training are tried in the large tests only. For further variants of large
-            networks, whose laws the default suite checks all the same.
+        representative: the one case of its class whose whole samples are compared, and which is trained, in the default
+            suite; the large tests do it for every case.
         runtimes: export it, and compare Python, the SavedModel, gRPC and LiteRT. At least one case of each class.
         exempt: checks that do not apply, by the name of the test, each with the reason.
     """
@@ -34,8 +32,7 @@ class ModelCase:
     build: Callable[[], AutoregressiveModel]
     enumerable: bool = False
     blind: Callable[[AutoregressiveModel], Any] | None = None
-    xla: bool = False
-    large: bool = False
+    representative: bool = False
     runtimes: bool = False
     exempt: Mapping[str, str] = dataclasses.field(default_factory=dict)
 

@@ -89,7 +89,7 @@ MODELS: list[ModelCase] = [
         "GatedPixelCNN_rgb",
         _gated((2, 2, 3), heads.Categorical(2), filters=6, num_blocks=1, condition=Label(3)),
         enumerable=True,
-        xla=True,
+        representative=True,
         runtimes=True,
     ),
     ModelCase(
@@ -112,7 +112,7 @@ MODELS: list[ModelCase] = [
         "PixelCNN_rgb",
         _pixel((3, 5, 3), heads.Categorical(3), condition=Label(3)),
         blind=blind_of_pixel_cnn,
-        xla=True,
+        representative=True,
     ),
     ModelCase(
         "PixelCNN_contiguous",
@@ -154,7 +154,7 @@ MODELS: list[ModelCase] = [
     ModelCase(
         "PixelRNN_diagonal_rgb",
         _rnn((2, 4, 3), heads.Categorical(3), "diagonal_bilstm", condition=Label(3)),
-        xla=True,
+        representative=True,
         runtimes=True,
     ),
     ModelCase(
@@ -171,25 +171,27 @@ MODELS: list[ModelCase] = [
             condition=Spatial(2),
             embedding_dim=2,
         ),
-        large=True,
     ),
     # Presets are tried on the events of the first case of a class: these can be halved twice.
     ModelCase(
         "PixelCNNPP_logistic",
         _pixel_pp((4, 4, 3), heads.DiscretizedLogisticMixture(2, bits=3), dropout=0.5, condition=Label(3)),
     ),
-    # Its many layers take long to compile: under XLA in the large tests only.
-    ModelCase("PixelCNNPP_binary", _pixel_pp((2, 4, 1), heads.Bernoulli()), enumerable=True, runtimes=True),
+    ModelCase(
+        "PixelCNNPP_binary",
+        _pixel_pp((2, 4, 1), heads.Bernoulli()),
+        enumerable=True,
+        representative=True,
+        runtimes=True,
+    ),
     ModelCase(
         "PixelCNNPP_map",
         _pixel_pp((4, 2, 1), heads.Categorical(4), nonlinearity="elu", condition=Spatial(2), embedding_dim=2),
-        large=True,
     ),
     ModelCase(
         "PixelCNNPP_sparse",
-        _pixel_pp((2, 4, 1), heads.Bernoulli(), filters=8, block_size=2, density=0.5),
+        _pixel_pp((2, 4, 1), heads.Bernoulli(), filters=8, num_resolutions=1, block_size=2, density=0.5),
         enumerable=True,
-        large=True,
     ),
     ModelCase(
         "PixelCNNAutoencoder_code",
@@ -197,9 +199,12 @@ MODELS: list[ModelCase] = [
             (3, 3, 1), heads.Bernoulli(), 2, 4, filters=4, num_blocks=1, first_kernel_size=3, condition_dropout=0.1
         ),
         enumerable=True,
+        representative=True,
         runtimes=True,
     ),
-    ModelCase("PixelSNAIL_binary", _snail((3, 3, 1), heads.Bernoulli()), enumerable=True, xla=True, runtimes=True),
+    ModelCase(
+        "PixelSNAIL_binary", _snail((3, 3, 1), heads.Bernoulli()), enumerable=True, representative=True, runtimes=True
+    ),
     ModelCase(
         "PixelSNAIL_logistic",
         _snail(
@@ -214,14 +219,13 @@ MODELS: list[ModelCase] = [
         "PixelSNAIL_pooled",
         _snail((4, 6, 1), heads.Categorical(4), attention_downsample=2, condition=Spatial(2), embedding_dim=2),
         blind=blind_of_pooled_snail,
-        large=True,
     ),
     ModelCase(
         "CausalConvNet_gated",
         _causal(8, heads.Categorical(3), condition=Label(3)),
         enumerable=True,
         blind=blind_of_causal_conv_net,
-        xla=True,
+        representative=True,
         runtimes=True,
     ),
     ModelCase(
@@ -233,7 +237,7 @@ MODELS: list[ModelCase] = [
         "CausalTransformer_learned",
         _transformer(5, heads.Categorical(3), num_layers=1, condition=Label(3)),
         enumerable=True,
-        xla=True,
+        representative=True,
         runtimes=True,
     ),
     ModelCase(
@@ -248,7 +252,7 @@ MODELS: list[ModelCase] = [
         "CharRNN_lstm",
         lambda: models.CharRNN((6,), heads.Categorical(3), units=4, condition=Label(2)),
         enumerable=True,
-        xla=True,
+        representative=True,
         runtimes=True,
     ),
     ModelCase(
@@ -265,7 +269,7 @@ MODELS: list[ModelCase] = [
         _wavenet(7, heads.Categorical(3), condition=Label(3)),
         enumerable=True,
         blind=blind_of_wavenet,
-        xla=True,
+        representative=True,
     ),
     ModelCase(
         "WaveNet_local",
@@ -302,7 +306,7 @@ MODELS: list[ModelCase] = [
             embedding_dim=2,
         ),
         enumerable=True,
-        xla=True,
+        representative=True,
         runtimes=True,
     ),
     ModelCase(
@@ -325,7 +329,7 @@ MODELS: list[ModelCase] = [
         _image((2, 4, 1), heads.Bernoulli(), "local_1d", block_size=2, num_layers=2),
         enumerable=True,
         blind=blind_of_image_transformer,
-        xla=True,
+        representative=True,
     ),
     ModelCase(
         "ImageTransformer_rgb",
@@ -381,7 +385,7 @@ MODELS: list[ModelCase] = [
             embedding_dim=2,
         ),
         enumerable=True,
-        xla=True,
+        representative=True,
         runtimes=True,
     ),
     ModelCase(
@@ -408,7 +412,7 @@ MODELS: list[ModelCase] = [
             ordering=orderings.snake(2, 2),
         ),
         enumerable=True,
-        xla=True,
+        representative=True,
     ),
     ModelCase(
         "MADE_logistic",
@@ -440,7 +444,7 @@ MODELS: list[ModelCase] = [
         "ToyHistogram_embedded",
         lambda: models.ToyHistogram((2,), heads.Categorical(5)),
         enumerable=True,
-        xla=True,
+        representative=True,
         runtimes=True,
     ),
     ModelCase(
@@ -452,7 +456,7 @@ MODELS: list[ModelCase] = [
         "PerConditional_hidden",
         lambda: models.PerConditional((4,), heads.Categorical(3), hidden=(4, 3), condition=Label(2)),
         enumerable=True,
-        xla=True,
+        representative=True,
         runtimes=True,
     ),
     ModelCase(
@@ -460,7 +464,7 @@ MODELS: list[ModelCase] = [
         lambda: models.BayesNet((5,), heads.Bernoulli(), {0: [2], 1: [4, 0], 3: [2, 1]}, hidden=(4,)),
         enumerable=True,
         blind=_not_parents,
-        xla=True,
+        representative=True,
     ),
     ModelCase(
         "BayesNet_continuous",

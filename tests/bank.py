@@ -1,0 +1,77 @@
+"""One bank of exported tiny models for a session: the first test that asks for one writes it, in whichever process."""
+
+import fcntl
+import functools
+import os
+import pathlib
+from unittest import mock
+
+import tfar
+from export import saved_model
+from export.signatures import Options
+from tfar import heads, models
+from tfar.core.conditions import Label
+from tfar.testing.registry import MODELS as REGISTERED
+
+MODELS = {
+    "pictures": lambda: models.MADE((4, 4, 1), heads.Categorical(3), hidden=(8,), condition=Label(3)),
+    "texts": lambda: models.CharRNN((None,), heads.Categorical(4), vocabulary="abc ", units=4, num_layers=1),
+    # Its state is small.
+    "text": lambda: models.CharRNN((40,), heads.Categorical(5), units=6, num_layers=1),
+    "image": lambda: models.GatedPixelCNN((4, 3, 1), heads.Categorical(3), filters=4, num_blocks=1, condition=Label(3)),
+    "ensemble": lambda: models.MADE((6,), heads.Bernoulli(), hidden=(8,), num_masks=2, order_agnostic=True),
+}
+OPTIONS = {
+    "text": Options(slots=8, ttl=60.0),  # sessions are few and live long
+    "image": Options(slots=2, ttl=3.0),  # sessions are few and given up soon
+}
+UNCHECKED = saved_model.Report(num_samples=0, num_ties=0, log_prob_difference=0.0)
+
+
+def without_check():
+    """Exports without comparing the version with Python, which costs as much again and has tests of its own."""
+    return mock.patch.object(saved_model, "check", return_value=UNCHECKED)
+
+
+@functools.cache
+def model(name):
+    """A model of the bank, or of the registry, with random weights, the same in every process; leave it as it is."""
+    build = MODELS.get(name) or next(case.build for case in REGISTERED if case.name == name)
+    built = build()
+    tfar.testing.randomize_weights(built)
+    return built
+
+
+class Bank:
+    """Models, their exports and their files, each written once.
+
+    Args:
+        folder: common to the test processes.
+    """
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(exist_ok=True)
+
+    def model(self, name):
+        return model(name)
+
+    def versions(self, name):
+        """The folder that holds version 1 of an export; copy it before writing beside it."""
+        out = self.folder / name
+        with open(self.folder / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (out / "1").exists():
+                with without_check():
+                    saved_model.export(model(name), out, OPTIONS.get(name), name)
+        return out
+
+    def file(self, name):
+        """The model's .keras file."""
+        path = self.folder / f"{name}.keras"
+        if not path.exists():
+            # Complete from the first moment in which it can be seen.
+            temporary = self.folder / f"{os.getpid()}-{name}.keras"
+            model(name).save(temporary)
+            temporary.rename(path)
+        return path
