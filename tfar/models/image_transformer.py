@@ -229,7 +229,7 @@ class ImageTransformer(AutoregressiveModel):
         block = (min(block_shape[0], image[0]), min(block_shape[1], image[1]))
         flange = block if memory_flange is None else (memory_flange[0], memory_flange[1])
         colours = event.num_cells // int(np.prod(image))
-        pixels = orderings.blocks(*image, block) if attention == "local_2d" else orderings.raster(*image)
+        pixels = orderings.blocks(image[0], image[1], block) if attention == "local_2d" else orderings.raster(*image)
         order = (pixels.permutation[:, None] * colours + np.arange(colours)).reshape(-1)
 
         def layer() -> ImageTransformerBlock:
