@@ -1,0 +1,13 @@
+"""The example of CONTRIBUTING.md runs as it stands: a new layer with state, and a model of it."""
+
+import re
+from pathlib import Path
+
+PAGE = Path(__file__).resolve().parent.parent / "CONTRIBUTING.md"
+
+
+def test_the_example_of_a_layer_passes_its_assertions(capsys):
+    (example,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    assert example.count("tfar.testing.assert_") == 4
+    exec(compile(example, str(PAGE), "exec"), {"__name__": "example"})
+    assert capsys.readouterr().out.startswith("tf.Tensor(")
