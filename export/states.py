@@ -17,12 +17,14 @@ from export.inputs import Input, Tensors, require_none
 from tfar.models import AutoregressiveModel
 
 _LETTERS = 16
+# Of what a state holds; it is part of the fingerprint, so that states in another format are refused by name.
+_FORMAT = 2
 ANOTHER = "state belongs to another model or version, or is damaged; rows:"
 
 
 def fingerprint(model: AutoregressiveModel) -> str:
-    """16 hexadecimal letters that depend on the configuration and on every weight of a model."""
-    digest = hashlib.sha256(json.dumps(model.get_config(), sort_keys=True, default=str).encode())
+    """16 hexadecimal letters that depend on the configuration and on every weight of a model, and on the format."""
+    digest = hashlib.sha256(f"{_FORMAT} {json.dumps(model.get_config(), sort_keys=True, default=str)}".encode())
     for variable in model.weights:
         value = np.asarray(variable)
         digest.update(f"{value.dtype}{value.shape}".encode())
