@@ -224,7 +224,7 @@ class CausalTransformer(AutoregressiveModel):
             event.num_outputs,
             dropout,
         )
-        own = {"embedding_dim": width if symbols else None, "layout": "sequence"}
+        own: dict[str, Any] = {"embedding_dim": width if symbols else None, "layout": "sequence"}
         super().__init__(network, event_shape, head, condition, **own, **kwargs)
         self.width, self.num_layers, self.num_heads, self.mlp_ratio = width, num_layers, num_heads, mlp_ratio
         self.positions, self.max_length, self.activation = positions, slots, activation

@@ -253,7 +253,7 @@ class ImageTransformer(AutoregressiveModel):
             keras.layers.Dense(width, use_bias=False) if isinstance(condition, Spatial) else None,
             recompute,
         )
-        own = {
+        own: dict[str, Any] = {
             "embedding_dim": colours * (embedding_dim or width) if symbols else embedding_dim,
             "layout": "sequence",
         }
