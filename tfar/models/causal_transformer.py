@@ -224,8 +224,8 @@ class CausalTransformer(AutoregressiveModel):
             event.num_outputs,
             dropout,
         )
-        kwargs |= {"embedding_dim": width if symbols else None, "layout": "sequence"}
-        super().__init__(network, event_shape, head, condition, **kwargs)
+        own: dict[str, Any] = {"embedding_dim": width if symbols else None, "layout": "sequence"}
+        super().__init__(network, event_shape, head, condition, **own, **kwargs)
         self.width, self.num_layers, self.num_heads, self.mlp_ratio = width, num_layers, num_heads, mlp_ratio
         self.positions, self.max_length, self.activation = positions, slots, activation
         self.dropout, self.attention_dropout = dropout, attention_dropout

@@ -253,11 +253,11 @@ class ImageTransformer(AutoregressiveModel):
             keras.layers.Dense(width, use_bias=False) if isinstance(condition, Spatial) else None,
             recompute,
         )
-        kwargs |= {
+        own: dict[str, Any] = {
             "embedding_dim": colours * (embedding_dim or width) if symbols else embedding_dim,
             "layout": "sequence",
         }
-        super().__init__(network, event_shape, head, condition, orderings.from_permutation(order), **kwargs)
+        super().__init__(network, event_shape, head, condition, orderings.from_permutation(order), **own, **kwargs)
         self._arguments = {
             **sizes,
             "attention": attention,

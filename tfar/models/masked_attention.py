@@ -224,8 +224,8 @@ class MaskedAttention(AnyOrder):
             keras.layers.Dense(width, use_bias=False) if spatial else None,
             event.num_cells // int(np.prod(event.event_shape[:2])) if spatial else 1,
         )
-        kwargs |= {"condition": condition, "embedding_dim": embedding_dim}
-        super().__init__(network, event_shape, head, ordering, order_annealing, **kwargs)
+        own: dict[str, Any] = {"condition": condition, "embedding_dim": embedding_dim}
+        super().__init__(network, event_shape, head, ordering, order_annealing, **own, **kwargs)
         self.num_layers, self.width, self.num_heads, self.ff_width = num_layers, width, num_heads, ff_width
         self.dropout, self.attention_dropout, self.activation = dropout, attention_dropout, activation
 

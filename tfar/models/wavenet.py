@@ -250,8 +250,8 @@ class WaveNet(AutoregressiveModel):
         )
         # Needed while the base class makes the weights, before attributes of the model can be set.
         network.one_hot_levels = levels if kind == "one_hot" else None
-        kwargs |= {"embedding_dim": embedding_dim, "layout": "sequence"}
-        super().__init__(network, event_shape, head, condition, **kwargs)
+        own: dict[str, Any] = {"embedding_dim": embedding_dim, "layout": "sequence"}
+        super().__init__(network, event_shape, head, condition, **own, **kwargs)
         self.residual_channels, self.dilation_channels = residual_channels, dilation_channels
         self.skip_channels, self.head_channels = skip_channels, head_channels
         self.num_stacks, self.layers_per_stack = num_stacks, layers_per_stack
