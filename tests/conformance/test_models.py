@@ -22,6 +22,7 @@ from tfar.testing.inputs import full_choice, full_condition, full_request, order
 from tfar.testing.registry import HEADS, LAYERS, MODELS
 
 NUM = 3  # one batch size for all: a sampler is traced once per shape
+NO_BLOCKS = [(0, 0)]
 # Kinds of events, heads and orders, which the samplers and the likelihood of the base class tell apart.
 KINDS = {
     "grid": "PixelCNN_binary",
@@ -41,7 +42,6 @@ MECHANISMS = {
     "attention cache": "CausalTransformer_learned",
     "row buffers": "GatedPixelCNN_rgb",
     "recurrent": "CharRNN_lstm",
-    "recurrent over rows": "PixelRNN_diagonal_rgb",
     "masked dense": "MADE_deep",
     "ordered": "LocallyMaskedPixelCNN_several",
 }
@@ -135,13 +135,20 @@ def test_causal(case, model):
 
 @every_model
 def test_incremental_matches_parallel(case, model):
+    # Blocks of known units, which cost as much again, for one case of a class.
+    blocks = None if case.representative else NO_BLOCKS
+    testing.assert_incremental_matches_parallel(model, modes=("function",), blocks=blocks)
+
+
+@pytest.mark.large
+@every_model
+def test_blocks_match_parallel(case, model):
     testing.assert_incremental_matches_parallel(model, modes=("function",))
 
 
 @one_of_a_mechanism
 def test_incremental_matches_parallel_under_xla_and_op_by_op(case, model):
-    # No blocks: those are compared in the test above.
-    testing.assert_incremental_matches_parallel(model, modes=("xla", "eager"), blocks=[(0, 0)])
+    testing.assert_incremental_matches_parallel(model, modes=("xla", "eager"), blocks=NO_BLOCKS)
 
 
 @one_of_a_mechanism
@@ -166,7 +173,7 @@ def test_bfloat16(case, model):
         expected = model.log_prob(x, condition, **choice)
     assert nats.dtype == tf.float32
     np.testing.assert_allclose(nats, expected, rtol=0.05, atol=0.05 * model.event.num_dimensions)
-    testing.assert_incremental_matches_parallel(half, modes=("function",), blocks=[(0, 0)])
+    testing.assert_incremental_matches_parallel(half, modes=("function",), blocks=NO_BLOCKS)
     if half.embedding_dim is not None:
         # An embedding's values, which the sampler carries from step to step, are of lower precision too.
         half.head.check(half.sample(NUM, condition, seed=0, jit_compile=False, **choice))

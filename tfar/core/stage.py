@@ -195,10 +195,10 @@ class Stage:
     def predict(self, carry: Carry | RowCarry, context: Request = NOTHING) -> tuple[tf.Tensor, Pending]:
         """The head's parameters at the next site, [B, P] of `compute_dtype`; of an image inside of a row."""
         if isinstance(carry, Carry):
-            with Incremental(carry.state, at=carry.position) as scope:
+            with Incremental(carry.state, at=self._place(carry)) as scope:
                 params = self.run(self._last_unit(carry)[:, None], context)[:, 0]
             return params, Pending(carry, scope.state)
-        at, now = (carry.position, carry.column), self._now(carry)
+        at, now = (self._place(carry), carry.column), self._now(carry)
         with Incremental(carry.state, at=at, phase="pixel", now=now) as scope:
             params = tf.squeeze(self.run(carry.before, context), [1, 2])
         if self.event.groups > 1:
@@ -220,7 +220,7 @@ class Stage:
     def open_row(self, carry: Carry, context: Request = NOTHING) -> RowCarry:
         """The carry before the first pixel of the next row: layers that see whole rows above advance here."""
         above = self._last_unit(carry)
-        with Incremental(carry.state, at=carry.position, phase="row") as scope:
+        with Incremental(carry.state, at=self._place(carry), phase="row") as scope:
             self.run(above[:, None], context)
         row = tf.zeros([self.width, batch_size(above), self.event.channels], self.event.head.dtype)
         return RowCarry(scope.state, row, above[:, None, -1:], carry.position, tf.constant(0))
@@ -336,6 +336,10 @@ class Stage:
             return above, None
         cells = tf.reshape(x, [batch_size(x), -1, x.shape[-1]])
         return tf.reshape(tf.concat([above[:, 0, -1:], cells[:, :-1]], 1), tf.shape(x)), above
+
+    def _place(self, carry: Carry | RowCarry) -> tf.Tensor:
+        """The position, for every example that the network sees where each has its own."""
+        return self._copied(carry.position) if carry.position.shape.rank else carry.position
 
     def _copied(self, x: tf.Tensor) -> tf.Tensor:
         """Examples [B, ...] as often as the network sees them, [B * copies, ...]."""
