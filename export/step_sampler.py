@@ -256,13 +256,13 @@ class StepSampler:
             members = tf.where(tf.equal(keys, groups[index]))
             group = {name: tf.gather_nd(x, members) for name, x in examples.items()}
             group, drawn = self._group(group, tf.gather_nd(count, members)[0])
-            merged = {
-                name: tf.ensure_shape(tf.tensor_scatter_nd_update(x, members, group[name]), x.shape)
-                for name, x in examples.items()
+            changed = {
+                name: tf.ensure_shape(tf.tensor_scatter_nd_update(examples[name], members, group[name]), item.shape)
+                for name, item in self.spec.items()
             }
             rest = [[0, 0], [0, tf.shape(units)[1] - tf.shape(drawn)[1]], *[[0, 0]] * len(self._unit_shape)]
             units = tf.tensor_scatter_nd_update(units, members, tf.pad(drawn, rest))
-            return index + 1, merged, tf.ensure_shape(units, shape)
+            return index + 1, {**examples, **changed}, tf.ensure_shape(units, shape)
 
         specs = {**self.spec, "prefix": self._prefix_spec}
         examples = {name: tf.ensure_shape(x, specs[name].shape) for name, x in examples.items()}
