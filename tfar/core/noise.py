@@ -69,16 +69,19 @@ def uniform(seeds: tf.Tensor, num_positions: int | tf.Tensor, noise_size: int, s
     blocks = -(-noise_size // 4)
     seeds = tf.cast(seeds, tf.uint64)
     keys = tf.bitwise.bitwise_xor(tf.bitwise.left_shift(seeds[:, 0], tf.constant(32, tf.uint64)), seeds[:, 1])
-    first = tf.broadcast_to(tf.cast(start, tf.uint64) * tf.constant(blocks, tf.uint64), tf.shape(keys))
+    first = tf.cast(start, tf.uint64) * tf.constant(blocks, tf.uint64)
 
-    def row(given: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        key, first = given
+    def row(key: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
         counter = tf.stack([first, tf.constant(0, tf.uint64)])
         return tf.raw_ops.StatelessRandomUniformFullIntV2(
             shape=tf.stack([num_positions * blocks * 4]), key=key[None], counter=counter, alg=_PHILOX, dtype=tf.uint32
         )
 
-    bits = tf.map_fn(row, (keys, first), fn_output_signature=tf.TensorSpec([None], tf.uint32))
+    spec = tf.TensorSpec([None], tf.uint32)
+    if first.shape.rank:
+        bits = tf.map_fn(lambda given: row(*given), (keys, first), fn_output_signature=spec)
+    else:  # XLA computes the counters of all rows once
+        bits = tf.map_fn(lambda key: row(key, first), keys, fn_output_signature=spec)
     bits = tf.reshape(bits, [tf.shape(seeds)[0], num_positions, blocks * 4])[:, :, :noise_size]
     steps = tf.bitwise.bitwise_and(bits, tf.constant(_MANTISSA, tf.uint32))
     return tf.cast(steps, tf.float32) * 2.0**-23 + 2.0**-24

@@ -30,7 +30,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfar.core.carry import Carry, Choose, Pending, RowCarry, Site
+from tfar.core.carry import Carry, Choose, Pending, RowCarry, Site, StepCarry
 from tfar.core.event import Event
 from tfar.core.orderings import Ordering
 from tfar.core.request import NOTHING, Request, call_network
@@ -192,11 +192,12 @@ class Stage:
                 outputs = self.run(before, context, training)
         return outputs, Carry(scope.state, cells[:, -1], carry.position + length)
 
-    def predict(self, carry: Carry | RowCarry, context: Request = NOTHING) -> tuple[tf.Tensor, Pending]:
+    def predict(self, carry: Carry | StepCarry | RowCarry, context: Request = NOTHING) -> tuple[tf.Tensor, Pending]:
         """The head's parameters at the next site, [B, P] of `compute_dtype`; of an image inside of a row."""
-        if isinstance(carry, Carry):
+        if not isinstance(carry, RowCarry):
+            before = carry.before if isinstance(carry, StepCarry) else self._last_unit(carry)
             with Incremental(carry.state, at=self._place(carry)) as scope:
-                params = self.run(self._last_unit(carry)[:, None], context)[:, 0]
+                params = self.run(before[:, None], context)[:, 0]
             return params, Pending(carry, scope.state)
         at, now = (self._place(carry), carry.column), self._now(carry)
         with Incremental(carry.state, at=at, phase="pixel", now=now) as scope:
@@ -210,12 +211,22 @@ class Stage:
         carry, state = pending
         if isinstance(carry, Carry):
             return Carry(state, value, carry.position + 1)
+        if isinstance(carry, StepCarry):
+            return StepCarry(state, value, carry.position + 1, self.encode(value))
         colours = (*carry.colours, value[:, 0])
         if len(colours) < self.event.groups:
             return carry._replace(colours=colours)
         value = value if self.event.groups == 1 else tf.stack(colours, -1)
         row, before = put(carry.row, carry.column, value), self.encode(value)[:, None, None]
         return RowCarry(state, row, before, carry.position, carry.column + 1)
+
+    def open_steps(self, carry: Carry) -> StepCarry:
+        """The carry of a sequence in front of a loop over steps."""
+        return StepCarry(*carry, self._last_unit(carry))
+
+    def close_steps(self, carry: StepCarry) -> Carry:
+        """The carry of a sequence behind a loop over steps."""
+        return Carry(carry.state, carry.last, carry.position)
 
     def open_row(self, carry: Carry, context: Request = NOTHING) -> RowCarry:
         """The carry before the first pixel of the next row: layers that see whole rows above advance here."""
@@ -229,13 +240,11 @@ class Stage:
         """The carry behind the last pixel of a row."""
         return Carry(carry.state, tf.transpose(carry.row, [1, 0, 2]), carry.position + 1)
 
-    def draw(
-        self, carry: Carry, choose: Choose, aux: Any = (), context: Request = NOTHING
-    ) -> tuple[tf.Tensor, Carry, Any]:
+    def draw(self, carry: Any, choose: Choose, aux: Any = (), context: Request = NOTHING) -> tuple[tf.Tensor, Any, Any]:
         """Draws one unit.
 
         Args:
-            carry: before it.
+            carry: before it; of a sequence also that of `open_steps`.
             choose: (params [B, P], site, aux) -> the value of the site ([B, C], or [B, 1] of a colour), and aux.
             aux: what `choose` hands on from site to site, tensors in any nesting whose shapes stay the same.
             context: of the examples.
@@ -337,7 +346,7 @@ class Stage:
         cells = tf.reshape(x, [batch_size(x), -1, x.shape[-1]])
         return tf.reshape(tf.concat([above[:, 0, -1:], cells[:, :-1]], 1), tf.shape(x)), above
 
-    def _place(self, carry: Carry | RowCarry) -> tf.Tensor:
+    def _place(self, carry: Carry | StepCarry | RowCarry) -> tf.Tensor:
         """The position, for every example that the network sees where each has its own."""
         return self._copied(carry.position) if carry.position.shape.rank else carry.position
 

@@ -11,7 +11,7 @@ The network is called whole in every phase; what a phase does not need is pruned
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -85,15 +85,16 @@ def draw_units(
 ) -> Drawn:
     """Draws stop - start units with `choose` and writes them to canvas[start], ..., canvas[stop - 1]."""
 
-    def body(t: tf.Tensor, drawn: Drawn) -> tuple[tf.Tensor, Drawn]:
-        values, carry, _ = stage.draw(drawn.carry, choose, (), context)
+    def body(t: tf.Tensor, carry: Any, canvas: tf.Tensor) -> tuple[tf.Tensor, Any, tf.Tensor]:
+        values, carry, _ = stage.draw(carry, choose, (), context)
         values = tf.transpose(values, [1, 0, 2]) if stage.is_image else values
-        return t + 1, Drawn(carry, put(drawn.canvas, t, values))
+        return t + 1, carry, put(canvas, t, values)
 
+    carry = drawn.carry if stage.is_image else stage.open_steps(drawn.carry)
     with invariants():
-        return tf.while_loop(lambda t, _: t < stop, body, (tf.convert_to_tensor(start), drawn), parallel_iterations=1)[
-            1
-        ]
+        loop = (tf.convert_to_tensor(start), carry, drawn.canvas)
+        _, carry, canvas = tf.while_loop(lambda t, *_: t < stop, body, loop, parallel_iterations=1)
+    return Drawn(carry if stage.is_image else stage.close_steps(carry), canvas)
 
 
 def values(stage: Stage, drawn: Drawn, context: Request) -> tf.Tensor:
