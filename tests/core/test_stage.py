@@ -109,6 +109,30 @@ def test_examples_begin_anew(drawn):
     assert_equal(stage.take(some, tf.constant([0, 2]), context), carries[2], [0, 2], spec)
 
 
+def test_positions_of_examples_are_those_of_all(drawn):
+    """Examples that stand at one position by chance are drawn as those that share it, guided ones too."""
+    stage, context, carries = drawn
+    own = stage.begin(3, context, per_example=True)
+    for unit in range(1, 3):
+        own = stage.draw(own, choose, (), context)[1]
+        assert own.position.numpy().tolist() == [unit] * 3
+        np.testing.assert_array_equal(own.last, carries[unit].last)
+        for key, value in carries[unit].state.items():
+            np.testing.assert_allclose(own.state[key], value, rtol=1e-5, atol=1e-5, err_msg=key)
+
+
+def test_a_loop_over_steps_goes_by_the_same_carries(drawn):
+    stage, context, carries = drawn
+    if stage.is_image:
+        pytest.skip("rows of images have a loop of their own")
+    steps = stage.open_steps(carries[1])
+    steps = stage.draw(steps, choose, (), context)[1]
+    found = stage.close_steps(steps)
+    assert int(found.position) == 2
+    assert_equal(found, carries[2], [0, 1, 2], stage.spec(context))
+    np.testing.assert_array_equal(steps.before, stage._last_unit(carries[2]))
+
+
 def test_a_spec_says_where_the_examples_stand(drawn):
     stage, context, carries = drawn
     spec = stage.spec(context, per_example=True)
