@@ -214,7 +214,7 @@ class StepSampler:
         count = n if self.units is None else tf.minimum(n, self.units - first)
         batch, most = tf.shape(n)[0], tf.reduce_max(count)
         if self._endless:
-            examples = {**examples, "prefix": tf.zeros([batch, 0, 1], self._dtype)}
+            examples = {**examples, "prefix": tf.zeros([batch, 1, 1], self._dtype)}  # nothing of it is known
         # The first step after a prefix goes over it as well.
         examples, drawn = self._advance(examples, first + count - before)
         unit, inside = tf.range(most)[None], tf.range(most)[None] < count[:, None]
