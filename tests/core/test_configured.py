@@ -41,8 +41,8 @@ def test_round_trip():
     [
         (Ordering([[1, 0], [2, 3]]), [[1, 0], [2, 3]]),
         (Size(), {"height": 2}),
-        ((np.float32(0.5), [np.zeros(1)]), (0.5, [[0.0]])),
-        ({"a": (1, None)}, {"a": (1, None)}),
+        ((np.float32(0.5), [np.zeros(1)]), [0.5, [[0.0]]]),
+        ({"a": (1, None)}, {"a": [1, None]}),
     ],
 )
 def test_values(given, expected):

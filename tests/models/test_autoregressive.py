@@ -1,5 +1,7 @@
 """Events of any length, and prompts."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -75,3 +77,23 @@ def test_length_and_prompt_of_other_models_are_refused():
 def test_a_gap_is_named_whatever_the_length(model):
     with pytest.raises(ValueError, match=r"in row 0 position \(2,\) is missing although \(3,\)"):
         model.complete(np.zeros([1, 5], np.int32), np.array([1, 1, 0, 1, 0], bool))
+
+
+# === Arguments of constructors ===
+
+
+class Narrow(tfar.models.CausalConvNet):
+    """Fixes an argument of its base, adds one, and passes on another one than it is given."""
+
+    def __init__(self, event_shape, head, num_layers=2, factor=2, **kwargs):
+        super().__init__(event_shape, head, 4, num_layers * factor, **kwargs)
+        self._num_layers = num_layers
+
+
+def test_arguments_are_kept_and_saved():
+    model = Narrow((5,), tfar.heads.Categorical(3), 1, condition=tfar.conditions.Label(2), condition_dropout=0.5)
+    assert (model.filters, model.num_layers, model.kernel_size, model.factor, model.receptive_field) == (4, 2, 2, 2, 4)
+    config = json.loads(json.dumps(model.get_config()))
+    assert set(config) == {"event_shape", "head", "num_layers", "factor", "condition", "condition_dropout", "name"}
+    assert (config["event_shape"], config["num_layers"], config["condition_dropout"]) == ([5], 1, 0.5)
+    assert json.loads(json.dumps(Narrow.from_config(config).get_config())) == config

@@ -96,7 +96,7 @@ def test_values_without_a_scale_are_embedded():
     ("arguments", "message"),
     [
         ({"event_shape": (None,)}, "event_shape must be known"),
-        ({"condition": Spatial(2)}, "condition must be Label or Vector"),
+        ({"condition": Spatial(2)}, "condition must be a Label or a Vector"),
         ({"ordering": orderings.raster(4)}, r"ordering must .*3"),
     ],
 )

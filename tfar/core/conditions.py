@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfar.core.checks import check_sizes
 from tfar.core.configured import Configured
 
 
@@ -31,9 +32,9 @@ class Condition(Configured):
     num_labels: int | None = None
     hop: int | None = None
 
-    def encode(self, value: Any) -> tf.Tensor:
-        """Float features of a batch of values."""
-        raise NotImplementedError
+    def encode(self, value: Any) -> Any:
+        """Float features of a batch of values: here themselves, as float32."""
+        return tf.cast(value, tf.float32)
 
     def check(self, value: Any) -> None:
         """Raises ValueError where a batch of concrete values is not acceptable."""
@@ -42,6 +43,12 @@ class Condition(Configured):
                 f"condition must have shape [batch{''.join(f', {n or chr(63)}' for n in self.shape)}] for {self!r}, "
                 f"got {tuple(value.shape)}"
             )
+        if hasattr(value, "numpy"):
+            self._check_values(value.numpy())
+
+    def _check_values(self, values: np.ndarray) -> None:
+        if not np.isfinite(values).all():
+            raise ValueError("condition holds values that are not finite")
 
     @property
     def parts(self) -> tuple[Condition, ...]:
@@ -127,8 +134,7 @@ class Label(Condition):
     meaning = "class label"
 
     def __init__(self, num_labels: int):
-        if num_labels < 1:
-            raise ValueError(f"num_labels must be at least 1, got {num_labels}")
+        check_sizes(num_labels=num_labels)
         self.num_labels = num_labels
         self.accepted = f"hold labels from 0 to {num_labels - 1}"
 
@@ -143,10 +149,12 @@ class Label(Condition):
         """One-hot features, float32 [B, num_labels], of labels [B]."""
         return tf.one_hot(tf.cast(value, tf.int32), self.num_labels)
 
-    def check(self, value: Any) -> None:
-        """Raises ValueError for a wrong shape or a label out of range."""
-        super().check(value)
-        _check_range(value, self.num_labels, self)
+    def _check_values(self, values: np.ndarray) -> None:
+        if values.dtype.kind not in "iub":
+            raise ValueError(f"condition must hold integer labels for {self!r}, got {values.dtype}")
+        wrong = values[(values < 0) | (values >= self.num_labels)]
+        if wrong.size:
+            raise ValueError(f"condition holds label {wrong.flat[0]}, {self!r} accepts 0 to {self.num_labels - 1}")
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -160,19 +168,9 @@ class Vector(Condition):
     meaning = "vector that every position is told"
 
     def __init__(self, size: int):
-        if size < 1:
-            raise ValueError(f"size must be at least 1, got {size}")
+        check_sizes(size=size)
         self.size = size
         self.shape = (size,)
-
-    def encode(self, value: Any) -> tf.Tensor:
-        """The vector itself as float32 [B, size]."""
-        return tf.cast(value, tf.float32)
-
-    def check(self, value: Any) -> None:
-        """Raises ValueError for a wrong shape or values that are not finite."""
-        super().check(value)
-        _check_finite(value)
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -186,19 +184,9 @@ class Spatial(Condition):
     meaning = "map beside the image"
 
     def __init__(self, channels: int):
-        if channels < 1:
-            raise ValueError(f"channels must be at least 1, got {channels}")
+        check_sizes(channels=channels)
         self.channels = channels
         self.shape = (None, None, channels)
-
-    def encode(self, value: Any) -> tf.Tensor:
-        """The map itself as float32 [B, H, W, channels]."""
-        return tf.cast(value, tf.float32)
-
-    def check(self, value: Any) -> None:
-        """Raises ValueError for a wrong shape or values that are not finite."""
-        super().check(value)
-        _check_finite(value)
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -237,15 +225,6 @@ class Local(Condition):
     def num_frames(self, length: int) -> int:
         """Frames that an event of `length` elements needs."""
         return max(1, -(-(length - self.delay) // self.hop))
-
-    def encode(self, value: Any) -> tf.Tensor:
-        """The frames themselves as float32 [B, n, channels]."""
-        return tf.cast(value, tf.float32)
-
-    def check(self, value: Any) -> None:
-        """Raises ValueError for a wrong shape or values that are not finite."""
-        super().check(value)
-        _check_finite(value)
 
     def prepare(self, value: Any, num: Any, event_shape: Any = None) -> tf.Tensor:
         """As for every condition; further there must be frames up to the end of the event."""
@@ -305,24 +284,3 @@ class Joint(Condition):
 
     def __repr__(self) -> str:
         return f"Joint({', '.join(map(repr, self.conditions))})"
-
-
-def _concrete(value: Any) -> np.ndarray | None:
-    return value.numpy() if hasattr(value, "numpy") else None
-
-
-def _check_range(value: Any, num_labels: int, condition: Condition) -> None:
-    array = _concrete(value)
-    if array is None:
-        return
-    if array.dtype.kind not in "iub":
-        raise ValueError(f"condition must hold integer labels for {condition!r}, got {array.dtype}")
-    wrong = array[(array < 0) | (array >= num_labels)]
-    if wrong.size:
-        raise ValueError(f"condition holds label {wrong.flat[0]}, {condition!r} accepts 0 to {num_labels - 1}")
-
-
-def _check_finite(value: Any) -> None:
-    array = _concrete(value)
-    if array is not None and not np.isfinite(array).all():
-        raise ValueError("condition holds values that are not finite")

@@ -13,6 +13,9 @@ import numpy as np
 
 from tfar.core.orderings import Ordering
 
+# Kinds of parameters that have a name of their own.
+NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
 
 class Configured:
     """Base of what is saved by the arguments of its constructor: `get_config` reads the signature of `__init__`.
@@ -33,7 +36,13 @@ class Configured:
     def get_config(self) -> dict[str, Any]:
         """Arguments that make an equal object."""
         base: dict[str, Any] = getattr(super(), "get_config", dict)()  # of Keras: name, dtype, ...
-        return {**base, **{name: serialized(self._argument(name)) for name in _arguments(type(self))}}
+        return {**base, **{name: serialized(self._argument(name)) for name in self.arguments()}}
+
+    @classmethod
+    def arguments(cls) -> list[str]:
+        """Names of the constructor's arguments, which a configuration holds."""
+        _, *parameters = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
+        return [parameter.name for parameter in parameters if parameter.kind in NAMED]
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
@@ -49,12 +58,6 @@ class Configured:
         return kept.get(f"_{name}") if f"_{name}" in kept else getattr(self, name)
 
 
-def _arguments(cls: type) -> list[str]:
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]  # type: ignore[misc]
-    return [parameter.name for parameter in parameters if parameter.kind in named]
-
-
 def _rebuilt(value: Any) -> Any:
     if isinstance(value, list):
         return [_rebuilt(item) for item in value]
@@ -64,7 +67,7 @@ def _rebuilt(value: Any) -> Any:
 
 
 def serialized(value: Any) -> Any:
-    """What JSON can hold, or Keras makes JSON of, in place of an argument: arrays and orderings become lists."""
+    """What JSON can hold, or Keras makes JSON of: tuples, arrays and orderings become lists."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.ndarray | np.generic):
@@ -72,7 +75,7 @@ def serialized(value: Any) -> Any:
     if isinstance(value, Ordering):
         return value.ranks.tolist()
     if isinstance(value, tuple | list):
-        return (tuple if isinstance(value, tuple) else list)(serialized(item) for item in value)
+        return [serialized(item) for item in value]
     if isinstance(value, Mapping):
         return {key: serialized(item) for key, item in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

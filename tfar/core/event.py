@@ -62,6 +62,13 @@ class Event:
         self.num_outputs = self.groups * self.head.params_size
 
     @property
+    def image_shape(self) -> tuple[int, int]:
+        """Height and width; ValueError where events are no images."""
+        if len(self.event_shape) != 3:
+            raise ValueError(f"event_shape must be (height, width, channels), got {self.event_shape}")
+        return self.event_shape[0], self.event_shape[1]
+
+    @property
     def num_dimensions(self) -> int:
         """Values per example, the number that bits/dim divides by."""
         return int(np.prod(self.event_shape))

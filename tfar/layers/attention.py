@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.checks import check_sizes
 from tfar.core.configured import Configured
 from tfar.core.sizes import batch_size
 from tfar.core.slicing import varies
@@ -111,12 +112,7 @@ class CausalAttention(Configured, keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if num_heads < 1:
-            raise ValueError(f"num_heads must be at least 1, got {num_heads}")
-        if max_length is not None and max_length < 1:
-            raise ValueError(f"max_length must be at least 1, got {max_length}")
-        if block_size is not None and block_size < 1:
-            raise ValueError(f"block_size must be at least 1, got {block_size}")
+        check_sizes(num_heads=num_heads, max_length=max_length, block_size=block_size)
         if block_size is not None and dropout:
             raise ValueError(f"dropout must be 0 with block_size={block_size}, got {dropout}")
         self.block_size = block_size

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.checks import check_sizes
 from tfar.core.configured import Configured
 from tfar.core.sizes import batch_size
 from tfar.core.slicing import entry, pick, put
@@ -55,9 +56,7 @@ class CausalConv1D(Configured, keras.layers.Layer):
         super().__init__(**kwargs)
         if exclusive and ignore_first:
             raise ValueError("ignore_first must be False for an exclusive layer, got True")
-        for name, value in (("filters", filters), ("kernel_size", kernel_size), ("dilation_rate", dilation_rate)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        check_sizes(filters=filters, kernel_size=kernel_size, dilation_rate=dilation_rate)
         self.filters, self.kernel_size, self.dilation_rate = filters, kernel_size, dilation_rate
         self.exclusive, self.use_bias, self.ignore_first = exclusive, use_bias, ignore_first
         self.kernel_initializer = keras.initializers.get(kernel_initializer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -212,7 +213,7 @@ class LocalAttention2D(LocalAttention):
         num_heads: int,
         image_shape: tuple[int, int],
         block_shape: tuple[int, int],
-        memory_flange: tuple[int, int],
+        memory_flange: Sequence[int],
         cells_per_pixel: int = 1,
         **kwargs: Any,
     ):

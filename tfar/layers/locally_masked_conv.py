@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.checks import check_sizes
 from tfar.core.configured import Configured
 from tfar.core.row_orders import cells_of, inverse, span
 from tfar.core.sizes import batch_size
@@ -70,9 +71,7 @@ class LocallyMaskedConv2D(Configured, keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        for name, value in (("filters", filters), ("dilation_rate", dilation_rate)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        check_sizes(filters=filters, dilation_rate=dilation_rate)
         grid = tuple(grid)
         if len(grid) != 2 or min(grid) < 1:
             raise ValueError(f"grid must be (height, width), got {grid}")

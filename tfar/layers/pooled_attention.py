@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.checks import check_sizes
 from tfar.core.configured import Configured
 from tfar.core.sizes import batch_size
 from tfar.core.slicing import entry, look_up, pick, put, take, varies
@@ -40,10 +41,7 @@ class PooledCausalAttention(Configured, keras.layers.Layer):
 
     def __init__(self, downsample: int, block_size: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        if downsample < 1:
-            raise ValueError(f"downsample must be at least 1, got {downsample}")
-        if block_size is not None and block_size < 1:
-            raise ValueError(f"block_size must be at least 1, got {block_size}")
+        check_sizes(downsample=downsample, block_size=block_size)
         self.downsample, self.block_size = downsample, block_size
 
     def build(self, query_shape: tuple[int | None, ...], *_: Any) -> None:

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.checks import check_sizes
 from tfar.core.configured import Configured
 from tfar.core.slicing import look_up, varies
 
@@ -41,8 +42,7 @@ class LearnedPositions(Configured, keras.layers.Layer):
 
     def __init__(self, max_length: int, initializer: Any = None, **kwargs: Any):
         super().__init__(**kwargs)
-        if max_length < 1:
-            raise ValueError(f"max_length must be at least 1, got {max_length}")
+        check_sizes(max_length=max_length)
         self.max_length = max_length
         self.initializer = keras.initializers.get(initializer or keras.initializers.RandomNormal(stddev=0.02))
 
@@ -88,8 +88,7 @@ class RotaryPositions(Configured, keras.layers.Layer):
 
     def __init__(self, num_heads: int = 1, base: float = 10_000.0, **kwargs: Any):
         super().__init__(**kwargs)
-        if num_heads < 1:
-            raise ValueError(f"num_heads must be at least 1, got {num_heads}")
+        check_sizes(num_heads=num_heads)
         self.num_heads, self.base = num_heads, base
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:

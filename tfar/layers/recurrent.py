@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.checks import check_choice, check_sizes
 from tfar.core.configured import Configured
 from tfar.core.sizes import batch_size
 
@@ -76,10 +77,8 @@ class Recurrent(Configured, keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if units < 1:
-            raise ValueError(f"units must be at least 1, got {units}")
-        if cell not in GATES:
-            raise ValueError(f"cell must be one of {tuple(GATES)}, got {cell!r}")
+        check_sizes(units=units)
+        check_choice(tuple(GATES), cell=cell)
         self.units, self.cell, self.exclusive = units, cell, exclusive
         self.init_scale, self.forget_bias = init_scale, forget_bias
 

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfar.core.checks import check_sizes
 from tfar.core.configured import Configured
 
 
@@ -34,9 +35,7 @@ class SkipSum(Configured, keras.layers.Layer):
 
     def __init__(self, filters: int, num_layers: int, scale: float = 1.0, use_bias: bool = True, **kwargs: Any):
         super().__init__(**kwargs)
-        for name, value in (("filters", filters), ("num_layers", num_layers)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        check_sizes(filters=filters, num_layers=num_layers)
         self.filters, self.num_layers, self.scale, self.use_bias = filters, num_layers, scale, use_bias
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.checks import check_sizes
 from tfar.core.configured import Configured
 from tfar.core.invariants import invariant
 from tfar.core.sizes import batch_size
@@ -75,8 +76,7 @@ class VerticalConv2D(KernelLayer):
     ):
         super().__init__(use_bias, weight_norm, init_scale, sparsity, **kwargs)
         kernel_size = tuple(kernel_size)
-        if filters < 1:
-            raise ValueError(f"filters must be at least 1, got {filters}")
+        check_sizes(filters=filters)
         if len(kernel_size) != 2 or min(kernel_size) < 1 or kernel_size[1] % 2 == 0:
             raise ValueError(f"kernel_size must be (rows, columns), columns odd, got {kernel_size}")
         if strides < 1 or (exclusive and strides > 1):
@@ -162,8 +162,7 @@ class HorizontalConv2D(Configured, keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if filters < 1:
-            raise ValueError(f"filters must be at least 1, got {filters}")
+        check_sizes(filters=filters)
         if kernel_size < 1 or kernel_size % 2 == 0 or (exclusive and kernel_size == 1 and groups == 1):
             raise ValueError(f"kernel_size must be odd, and at least 3 where exclusive, got {kernel_size}")
         self.filters, self.kernel_size, self.exclusive, self.groups = filters, kernel_size, exclusive, groups

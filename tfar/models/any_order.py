@@ -73,6 +73,7 @@ class AnyOrder(Ensemble):
         trained = trained_orderings(ordering, Event(event_shape, head, "sequence"))
         self.order_agnostic, self.order_annealing = ordering == RANDOM, order_annealing
         super().__init__(network, event_shape, head, trained, layout="sequence", **kwargs)
+        self._ordering = RANDOM if self.order_agnostic else self.orderings  # what is saved: orders without their names
         # Its variable is a function of (seed, step, replica) in `tfar.training`.
         takes_turns = self.order_agnostic or self.num_members > 1
         self.seed_generator = keras.random.SeedGenerator() if takes_turns else None
@@ -83,29 +84,19 @@ class AnyOrder(Ensemble):
 
     # Which order a call is about.
 
-    def request(
-        self,
-        condition: Any = None,
-        num: Any = None,
-        event_shape: Any = None,
-        *,
-        member: Any = None,
-        ordering: Any = None,
-    ) -> Request:
-        """See `AutoregressiveModel.request`.
+    def choose(self, request: Request, num: Any, member: Any = None, ordering: Any = None) -> Request:
+        """See `AutoregressiveModel.choose`.
 
         Args:
-            condition: values of the condition.
+            request: with its condition.
             num: number of events.
-            event_shape: shape of the events, where it is known.
             member: index of one of the trained orders, or one per event; where there are several, what is about
                 factors needs it or `ordering`.
             ordering: an order to evaluate instead: an `Ordering` or a name; or int [num, N], for every event the cell
                 of every rank.
         """
-        request = super().request(condition, num, event_shape, member=member)
         if ordering is None:
-            return request
+            return super().choose(request, num, member)
         if member is not None:
             raise ValueError(f"ordering and member exclude each other, got member={member!r}")
         if isinstance(ordering, np.ndarray | tf.Tensor):
@@ -183,22 +174,6 @@ class AnyOrder(Ensemble):
         cells = observed.reshape(len(observed), self.event.num_cells, -1)[:, self.ordering.permutation]
         late = 2 - cells.all(2).astype(int) - cells.any(2)
         return self.ordering.permutation[np.argsort(late, 1, kind="stable")]
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments; orders by their ranks."""
-        ranks = [ordering.ranks.tolist() for ordering in self.orderings]
-        return {
-            **super().get_config(),
-            "ordering": RANDOM if self.order_agnostic else ranks,
-            "order_annealing": None if self.order_annealing is None else list(self.order_annealing),
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> AnyOrder:
-        """The model with these constructor arguments."""
-        given = config["ordering"]
-        ordering = given if isinstance(given, str) else [Ordering(ranks) for ranks in given]
-        return super().from_config({**config, "ordering": ordering}, custom_objects)
 
 
 def trained_orderings(ordering: Any, event: Event) -> list[Ordering]:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfar.core import compat
 from tfar.core.conditions import Condition
+from tfar.core.configured import serialized
 from tfar.core.event import Event
 from tfar.core.orderings import Ordering, raster
 from tfar.core.request import NOTHING, Request
@@ -43,6 +44,9 @@ class AutoregressiveModel(SampledDensity):
         ValueError: the arguments do not fit together.
     """
 
+    # Kinds of conditions that the network takes.
+    CONDITIONS: tuple[type[Condition], ...] = (Condition,)
+
     def __init__(
         self,
         network: keras.layers.Layer,
@@ -62,8 +66,10 @@ class AutoregressiveModel(SampledDensity):
                 f"{condition_dropout} with condition={condition!r}"
             )
         self.event = Event(tuple(event_shape), head, layout)
-        if condition is not None and not isinstance(condition, Condition):
-            raise ValueError(f"condition must be one of tfar.conditions, got {condition!r}")
+        if condition is not None and not isinstance(condition, self.CONDITIONS):
+            *others, last = [f"a {kind.__name__}" for kind in self.CONDITIONS]
+            accepted = f"{', '.join(others)} or {last}" if others else "one of tfar.conditions"
+            raise ValueError(f"condition must be {accepted} for {type(self).__name__}, got {condition!r}")
         if embedding_dim is not None and self.event.head.levels is None:
             raise ValueError(f"embedding_dim needs a head with levels, got {embedding_dim} and {head!r}")
         self.network, self.condition, self.embedding_dim = network, condition, embedding_dim
@@ -122,32 +128,34 @@ class AutoregressiveModel(SampledDensity):
 
     # What a call asks for.
 
-    def request(
-        self,
-        condition: Any = None,
-        num: Any = None,
-        event_shape: Any = None,
-        *,
-        member: Any = None,
-        ordering: Any = None,
-    ) -> Request:
+    def request(self, condition: Any = None, num: Any = None, event_shape: Any = None, **choice: Any) -> Request:
         """The arguments of a call besides the event, checked.
 
         Args:
             condition: values of the condition, [B, ...], or one value for all.
             num: number of events.
             event_shape: shape of the events, where it is known.
-            member: of an ensemble, see `tfar.models.ensemble.Ensemble`.
-            ordering: of a model of any order, see `tfar.models.any_order.AnyOrder`.
+            **choice: `member=` of an ensemble, `ordering=` of a model of any order, see `choose`.
 
         Raises:
             ValueError: an argument is not acceptable for this model.
+        """
+        return self.choose(Request(self.check_condition(condition, num, event_shape)), num, **choice)
+
+    def choose(self, request: Request, num: Any, member: Any = None, ordering: Any = None) -> Request:
+        """The request with the member or the order that is chosen, checked; here there is nothing to choose.
+
+        Args:
+            request: with its condition.
+            num: number of events.
+            member: see `tfar.models.ensemble.Ensemble.choose`.
+            ordering: see `tfar.models.any_order.AnyOrder.choose`.
         """
         if ordering is not None:
             raise ValueError(f"ordering must be None: this {type(self).__name__} has one order, got {ordering!r}")
         if member not in (None, 0):
             raise ValueError(f"member must be 0 or None for a model with one member, got {member!r}")
-        return Request(self.check_condition(condition, num, event_shape))
+        return request
 
     def features(self, request: Request) -> Any:
         """Features of the condition (or of the code) that is given, which the network takes."""
@@ -306,24 +314,24 @@ class AutoregressiveModel(SampledDensity):
     # Configuration.
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments shared by all models; subclasses add their own."""
-        return {
-            "event_shape": list(self.event_shape),
-            "head": keras.saving.serialize_keras_object(self.head),
-            "condition": keras.saving.serialize_keras_object(self.condition),
-            "embedding_dim": self.embedding_dim,
-            **({"condition_dropout": self.condition_dropout} if self.condition_dropout else {}),
-            "name": self.name,
-        }
+        """Arguments that make an equal model; orders by their ranks."""
+        given = {"condition": serialized(self.condition), "condition_dropout": self.condition_dropout}
+        # Where a constructor does not name these, they came in its **kwargs.
+        return {**{name: value for name, value in given.items() if value}, **super().get_config()}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> AutoregressiveModel:
+    def from_config(cls, config: dict[str, Any]) -> AutoregressiveModel:
         """The model with these constructor arguments."""
-        restored = {
-            key: keras.saving.deserialize_keras_object(value, custom_objects) if isinstance(value, dict) else value
-            for key, value in config.items()
-        }
-        return cls(**restored)
+        return super().from_config(
+            {name: _ordered(value) if name == "ordering" else value for name, value in config.items()}
+        )
+
+
+def _ordered(value: Any) -> Any:
+    """Ranks, those of one order or of several, as orderings."""
+    if not isinstance(value, list):
+        return value
+    return [Ordering(ranks) for ranks in value] if isinstance(value[0], list) else Ordering(value)
 
 
 def _lead(x: tf.Tensor, drop: int) -> list[Any]:

@@ -158,6 +158,7 @@ class BayesNet(AutoregressiveModel):
         (4, 3)
     """
 
+    CONDITIONS = (Label, Vector)
     PRESETS = {"bayes_net_tiny": {"hidden": (4,)}, "bayes_net_small": {"hidden": (32,)}}
 
     def __init__(
@@ -176,38 +177,15 @@ class BayesNet(AutoregressiveModel):
         event = Event(event_shape, head, layout="sequence")
         if None in event.grid:
             raise ValueError(f"event_shape must be known, one network per position is built; got {event.event_shape}")
-        if condition is not None and not isinstance(condition, Label | Vector):
-            raise ValueError(f"condition must be Label or Vector, got {condition!r}")
         size: Any = embedding_dim
         if size == "auto":
             size = min(event.head.levels, 16) if isinstance(event.head, Categorical) else None
         if ordering is not None and ordering.shape != event.grid and ordering.ranks.size == event.num_cells:
             ordering = Ordering(ordering.ranks.reshape(-1))  # an ordering of an image's pixels
-        rows = None
-        if parents is None:
-            ordering = ordering or raster(event.num_cells)
-        else:
-            rows = parents_by_node(parents, names, event.num_cells)
-            order = topological_order(rows, names)
-            ordering = ordering or from_permutation(order)
+        rows = None if parents is None else parents_by_node(parents, names, event.num_cells)
+        first = raster(event.num_cells) if rows is None else from_permutation(topological_order(rows, names))
+        ordering = ordering or first
         network = ConditionalNetworks(event.num_cells, event.num_outputs, rows, hidden, activation, ordering)
         super().__init__(network, event_shape, head, condition, ordering, size, layout="sequence", **kwargs)
         self.parents = None if rows is None else tuple(map(tuple, rows))
         self.names = None if names is None else tuple(names)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments; the graph by indices."""
-        return {
-            **super().get_config(),
-            "parents": None if self.parents is None else [list(row) for row in self.parents],
-            "names": None if self.names is None else list(self.names),
-            "hidden": list(self.network.hidden),
-            "activation": keras.activations.serialize(self.network.activation),
-            "ordering": self.ordering.ranks.tolist(),
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> BayesNet:
-        """The model with these constructor arguments."""
-        ordering = {"ordering": Ordering(config["ordering"])} if config.get("ordering") is not None else {}
-        return super().from_config({**config, **ordering}, custom_objects)

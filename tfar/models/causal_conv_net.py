@@ -29,6 +29,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfar.core.checks import check_choice, check_sizes
 from tfar.core.conditions import Condition, Label, Vector
 from tfar.core.event import Event
 from tfar.layers import CausalConv1D, ConditionalBias, GatedActivation
@@ -120,6 +121,7 @@ class CausalConvNet(AutoregressiveModel):
         ((2, 16), (2,))
     """
 
+    CONDITIONS = (Label, Vector)
     PRESETS = {
         "causal_conv_net_tiny": {"filters": 4, "num_layers": 3},
         "causal_conv_net_small": {"filters": 32, "num_layers": 8},
@@ -144,46 +146,24 @@ class CausalConvNet(AutoregressiveModel):
         **kwargs: Any,
     ):
         event = Event(event_shape, head, "sequence")
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {ACTIVATIONS}, got {activation!r}")
-        if condition is not None and not isinstance(condition, Label | Vector):
-            raise ValueError(f"condition must be a Label or a Vector for a sequence, got {condition!r}")
+        check_sizes(num_layers=num_layers)
+        check_choice(ACTIVATIONS, activation=activation)
         rates = _dilation_rates(dilations, num_layers)
         blocks = [
             CausalConvBlock(filters, kernel_size, rate, index == 0, activation, dropout)
             for index, rate in enumerate(rates)
         ]
         network = CausalConvNetwork(blocks, head_filters or filters, event.num_outputs)
-        super().__init__(
-            network, event_shape, head, condition, embedding_dim=embedding_dim, layout="sequence", **kwargs
-        )
-        self.filters, self.num_layers, self.kernel_size = filters, num_layers, kernel_size
-        self.dilations = dilations if isinstance(dilations, str) else rates
+        super().__init__(network, event_shape, head, condition, None, embedding_dim, "sequence", **kwargs)
         self.dilation_rates = rates
-        self.activation, self.head_filters, self.dropout = activation, head_filters, dropout
 
     @property
     def receptive_field(self) -> int:
         """R: x_t depends on x_(t-1), ..., x_(t-R)."""
         return 1 + (self.kernel_size - 1) * sum(self.dilation_rates)
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "num_layers": self.num_layers,
-            "kernel_size": self.kernel_size,
-            "dilations": self.dilations,
-            "activation": self.activation,
-            "head_filters": self.head_filters,
-            "dropout": self.dropout,
-        }
-
 
 def _dilation_rates(dilations: str | Sequence[int], num_layers: int) -> list[int]:
-    if num_layers < 1:
-        raise ValueError(f"num_layers must be at least 1, got {num_layers}")
     if isinstance(dilations, str):
         if dilations not in DILATIONS:
             raise ValueError(f"dilations must be one of {DILATIONS} or a list of numbers, got {dilations!r}")

@@ -21,6 +21,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfar.core.checks import check_choice, check_sizes
 from tfar.core.conditions import Condition, Label, Vector
 from tfar.core.event import Event
 from tfar.core.vocabulary import Vocabulary
@@ -159,6 +160,7 @@ class CausalTransformer(AutoregressiveModel):
         ([[3, 1], [3, 1]], (2,))
     """
 
+    CONDITIONS = (Label, Vector)
     PRESETS = {
         "causal_transformer_tiny": {"width": 8, "num_layers": 2, "num_heads": 2},
         "causal_transformer_small": {"width": 128, "num_layers": 4, "num_heads": 4, "positions": "rotary"},
@@ -193,9 +195,14 @@ class CausalTransformer(AutoregressiveModel):
         **kwargs: Any,
     ):
         event = Event(event_shape, head, "sequence")
-        _check_arguments(width, num_layers, num_heads, positions, activation)
-        if condition is not None and not isinstance(condition, Label | Vector):
-            raise ValueError(f"condition must be a Label or a Vector for a sequence, got {condition!r}")
+        check_sizes(width=width, num_layers=num_layers, num_heads=num_heads)
+        check_choice(ACTIVATIONS, activation=activation)
+        check_choice(POSITIONS, positions=positions)
+        multiple = 2 * num_heads if positions == "rotary" else num_heads
+        if width % multiple:
+            raise ValueError(
+                f"width must be a multiple of {multiple} ({positions} positions, {num_heads} heads), got {width}"
+            )
         self.text_vocabulary = Vocabulary.of_model(vocabulary, event.head.levels)
         length = event.grid[0]
         slots = max_length or length or _MAX_LENGTH
@@ -224,47 +231,11 @@ class CausalTransformer(AutoregressiveModel):
             event.num_outputs,
             dropout,
         )
-        own: dict[str, Any] = {"embedding_dim": width if symbols else None, "layout": "sequence"}
-        super().__init__(network, event_shape, head, condition, **own, **kwargs)
-        self.width, self.num_layers, self.num_heads, self.mlp_ratio = width, num_layers, num_heads, mlp_ratio
-        self.positions, self.max_length, self.activation = positions, slots, activation
-        self.dropout, self.attention_dropout = dropout, attention_dropout
-        self.vocabulary = vocabulary
+        size = width if symbols else None
+        super().__init__(network, event_shape, head, condition, None, size, "sequence", **kwargs)
+        self.max_length = slots
 
     @property
     def longest_event(self) -> int | None:
         """Elements of the longest event that the model is defined for; None where there is no limit."""
         return self.max_length if self.positions == "learned" else None
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        config = super().get_config()
-        del config["embedding_dim"]  # follows from the width
-        return {
-            **config,
-            "width": self.width,
-            "num_layers": self.num_layers,
-            "num_heads": self.num_heads,
-            "mlp_ratio": self.mlp_ratio,
-            "positions": self.positions,
-            "max_length": self.max_length,
-            "activation": self.activation,
-            "dropout": self.dropout,
-            "attention_dropout": self.attention_dropout,
-            "vocabulary": self.vocabulary,
-        }
-
-
-def _check_arguments(width: int, num_layers: int, num_heads: int, positions: str, activation: str) -> None:
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {ACTIVATIONS}, got {activation!r}")
-    for name, value in (("width", width), ("num_layers", num_layers), ("num_heads", num_heads)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-    if positions not in POSITIONS:
-        raise ValueError(f"positions must be one of {POSITIONS}, got {positions!r}")
-    multiple = 2 * num_heads if positions == "rotary" else num_heads
-    if width % multiple:
-        raise ValueError(
-            f"width must be a multiple of {multiple} ({positions} positions, {num_heads} heads), got {width}"
-        )

@@ -29,6 +29,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfar.core.checks import check_sizes
 from tfar.core.conditions import Condition, Label, Vector
 from tfar.core.event import Event
 from tfar.core.vocabulary import Vocabulary
@@ -108,6 +109,7 @@ class CharRNN(AutoregressiveModel):
         'he'
     """
 
+    CONDITIONS = (Label, Vector)
     PRESETS = {
         "char_rnn_tiny": {"units": 4, "num_layers": 2, "event_shape": (None,)},
         "char_rnn_small": {"units": 256, "num_layers": 2, "event_shape": (None,)},
@@ -136,21 +138,14 @@ class CharRNN(AutoregressiveModel):
         **kwargs: Any,
     ):
         event = Event(event_shape, head, "sequence")
-        if num_layers < 1:
-            raise ValueError(f"num_layers must be at least 1, got {num_layers}")
-        if condition is not None and not isinstance(condition, Label | Vector):
-            raise ValueError(f"condition must be a Label or a Vector for CharRNN, got {condition!r}")
-        text_vocabulary = Vocabulary.of_model(vocabulary, event.head.levels)
+        check_sizes(num_layers=num_layers)
+        self.text_vocabulary = Vocabulary.of_model(vocabulary, event.head.levels)
         layers = [
             Recurrent(units, cell, exclusive=index == 0, init_scale=init_scale, name=f"{cell}_{index}")
             for index in range(num_layers)
         ]
         network = CharRNNNetwork(layers, dropout, event.num_outputs, init_scale)
-        super().__init__(
-            network, event_shape, head, condition, embedding_dim=embedding_dim, layout="sequence", **kwargs
-        )
-        self.units, self.num_layers, self.cell, self.dropout = units, num_layers, cell, dropout
-        self.vocabulary, self.text_vocabulary, self.init_scale = vocabulary, text_vocabulary, init_scale
+        super().__init__(network, event_shape, head, condition, None, embedding_dim, "sequence", **kwargs)
 
     def _encode_cells(self, x: tf.Tensor) -> tf.Tensor:
         """Values [..., C] -> network input [..., F]: symbols one-hot, unless they are embedded."""
@@ -159,15 +154,3 @@ class CharRNN(AutoregressiveModel):
         symbols = tf.one_hot(tf.cast(x, tf.int32), self.head.levels)
         shape = tf.concat([tf.shape(x)[:-1], [self.event.channels * self.head.levels]], 0)
         return tf.ensure_shape(tf.reshape(symbols, shape), [*x.shape[:-1], self.event.channels * self.head.levels])
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "num_layers": self.num_layers,
-            "cell": self.cell,
-            "dropout": self.dropout,
-            "vocabulary": self.vocabulary,
-            "init_scale": self.init_scale,
-        }

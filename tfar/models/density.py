@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -11,6 +13,7 @@ import tensorflow as tf
 
 from tfar.core.compiled import CompiledFunctions
 from tfar.core.conditions import Condition
+from tfar.core.configured import NAMED, Configured, serialized
 from tfar.core.stage import Stage
 from tfar.core.units import bits_per_dim
 from tfar.models.distribution import ModelDistribution
@@ -20,7 +23,7 @@ _ARGUMENTS_BEFORE_SHUFFLE = 7
 
 
 class _Completed(type(keras.Model)):  # type: ignore[misc]
-    """Calls `complete` when the whole constructor has run, those of subclasses included."""
+    """Calls `complete_construction` when the whole constructor has run, those of subclasses included."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         model = super().__call__(*args, **kwargs)
@@ -28,11 +31,31 @@ class _Completed(type(keras.Model)):  # type: ignore[misc]
         return model
 
 
-class Density(keras.Model, metaclass=_Completed):
+def _keeping_arguments(constructor: Callable[..., None]) -> Callable[..., None]:
+    """The constructor, which then sets an attribute for each of its named arguments that has none."""
+    signature = inspect.signature(constructor)
+
+    @functools.wraps(constructor)
+    def construct(self: Density, *args: Any, **kwargs: Any) -> None:
+        constructor(self, *args, **kwargs)
+        given = signature.bind(self, *args, **kwargs)
+        given.apply_defaults()
+        for name in list(given.arguments)[1:]:
+            if signature.parameters[name].kind in NAMED and not hasattr(self, name):
+                setattr(self, name, given.arguments[name])
+
+    return construct
+
+
+class Density(Configured, keras.Model, metaclass=_Completed):
     """A density over events; base of autoregressive models and of what is made of several.
 
     Subclasses give `log_prob`, `sample`, `sample_from_noise` and `stages`. Exports, tests and training rely on these
     and on what is declared here.
+
+    Constructors say their arguments once. When one has run, each argument is kept in an attribute of its name, unless
+    the constructor, or that of a base class, has set what it made of it there. `get_config` reads these attributes; one
+    behind an underscore goes first.
 
     Attributes:
         condition: kind of side information h, from `tfar.conditions`, or None.
@@ -43,6 +66,11 @@ class Density(keras.Model, metaclass=_Completed):
 
     condition: Condition | None = None
     text_vocabulary: Any = None
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            cls.__init__ = _keeping_arguments(cls.__init__)  # type: ignore[method-assign]
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
@@ -60,6 +88,10 @@ class Density(keras.Model, metaclass=_Completed):
 
     def _example(self, x: tf.Tensor, condition: Any) -> None:
         self(x, condition)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that make an equal model."""
+        return {**{name: serialized(self._argument(name)) for name in self.arguments()}, "name": self.name}
 
     # What the model is.
 

@@ -63,29 +63,17 @@ class Ensemble(AutoregressiveModel):
 
     # Which member a call is about.
 
-    def request(
-        self,
-        condition: Any = None,
-        num: Any = None,
-        event_shape: Any = None,
-        *,
-        member: Any = None,
-        ordering: Any = None,
-    ) -> Request:
-        """See `AutoregressiveModel.request`.
+    def choose(self, request: Request, num: Any, member: Any = None, ordering: Any = None) -> Request:
+        """See `AutoregressiveModel.choose`.
 
         Args:
-            condition: values of the condition.
+            request: with its condition.
             num: number of events.
-            event_shape: shape of the events, where it is known.
             member: index of the member, or one per event; what is about factors needs it, see `Ensemble`.
             ordering: None; see `tfar.models.any_order.AnyOrder`.
         """
-        request = super().request(condition, num, event_shape, ordering=ordering)
-        if self.num_members == 1:
-            if member not in (None, 0):
-                raise ValueError(f"member must be 0 or None for a model with one member, got {member!r}")
-            return request
+        if self.num_members == 1 or ordering is not None:
+            return super().choose(request, num, member, ordering)
         if member is None or (isinstance(member, tf.Tensor) and not hasattr(member, "numpy")):
             return request._replace(member=member)
         index, several = np.asarray(member), isinstance(num, int)

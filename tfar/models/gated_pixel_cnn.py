@@ -23,6 +23,7 @@ from tfar.core.event import Event
 from tfar.layers import GatedActivation, HorizontalConv2D, VerticalConv2D
 from tfar.layers.composite import Composite
 from tfar.models.autoregressive import AutoregressiveModel
+from tfar.models.presets import RGB
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -115,27 +116,12 @@ class GatedPixelCNN(AutoregressiveModel):
         ((2, 4, 4, 1), (2,))
     """
 
+    _RGB = {**RGB, "num_blocks": 20, "kernel_size": 5, "first_kernel_size": 7, "head_filters": 1024}
     PRESETS = {
         "gated_pixel_cnn_tiny": {"filters": 4, "num_blocks": 2, "kernel_size": 3, "first_kernel_size": 3},
         "gated_pixel_cnn_small": {"filters": 32, "num_blocks": 5, "kernel_size": 3, "first_kernel_size": 5},
-        "gated_pixel_cnn_cifar10": {
-            "event_shape": (32, 32, 3),
-            "head": ("Categorical", 256),
-            "filters": 128,
-            "num_blocks": 20,
-            "kernel_size": 5,
-            "first_kernel_size": 7,
-            "head_filters": 1024,
-        },
-        "gated_pixel_cnn_imagenet32": {
-            "event_shape": (32, 32, 3),
-            "head": ("Categorical", 256),
-            "filters": 384,
-            "num_blocks": 20,
-            "kernel_size": 5,
-            "first_kernel_size": 7,
-            "head_filters": 1024,
-        },
+        "gated_pixel_cnn_cifar10": {**_RGB, "filters": 128},
+        "gated_pixel_cnn_imagenet32": {**_RGB, "filters": 384},
     }
 
     def __init__(
@@ -161,19 +147,3 @@ class GatedPixelCNN(AutoregressiveModel):
         ]
         network = GatedPixelCNNNetwork(blocks, head_filters or filters, event.num_outputs, groups)
         super().__init__(network, event_shape, head, condition, embedding_dim=embedding_dim, **kwargs)
-        self.filters, self.num_blocks, self.kernel_size = filters, num_blocks, kernel_size
-        self.first_kernel_size, self.head_filters = first_kernel_size, head_filters
-        self.channel_groups, self.dropout = channel_groups, dropout
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "num_blocks": self.num_blocks,
-            "kernel_size": self.kernel_size,
-            "first_kernel_size": self.first_kernel_size,
-            "head_filters": self.head_filters,
-            "channel_groups": self.channel_groups,
-            "dropout": self.dropout,
-        }

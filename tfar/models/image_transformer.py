@@ -22,7 +22,7 @@ Differences from the paper:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -30,6 +30,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import orderings
+from tfar.core.checks import check_choice, check_sizes
 from tfar.core.conditions import Condition, Label, Spatial, Vector
 from tfar.core.event import Event
 from tfar.core.row_orders import cells_of
@@ -38,6 +39,8 @@ from tfar.layers.composite import Composite
 from tfar.layers.image_positions import ImagePositions
 from tfar.layers.recompute import recomputed
 from tfar.models.autoregressive import AutoregressiveModel
+from tfar.models.ensemble import flat_ordering
+from tfar.models.presets import RGB, RGB_PIXELS
 
 ATTENTIONS = ("local_1d", "local_2d", "full")
 NORMS = ("post", "pre")
@@ -172,12 +175,12 @@ class ImageTransformer(AutoregressiveModel):
         [[0, 3, 12, 15], [6, 9, 18, 21]]
     """
 
+    CONDITIONS = (Label, Vector, Spatial)
     PRESETS = {
         "image_transformer_tiny": {"num_layers": 1, "width": 8, "num_heads": 2, "block_size": 4, "dropout": 0.0},
         "image_transformer_small": {"num_layers": 4, "width": 128, "num_heads": 4, "dropout": 0.1},
         "image_transformer_cifar10": {
-            "event_shape": (32, 32, 3),
-            "head": ("Categorical", 256),
+            **RGB,
             "num_layers": 12,
             "width": 512,
             "ff_width": 2048,
@@ -185,8 +188,7 @@ class ImageTransformer(AutoregressiveModel):
             "dropout": 0.3,
         },
         "image_transformer_cifar10_dmol": {
-            "event_shape": (32, 32, 3),
-            "head": ("DiscretizedLogisticMixture", 10),
+            **RGB_PIXELS,
             "num_layers": 12,
             "width": 256,
             "ff_width": 512,
@@ -219,26 +221,26 @@ class ImageTransformer(AutoregressiveModel):
         **kwargs: Any,
     ):
         event = Event(event_shape, head, "sequence")
-        sizes = {"num_layers": num_layers, "width": width, "num_heads": num_heads, "block_size": block_size}
-        _check_arguments(event, {**sizes, "ff_width": ff_width or 1}, attention, norm, condition)
-        if (attention_width or width) % num_heads:
-            raise ValueError(
-                f"attention_width must be a multiple of num_heads={num_heads}, got {attention_width or width}"
-            )
-        image = event.event_shape[:2]
+        image = event.image_shape
+        check_sizes(num_layers=num_layers, width=width, num_heads=num_heads, block_size=block_size, ff_width=ff_width)
+        check_choice(ATTENTIONS, attention=attention)
+        check_choice(NORMS, norm=norm)
+        features = attention_width or width
+        if features % num_heads:
+            raise ValueError(f"attention_width must be a multiple of num_heads={num_heads}, got {features}")
         block = (min(block_shape[0], image[0]), min(block_shape[1], image[1]))
-        flange = block if memory_flange is None else (memory_flange[0], memory_flange[1])
         colours = event.num_cells // int(np.prod(image))
         pixels = orderings.blocks(image[0], image[1], block) if attention == "local_2d" else orderings.raster(*image)
-        order = (pixels.permutation[:, None] * colours + np.arange(colours)).reshape(-1)
+        ordering = flat_ordering(pixels, event)
+        order = ordering.permutation
 
         def layer() -> ImageTransformerBlock:
             attend: keras.layers.Layer = CausalAttention(num_heads, max_length=event.num_cells)
             if attention == "local_1d":
                 attend = LocalAttention1D(num_heads, block_size)
             elif attention == "local_2d":
-                attend = LocalAttention2D(num_heads, image, block, flange, colours)
-            return ImageTransformerBlock(width, ff_width or 4 * width, attend, attention_width or width, norm, dropout)
+                attend = LocalAttention2D(num_heads, image, block, memory_flange or block, colours)
+            return ImageTransformerBlock(width, ff_width or 4 * width, attend, features, norm, dropout)
 
         symbols = event.head.levels is not None and event.head.autoregressive_channels
         network = ImageTransformerNetwork(
@@ -253,40 +255,6 @@ class ImageTransformer(AutoregressiveModel):
             keras.layers.Dense(width, use_bias=False) if isinstance(condition, Spatial) else None,
             recompute,
         )
-        own: dict[str, Any] = {
-            "embedding_dim": colours * (embedding_dim or width) if symbols else embedding_dim,
-            "layout": "sequence",
-        }
-        super().__init__(network, event_shape, head, condition, orderings.from_permutation(order), **own, **kwargs)
-        self._arguments = {
-            **sizes,
-            "attention": attention,
-            "block_shape": list(block_shape),
-            "memory_flange": None if memory_flange is None else list(memory_flange),
-            "ff_width": ff_width,
-            "attention_width": attention_width,
-            "dropout": dropout,
-            "positions": positions,
-            "norm": norm,
-            "embedding_dim": embedding_dim,
-            "recompute": recompute,
-        }
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {**super().get_config(), **self._arguments}
-
-
-def _check_arguments(
-    event: Event, sizes: Mapping[str, int], attention: str, norm: str, condition: Condition | None
-) -> None:
-    if len(event.event_shape) != 3:
-        raise ValueError(f"event_shape must be (height, width, channels), got {event.event_shape}")
-    for name, value in sizes.items():
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-    for name, kind, known in (("attention", attention, ATTENTIONS), ("norm", norm, NORMS)):
-        if kind not in known:
-            raise ValueError(f"{name} must be one of {known}, got {kind!r}")
-    if condition is not None and not isinstance(condition, Label | Vector | Spatial):
-        raise ValueError(f"condition must be a Label, a Vector or a Spatial, got {condition!r}")
+        size = colours * (embedding_dim or width) if symbols else embedding_dim
+        super().__init__(network, event_shape, head, condition, ordering, size, "sequence", **kwargs)
+        self._embedding_dim = embedding_dim

@@ -28,6 +28,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfar.core.checks import check_sizes
 from tfar.core.conditions import Condition, Label, Spatial, Vector
 from tfar.core.event import Event
 from tfar.core.orderings import Ordering
@@ -37,6 +38,7 @@ from tfar.layers.composite import Composite
 from tfar.layers.gated_resnet import concat_elu
 from tfar.layers.ordered import cells_at_hand
 from tfar.models.any_order import AnyOrder, trained_orderings
+from tfar.models.presets import RGB_PIXELS
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -197,13 +199,13 @@ class LocallyMaskedPixelCNN(AnyOrder):
         ((2,), (2, 4, 4, 1))
     """
 
+    CONDITIONS = (Label, Vector, Spatial)
     PRESETS = {
         "locally_masked_pixel_cnn_tiny": {"filters": 4, "num_resnets": 1, "num_stages": 1},
         "locally_masked_pixel_cnn_small": {"filters": 32, "num_resnets": 2, "num_stages": 2},
         # Sizes of the authors' program, here 46M parameters; the paper has 2.89 bits/dim for the average of the orders.
         "locally_masked_pixel_cnn_cifar10": {
-            "event_shape": (32, 32, 3),
-            "head": ("DiscretizedLogisticMixture", 10),
+            **RGB_PIXELS,
             "ordering": "snakes",
             "filters": 160,
             "num_resnets": 5,
@@ -228,19 +230,13 @@ class LocallyMaskedPixelCNN(AnyOrder):
         **kwargs: Any,
     ):
         event = Event(event_shape, head, "sequence")
-        if len(event.event_shape) != 3:
-            raise ValueError(f"event_shape must be (height, width, channels), got {event.event_shape}")
-        height, width, channels = event.event_shape
+        height, width = event.image_shape
         if event.num_cells != height * width:
             raise ValueError(
-                f"head must model whole pixels (DiscretizedLogisticMixture) where they have {channels} channels, "
-                f"got {head!r}"
+                "head must model whole pixels (DiscretizedLogisticMixture) where they have "
+                f"{event.event_shape[2]} channels, got {head!r}"
             )
-        for name, value in (("num_resnets", num_resnets), ("num_stages", num_stages)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        if condition is not None and not isinstance(condition, Label | Vector | Spatial):
-            raise ValueError(f"condition must be a Label, a Vector or a Spatial, got {condition!r}")
+        check_sizes(num_resnets=num_resnets, num_stages=num_stages)
         network = LocallyMaskedNetwork(
             np.stack([each.permutation for each in trained_orderings(ordering, event)]),
             filters,
@@ -252,27 +248,5 @@ class LocallyMaskedPixelCNN(AnyOrder):
             event.num_outputs,
             dropout,
         )
-        super().__init__(
-            network,
-            event_shape,
-            head,
-            ordering,
-            order_annealing,
-            condition=condition,
-            embedding_dim=embedding_dim,
-            **kwargs,
-        )
-        self.filters, self.num_resnets, self.num_stages = filters, num_resnets, num_stages
-        self.kernel_size, self.dilation_rate, self.dropout = kernel_size, dilation_rate, dropout
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "num_resnets": self.num_resnets,
-            "num_stages": self.num_stages,
-            "kernel_size": self.kernel_size,
-            "dilation_rate": self.dilation_rate,
-            "dropout": self.dropout,
-        }
+        own: dict[str, Any] = {"condition": condition, "embedding_dim": embedding_dim}
+        super().__init__(network, event_shape, head, ordering, order_annealing, **own, **kwargs)

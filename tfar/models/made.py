@@ -37,6 +37,7 @@ from tfar.core.orderings import Ordering, raster
 from tfar.layers import MaskedDense
 from tfar.layers.composite import Composite
 from tfar.models.ensemble import Ensemble, flat_ordering
+from tfar.models.presets import MNIST
 
 # Degrees of hidden units: of every layer, of every member.
 Degrees = Sequence[Sequence[Sequence[int]]]
@@ -132,15 +133,14 @@ class MADE(Ensemble):
         ((3,), (3, 6))
     """
 
-    _MNIST = {"event_shape": (28, 28, 1), "head": ("Bernoulli",)}
     PRESETS = {
         "made_tiny": {"hidden": (16,)},
         "made_small": {"hidden": (500,)},
         # One hidden layer of 500 units, one mask.
         "made_uci": {"head": ("Bernoulli",), "hidden": (500,)},
         # The best of the paper (86.64 nats), and the best with a single mask (88.40).
-        "made_binarized_mnist": {**_MNIST, "hidden": (8000, 8000), "num_masks": 32, "order_agnostic": True},
-        "made_binarized_mnist_1": {**_MNIST, "hidden": (8000,), "hidden_degrees": "random"},
+        "made_binarized_mnist": {**MNIST, "hidden": (8000, 8000), "num_masks": 32, "order_agnostic": True},
+        "made_binarized_mnist_1": {**MNIST, "hidden": (8000,), "hidden_degrees": "random"},
     }
 
     def __init__(
@@ -173,18 +173,9 @@ class MADE(Ensemble):
         )
         initializer = None if kernel_initializer is None else keras.initializers.get(kernel_initializer)
         network = MADENetwork(ranks, degrees, event.num_outputs, activation, direct, initializer)
-        super().__init__(
-            network,
-            event_shape,
-            head,
-            [Ordering(row) for row in ranks],
-            condition=condition,
-            embedding_dim=embedding_dim,
-            layout="sequence",
-            **kwargs,
-        )
-        self.hidden, self.activation, self.direct = tuple(hidden), activation, direct
-        self.kernel_initializer = initializer
+        own: dict[str, Any] = {"condition": condition, "embedding_dim": embedding_dim, "layout": "sequence"}
+        super().__init__(network, event_shape, head, [Ordering(row) for row in ranks], **own, **kwargs)
+        self.kernel_initializer, self._ordering = initializer, self.orderings
         self.hidden_degrees = [[layer[member].tolist() for layer in degrees] for member in range(num_masks)]
 
     def member(self, index: int) -> MADE:
@@ -204,22 +195,8 @@ class MADE(Ensemble):
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments; orders and degrees as they were drawn, so that no generator is needed again."""
-        return {
-            **super().get_config(),
-            "hidden": list(self.hidden),
-            "activation": self.activation,
-            "direct": self.direct,
-            "ordering": [ordering.ranks.tolist() for ordering in self.orderings],
-            "num_masks": self.num_members,
-            "hidden_degrees": self.hidden_degrees,
-            "kernel_initializer": keras.saving.serialize_keras_object(self.kernel_initializer),
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> MADE:
-        """The model with these constructor arguments."""
-        orderings = [Ordering(ranks) for ranks in config["ordering"]]
-        return super().from_config({**config, "ordering": orderings}, custom_objects)
+        config = super().get_config()
+        return {name: value for name, value in config.items() if name not in ("order_agnostic", "seed")}
 
 
 def _orderings(ordering: Any, event: Event, num_masks: int) -> list[Ordering]:

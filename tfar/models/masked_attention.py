@@ -32,6 +32,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfar.core.checks import check_choice, check_sizes
 from tfar.core.conditions import Condition, Label, Spatial, Vector
 from tfar.core.event import Event
 from tfar.core.orderings import Ordering
@@ -160,6 +161,7 @@ class MaskedAttention(AnyOrder):
         (3, 2, 2, 1)
     """
 
+    CONDITIONS = (Label, Vector, Spatial)
     PRESETS = {
         "masked_attention_tiny": {"num_layers": 1, "width": 8, "num_heads": 2},
         "masked_attention_small": {"num_layers": 4, "width": 64, "num_heads": 4},
@@ -192,10 +194,11 @@ class MaskedAttention(AnyOrder):
         **kwargs: Any,
     ):
         event = Event(event_shape, head, "sequence")
-        _check_arguments(num_layers, num_heads, width, ff_width or 1, activation)
+        check_sizes(num_layers=num_layers, width=width, num_heads=num_heads, ff_width=ff_width)
+        if width % num_heads:
+            raise ValueError(f"width must be a multiple of num_heads={num_heads}, got {width}")
+        check_choice(ACTIVATIONS, activation=activation)
         spatial = isinstance(condition, Spatial)
-        if condition is not None and not isinstance(condition, Label | Vector | Spatial):
-            raise ValueError(f"condition must be a Label, a Vector or a Spatial, got {condition!r}")
         if spatial and len(event.event_shape) != 3:
             raise ValueError(f"condition must be a Label or a Vector for a sequence, got {condition!r}")
         permutations = np.stack([each.permutation for each in trained_orderings(ordering, event)])
@@ -226,28 +229,3 @@ class MaskedAttention(AnyOrder):
         )
         own: dict[str, Any] = {"condition": condition, "embedding_dim": embedding_dim}
         super().__init__(network, event_shape, head, ordering, order_annealing, **own, **kwargs)
-        self.num_layers, self.width, self.num_heads, self.ff_width = num_layers, width, num_heads, ff_width
-        self.dropout, self.attention_dropout, self.activation = dropout, attention_dropout, activation
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "num_layers": self.num_layers,
-            "width": self.width,
-            "num_heads": self.num_heads,
-            "ff_width": self.ff_width,
-            "dropout": self.dropout,
-            "attention_dropout": self.attention_dropout,
-            "activation": self.activation,
-        }
-
-
-def _check_arguments(num_layers: int, num_heads: int, width: int, ff_width: int, activation: str) -> None:
-    for name, value in (("num_layers", num_layers), ("num_heads", num_heads), ("ff_width", ff_width)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-    if width < 1 or width % num_heads:
-        raise ValueError(f"width must be a multiple of num_heads={num_heads}, got {width}")
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {ACTIVATIONS}, got {activation!r}")

@@ -62,18 +62,5 @@ class PerConditional(BayesNet):
         embedding_dim: int | str | None = "auto",
         **kwargs: Any,
     ):
-        super().__init__(
-            event_shape,
-            head,
-            hidden=hidden,
-            activation=activation,
-            condition=condition,
-            ordering=ordering,
-            embedding_dim=embedding_dim,
-            **kwargs,
-        )
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        config = super().get_config()
-        return {key: value for key, value in config.items() if key not in ("parents", "names")}
+        graph = None, None
+        super().__init__(event_shape, head, *graph, hidden, activation, condition, ordering, embedding_dim, **kwargs)

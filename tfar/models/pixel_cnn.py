@@ -33,6 +33,7 @@ from tfar.core.event import Event
 from tfar.layers import ConditionalBias, MaskedConv2D
 from tfar.layers.composite import Composite
 from tfar.models.autoregressive import AutoregressiveModel
+from tfar.models.presets import RGB
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -121,13 +122,7 @@ class PixelCNN(AutoregressiveModel):
     PRESETS = {
         "pixel_cnn_tiny": {"filters": 4, "num_blocks": 2, "first_kernel_size": 3},
         "pixel_cnn_small": {"filters": 32, "num_blocks": 5},
-        "pixel_cnn_cifar10": {
-            "event_shape": (32, 32, 3),
-            "head": ("Categorical", 256),
-            "filters": 128,
-            "num_blocks": 15,
-            "head_filters": 1024,
-        },
+        "pixel_cnn_cifar10": {**RGB, "filters": 128, "num_blocks": 15, "head_filters": 1024},
     }
 
     def __init__(
@@ -156,19 +151,3 @@ class PixelCNN(AutoregressiveModel):
         blocks = [PixelCNNBlock(filters, kernel_size, groups, dropout) for _ in range(num_blocks)]
         network = PixelCNNNetwork(first, blocks, head_filters or 2 * filters, event.num_outputs, groups)
         super().__init__(network, event_shape, head, condition, embedding_dim=embedding_dim, **kwargs)
-        self.filters, self.num_blocks, self.kernel_size = filters, num_blocks, kernel_size
-        self.first_kernel_size, self.head_filters = first_kernel_size, head_filters
-        self.channel_groups, self.dropout = channel_groups, dropout
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "num_blocks": self.num_blocks,
-            "kernel_size": self.kernel_size,
-            "first_kernel_size": self.first_kernel_size,
-            "head_filters": self.head_filters,
-            "channel_groups": self.channel_groups,
-            "dropout": self.dropout,
-        }

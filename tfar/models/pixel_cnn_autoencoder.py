@@ -20,6 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfar.core.checks import check_sizes
 from tfar.core.conditions import Spatial
 from tfar.core.request import Request
 from tfar.layers.composite import Composite
@@ -69,38 +70,21 @@ class PixelCNNAutoencoder(GatedPixelCNN):
         (TensorShape([3]), TensorShape([3, 2]))
     """
 
+    _DECODERS = GatedPixelCNN.PRESETS
+    _IMAGENET = {"encoder_filters": 64, **_DECODERS["gated_pixel_cnn_imagenet32"]}
     PRESETS = {
-        "pixel_cnn_autoencoder_tiny": {
-            "code_size": 2,
-            "encoder_filters": 4,
-            **GatedPixelCNN.PRESETS["gated_pixel_cnn_tiny"],
-        },
-        "pixel_cnn_autoencoder_small": {
-            "code_size": 10,
-            "encoder_filters": 16,
-            **GatedPixelCNN.PRESETS["gated_pixel_cnn_small"],
-        },
-        "pixel_cnn_autoencoder_imagenet32_10": {
-            "code_size": 10,
-            "encoder_filters": 64,
-            **GatedPixelCNN.PRESETS["gated_pixel_cnn_imagenet32"],
-        },
-        "pixel_cnn_autoencoder_imagenet32_100": {
-            "code_size": 100,
-            "encoder_filters": 64,
-            **GatedPixelCNN.PRESETS["gated_pixel_cnn_imagenet32"],
-        },
+        "pixel_cnn_autoencoder_tiny": {"code_size": 2, "encoder_filters": 4, **_DECODERS["gated_pixel_cnn_tiny"]},
+        "pixel_cnn_autoencoder_small": {"code_size": 10, "encoder_filters": 16, **_DECODERS["gated_pixel_cnn_small"]},
+        "pixel_cnn_autoencoder_imagenet32_10": {"code_size": 10, **_IMAGENET},
+        "pixel_cnn_autoencoder_imagenet32_100": {"code_size": 100, **_IMAGENET},
     }
 
     def __init__(
         self, event_shape: tuple[int, ...], head: Any, code_size: int = 10, encoder_filters: int = 32, **kwargs: Any
     ):
-        for name, value in (("code_size", code_size), ("encoder_filters", encoder_filters)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        check_sizes(code_size=code_size, encoder_filters=encoder_filters)
         kwargs.pop("condition", None)  # where the model is restored; it follows from the event
         super().__init__(event_shape, head, condition=Spatial(event_shape[-1]), **kwargs)
-        self.code_size, self.encoder_filters = code_size, encoder_filters
         height, width = self.event.grid
         self.encoder = ImageEncoder(height, width, encoder_filters, code_size)
 
@@ -176,6 +160,7 @@ class PixelCNNAutoencoder(GatedPixelCNN):
         """
         return self.sample(len(code), seed=seed, code=code, **options)
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {**super().get_config(), "code_size": self.code_size, "encoder_filters": self.encoder_filters}
+    @classmethod
+    def arguments(cls) -> list[str]:
+        """Names of the constructor's arguments, those of the decoder too."""
+        return list(dict.fromkeys([*GatedPixelCNN.arguments(), *super().arguments()]))

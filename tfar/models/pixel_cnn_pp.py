@@ -28,6 +28,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfar.core.checks import check_sizes
 from tfar.core.conditions import Condition
 from tfar.core.event import Event
 from tfar.layers.block_sparse import BlockSparsity
@@ -40,6 +41,7 @@ from tfar.layers.pointwise import Pointwise
 from tfar.layers.stacks import VerticalConv2D
 from tfar.layers.transposed_conv import CausalTransposedConv2D
 from tfar.models.autoregressive import AutoregressiveModel
+from tfar.models.presets import RGB_PIXELS
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -140,32 +142,14 @@ class PixelCNNPP(AutoregressiveModel):
         TensorShape([1, 4, 4, 20])
     """
 
+    _SMALL = {"num_resnets": 2, "dropout": 0.1}
+    _RGB = {**RGB_PIXELS, "num_resnets": 5, "dropout": 0.5}
     PRESETS = {
         "pixel_cnn_pp_tiny": {"filters": 4, "num_resnets": 1, "num_resolutions": 2, "dropout": 0.0},
-        "pixel_cnn_pp_small": {"filters": 32, "num_resnets": 2, "dropout": 0.1},
-        "pixel_cnn_pp_cifar10": {
-            "event_shape": (32, 32, 3),
-            "head": ("DiscretizedLogisticMixture", 10),
-            "filters": 160,
-            "num_resnets": 5,
-            "dropout": 0.5,
-        },
-        "pixel_cnn_pp_block_sparse_small": {
-            "filters": 64,
-            "num_resnets": 2,
-            "dropout": 0.1,
-            "block_size": 8,
-            "density": 0.25,
-        },
-        "pixel_cnn_pp_block_sparse_cifar10": {
-            "event_shape": (32, 32, 3),
-            "head": ("DiscretizedLogisticMixture", 10),
-            "filters": 352,
-            "num_resnets": 5,
-            "dropout": 0.5,
-            "block_size": 16,
-            "density": 3 / 22,
-        },
+        "pixel_cnn_pp_small": {**_SMALL, "filters": 32},
+        "pixel_cnn_pp_cifar10": {**_RGB, "filters": 160},
+        "pixel_cnn_pp_block_sparse_small": {**_SMALL, "filters": 64, "block_size": 8, "density": 0.25},
+        "pixel_cnn_pp_block_sparse_cifar10": {**_RGB, "filters": 352, "block_size": 16, "density": 3 / 22},
     }
 
     def __init__(
@@ -185,9 +169,7 @@ class PixelCNNPP(AutoregressiveModel):
     ):
         event = Event(event_shape, head)
         check_whole_pixels(event, type(self).__name__)
-        for name, value in (("filters", filters), ("num_resnets", num_resnets), ("num_resolutions", num_resolutions)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        check_sizes(filters=filters, num_resnets=num_resnets, num_resolutions=num_resolutions)
         factor = 2 ** (num_resolutions - 1)
         if any(size % factor for size in event.grid):
             raise ValueError(
@@ -211,22 +193,6 @@ class PixelCNNPP(AutoregressiveModel):
             body = Resolution(num_resnets, options, Downsampled(down, body, up), sparsities)
         network = PixelCNNPPNetwork(body, filters, event.num_outputs)
         super().__init__(network, event_shape, head, condition, embedding_dim=embedding_dim, **kwargs)
-        self.filters, self.num_resnets, self.nonlinearity = filters, num_resnets, nonlinearity
-        self.dropout, self.num_resolutions = dropout, num_resolutions
-        self.block_size, self.density = block_size, density
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "num_resnets": self.num_resnets,
-            "nonlinearity": self.nonlinearity,
-            "dropout": self.dropout,
-            "num_resolutions": self.num_resolutions,
-            "block_size": self.block_size,
-            "density": self.density,
-        }
 
 
 def check_whole_pixels(event: Event, name: str) -> None:

@@ -31,11 +31,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfar.core.checks import check_choice, check_sizes
 from tfar.core.conditions import Condition
 from tfar.core.event import Event
 from tfar.layers import DiagonalLSTM, MaskedConv2D, RowLSTM
 from tfar.layers.composite import Composite
 from tfar.models.autoregressive import AutoregressiveModel
+from tfar.models.presets import MNIST, RGB
 
 CELLS = ("row_lstm", "diagonal_bilstm")
 
@@ -141,41 +143,14 @@ class PixelRNN(AutoregressiveModel):
         ((2, 4, 4, 1), (2,))
     """
 
+    _RGB = {**RGB, "num_layers": 12, "head_filters": 1024}
     PRESETS = {
         "pixel_rnn_tiny": {"filters": 4, "num_layers": 1, "first_kernel_size": 3},
         "pixel_rnn_small": {"filters": 16, "num_layers": 4},
-        "pixel_rnn_mnist": {
-            "event_shape": (28, 28, 1),
-            "head": ("Bernoulli",),
-            "cell": "diagonal_bilstm",
-            "filters": 16,
-            "num_layers": 7,
-            "head_filters": 32,
-        },
-        "pixel_rnn_cifar10": {
-            "event_shape": (32, 32, 3),
-            "head": ("Categorical", 256),
-            "cell": "diagonal_bilstm",
-            "filters": 128,
-            "num_layers": 12,
-            "head_filters": 1024,
-        },
-        "pixel_rnn_row_cifar10": {
-            "event_shape": (32, 32, 3),
-            "head": ("Categorical", 256),
-            "cell": "row_lstm",
-            "filters": 128,
-            "num_layers": 12,
-            "head_filters": 1024,
-        },
-        "pixel_rnn_row_imagenet32": {
-            "event_shape": (32, 32, 3),
-            "head": ("Categorical", 256),
-            "cell": "row_lstm",
-            "filters": 384,
-            "num_layers": 12,
-            "head_filters": 1024,
-        },
+        "pixel_rnn_mnist": {**MNIST, "cell": "diagonal_bilstm", "filters": 16, "num_layers": 7, "head_filters": 32},
+        "pixel_rnn_cifar10": {**_RGB, "cell": "diagonal_bilstm", "filters": 128},
+        "pixel_rnn_row_cifar10": {**_RGB, "cell": "row_lstm", "filters": 128},
+        "pixel_rnn_row_imagenet32": {**_RGB, "cell": "row_lstm", "filters": 384},
     }
 
     def __init__(
@@ -197,10 +172,8 @@ class PixelRNN(AutoregressiveModel):
         **kwargs: Any,
     ):
         event = Event(event_shape, head)
-        if cell not in CELLS:
-            raise ValueError(f"cell must be one of {CELLS}, got {cell!r}")
-        if num_layers < 1:
-            raise ValueError(f"num_layers must be at least 1, got {num_layers}")
+        check_choice(CELLS, cell=cell)
+        check_sizes(num_layers=num_layers)
         if filters < event.groups:
             raise ValueError(f"filters must be at least the number of colours {event.groups}, got {filters}")
         groups: dict[str, Any] = {"groups": event.groups, "channel_groups": channel_groups}
@@ -211,22 +184,3 @@ class PixelRNN(AutoregressiveModel):
         hidden = head_filters or 2 * filters
         network = PixelRNNNetwork(first, blocks, residual, skip, hidden, event.num_outputs, groups)
         super().__init__(network, event_shape, head, condition, embedding_dim=embedding_dim, **kwargs)
-        self.cell, self.filters, self.num_layers, self.kernel_size = cell, filters, num_layers, kernel_size
-        self.first_kernel_size, self.head_filters = first_kernel_size, head_filters
-        self.residual, self.skip, self.channel_groups, self.dropout = residual, skip, channel_groups, dropout
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "cell": self.cell,
-            "filters": self.filters,
-            "num_layers": self.num_layers,
-            "kernel_size": self.kernel_size,
-            "first_kernel_size": self.first_kernel_size,
-            "head_filters": self.head_filters,
-            "residual": self.residual,
-            "skip": self.skip,
-            "channel_groups": self.channel_groups,
-            "dropout": self.dropout,
-        }

@@ -23,6 +23,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfar.core.checks import check_sizes
 from tfar.core.conditions import Condition
 from tfar.core.event import Event
 from tfar.layers.attention import CausalAttention
@@ -38,6 +39,7 @@ from tfar.layers.recompute import recomputed
 from tfar.layers.stacks import VerticalConv2D
 from tfar.models.autoregressive import AutoregressiveModel
 from tfar.models.pixel_cnn_pp import check_whole_pixels
+from tfar.models.presets import RGB_PIXELS
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -143,25 +145,12 @@ class PixelSNAIL(AutoregressiveModel):
         TensorShape([1, 4, 4, 20])
     """
 
+    _RGB = {**RGB_PIXELS, "filters": 256, "num_blocks": 12, "num_resnets": 4}
     PRESETS = {
         "pixel_snail_tiny": {"filters": 4, "num_blocks": 1, "num_resnets": 1, "key_dim": 2, "dropout": 0.0},
         "pixel_snail_small": {"filters": 48, "num_blocks": 3, "num_resnets": 2, "dropout": 0.1},
-        "pixel_snail_cifar10": {
-            "event_shape": (32, 32, 3),
-            "head": ("DiscretizedLogisticMixture", 10),
-            "filters": 256,
-            "num_blocks": 12,
-            "num_resnets": 4,
-            "dropout": 0.5,
-        },
-        "pixel_snail_imagenet32": {
-            "event_shape": (32, 32, 3),
-            "head": ("DiscretizedLogisticMixture", 32),
-            "filters": 256,
-            "num_blocks": 12,
-            "num_resnets": 4,
-            "dropout": 0.0,
-        },
+        "pixel_snail_cifar10": {**_RGB, "dropout": 0.5},
+        "pixel_snail_imagenet32": {**_RGB, "head": ("DiscretizedLogisticMixture", 32), "dropout": 0.0},
     }
 
     def __init__(
@@ -185,11 +174,9 @@ class PixelSNAIL(AutoregressiveModel):
         event = Event(event_shape, head)
         check_whole_pixels(event, type(self).__name__)
         value_size = max(filters // 2, 1) if value_dim is None else value_dim
-        sizes = {"filters": filters, "num_blocks": num_blocks, "num_resnets": num_resnets, "key_dim": key_dim}
-        sizes |= {"value_dim": value_size, "attention_downsample": attention_downsample}
-        for name, value in {**sizes, "attention_block_size": attention_block_size}.items():
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        check_sizes(filters=filters, num_blocks=num_blocks, num_resnets=num_resnets)
+        check_sizes(key_dim=key_dim, value_dim=value_size, attention_block_size=attention_block_size)
+        check_sizes(attention_downsample=attention_downsample)
         options = {"nonlinearity": nonlinearity, "dropout": dropout}
         features = event.channels * (embedding_dim or 1)
         attention = attention_downsample, attention_block_size
@@ -199,23 +186,3 @@ class PixelSNAIL(AutoregressiveModel):
         ]
         network = PixelSNAILNetwork(blocks, filters, event.num_outputs, recompute)
         super().__init__(network, event_shape, head, condition, embedding_dim=embedding_dim, **kwargs)
-        self.filters, self.num_blocks, self.num_resnets = filters, num_blocks, num_resnets
-        self.key_dim, self.value_dim, self.attention_downsample = key_dim, value_dim, attention_downsample
-        self.nonlinearity, self.dropout, self.recompute = nonlinearity, dropout, recompute
-        self.attention_block_size = attention_block_size
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "num_blocks": self.num_blocks,
-            "num_resnets": self.num_resnets,
-            "key_dim": self.key_dim,
-            "value_dim": self.value_dim,
-            "attention_downsample": self.attention_downsample,
-            "nonlinearity": self.nonlinearity,
-            "dropout": self.dropout,
-            "recompute": self.recompute,
-            "attention_block_size": self.attention_block_size,
-        }

@@ -10,6 +10,11 @@ import keras
 from tfar import heads
 from tfar.models import autoregressive
 
+# Events and heads that presets of several models share.
+MNIST: dict[str, Any] = {"event_shape": (28, 28, 1), "head": ("Bernoulli",)}
+RGB: dict[str, Any] = {"event_shape": (32, 32, 3), "head": ("Categorical", 256)}
+RGB_PIXELS: dict[str, Any] = {"event_shape": (32, 32, 3), "head": ("DiscretizedLogisticMixture", 10)}
+
 
 def _classes() -> list[type[autoregressive.AutoregressiveModel]]:
     import tfar.models

@@ -87,15 +87,7 @@ class ToyHistogram(PerConditional):
     ):
         if tuple(event_shape) != (2,):
             raise ValueError(f"event_shape must be (2,), the toy model has two variables; got {tuple(event_shape)}")
-        super().__init__(
-            event_shape,
-            head,
-            hidden=hidden,
-            activation=activation,
-            condition=condition,
-            embedding_dim=embedding_dim,
-            **kwargs,
-        )
+        super().__init__(event_shape, head, hidden, activation, condition, None, embedding_dim, **kwargs)
 
     def fit_histogram(self, x1: Any, smoothing: float = 0.0) -> HistogramFit:
         """Sets p(x1) to the histogram of the values: the maximum-likelihood solution, in closed form.
@@ -139,9 +131,3 @@ class ToyHistogram(PerConditional):
             entropy=float(-(share * np.log(share)).sum()),
             nats=float(-(share * logits[seen]).sum()),
         )
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        config = super().get_config()
-        config.pop("ordering")
-        return config

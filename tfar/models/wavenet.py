@@ -250,15 +250,8 @@ class WaveNet(AutoregressiveModel):
         )
         # Needed while the base class makes the weights, before attributes of the model can be set.
         network.one_hot_levels = levels if kind == "one_hot" else None
-        own: dict[str, Any] = {"embedding_dim": embedding_dim, "layout": "sequence"}
-        super().__init__(network, event_shape, head, condition, **own, **kwargs)
-        self.residual_channels, self.dilation_channels = residual_channels, dilation_channels
-        self.skip_channels, self.head_channels = skip_channels, head_channels
-        self.num_stacks, self.layers_per_stack = num_stacks, layers_per_stack
-        self.dilations, self.dilation_rates, self.inputs, self.upsampling = dilations, rates, inputs, upsampling
-        self.kernel_size, self.first_kernel_size = kernel_size, first_kernel_size
-        self.residual_scale, self.skip_scale, self.use_bias = residual_scale, skip_scale, use_bias
-        self.first_bias, self.last_residual, self.dropout = first_bias, last_residual, dropout
+        super().__init__(network, event_shape, head, condition, None, embedding_dim, "sequence", **kwargs)
+        self.dilation_rates, self.upsampling = rates, upsampling
 
     @property
     def receptive_field(self) -> int:
@@ -276,15 +269,6 @@ class WaveNet(AutoregressiveModel):
         parts = zip(self.condition.parts, values, strict=True)
         features = {isinstance(part, Local): part.encode(value) for part, value in parts}
         return self.network.prepare(features.get(False), features.get(True))
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        names = (
-            "residual_channels dilation_channels skip_channels head_channels num_stacks layers_per_stack dilations "
-            "kernel_size first_kernel_size inputs upsampling residual_scale skip_scale use_bias first_bias "
-            "last_residual dropout"
-        )
-        return {**super().get_config(), **{name: getattr(self, name) for name in names.split()}}
 
 
 def _parts(condition: Condition | None) -> tuple[Condition | None, Local | None]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfar.core.checks import positive_int
 from tfar.sampling.continuation import Continuation
 
 
@@ -67,14 +68,13 @@ def beam_search(
     Raises:
         ValueError: an argument is out of range, or the model is none of sequences of symbols.
     """
-    if isinstance(width, bool) or not isinstance(width, int | np.integer) or width < 1:
-        raise ValueError(f"width must be a positive integer, got {width!r}")
+    width = positive_int("width", width)
     if not np.isfinite(length_penalty) or length_penalty < 0:
         raise ValueError(f"length_penalty must be a number of at least 0, got {length_penalty!r}")
     several = np.ndim(prompt) == 2
     continuation = Continuation(model, len(prompt) if several else 1, length, prompt, condition, jit_compile)
     continuation.check_symbol("end", end)
-    found = _search(continuation, int(width), end, float(length_penalty))
+    found = _search(continuation, width, end, float(length_penalty))
     found = {key: value.numpy() if several else value.numpy()[0] for key, value in found.items()}
     return Beams(found["x"], found["lengths"], found["log_prob"], found["scores"])
 

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core.carry import Carry
+from tfar.core.checks import positive_int
 from tfar.core.request import Request
 from tfar.sampling.incremental import blocks
 
@@ -35,11 +36,9 @@ class Continuation:
     """
 
     def __init__(self, model: Any, num: int, length: Any, prompt: Any, condition: Any, jit_compile: bool):
-        if isinstance(num, bool) or not isinstance(num, int | np.integer) or num < 1:
-            raise ValueError(f"num must be a positive integer, got {num!r}")
+        self.num, self.jit_compile, self.compiled = positive_int("num", num), jit_compile, model.compiled_functions
         (self.stage,) = model.stages
         event, self.head = self.stage.event, self.stage.event.head
-        self.num, self.jit_compile, self.compiled = int(num), jit_compile, model.compiled_functions
         if self.head.levels is None or self.head.event_ndims or len(event.grid) != 1 or len(event.event_shape) != 1:
             raise ValueError(
                 "decoding takes models of sequences of symbols, (length,) or (None,) with a discrete head, got "
@@ -107,9 +106,8 @@ def _length(model: Any, fixed: int | None, length: Any) -> int:
         if fixed is None:
             raise ValueError("length must be given: the model takes events of any length")
         return fixed
-    if isinstance(length, bool) or not isinstance(length, int | np.integer) or length < 1:
-        raise ValueError(f"length must be a positive integer, got {length!r}")
+    length = positive_int("length", length)
     longest = fixed or model.longest_event
     if longest is not None and length > longest:
         raise ValueError(f"length must be at most {longest} for this {type(model).__name__}, got {length}")
-    return int(length)
+    return length

@@ -24,6 +24,7 @@ import tensorflow as tf
 
 from tfar.core import noise as noises
 from tfar.core.carry import Carry, Site
+from tfar.core.checks import check_choice, check_sizes, positive_int
 from tfar.core.slicing import put
 from tfar.heads.head import index_from_uniform
 from tfar.sampling.continuation import Continuation
@@ -152,8 +153,7 @@ def stream(
     Raises:
         ValueError: as in `decode`.
     """
-    if chunk < 1:
-        raise ValueError(f"chunk must be at least 1, got {chunk}")
+    check_sizes(chunk=chunk)
     decoding = _Decoding(model, num, length, prompt, condition, jit_compile)
     choice = decoding.choice(strategy, temperature, top_k, top_p, stop, seed, noise)
     return _pieces(decoding, choice, chunk)
@@ -220,15 +220,13 @@ class _Decoding(Continuation):
         self, strategy: str, temperature: Any, top_k: Any, top_p: Any, stop: Any, seed: Any, noise: Any
     ) -> _Choice:
         """Checks how symbols are chosen; makes noise of seeds."""
-        if strategy not in STRATEGIES:
-            raise ValueError(f"strategy must be one of {STRATEGIES}, got {strategy!r}")
+        check_choice(STRATEGIES, strategy=strategy)
         greedy = strategy == "greedy"
         if greedy and (top_k is not None or top_p is not None):
             raise ValueError("top_k and top_p are for strategy='ancestral', got strategy='greedy'")
         if isinstance(temperature, bool) or not np.isfinite(temperature) or temperature <= 0:
             raise ValueError(f"temperature must be a positive number, got {temperature!r}")
-        if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int | np.integer) or top_k < 1):
-            raise ValueError(f"top_k must be a positive integer, got {top_k!r}")
+        top_k = None if top_k is None else positive_int("top_k", top_k)
         if top_p is not None and not 0 < top_p <= 1:
             raise ValueError(f"top_p must lie in 0 < p <= 1, got {top_p!r}")
         self.check_symbol("stop", stop)

@@ -37,6 +37,30 @@ class ModelCase:
     exempt: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
+def tiny(model: type[AutoregressiveModel], **sizes: Any) -> Callable[..., ModelCase]:
+    """Makes cases of one class from what differs: their variant, and arguments of the constructor and of `ModelCase`.
+
+    Args:
+        model: the class.
+        **sizes: arguments of all of its cases, by default.
+
+    Example:
+        >>> import tfar
+        >>> made = tiny(tfar.models.MADE, hidden=(4,))
+        >>> case = made("binary", (3,), tfar.heads.Bernoulli(), enumerable=True)
+        >>> case.name, case.enumerable, case.build().hidden
+        ('MADE_binary', True, (4,))
+    """
+    expected = {field.name for field in dataclasses.fields(ModelCase)}
+
+    def case(variant: str, *args: Any, **kwargs: Any) -> ModelCase:
+        given = {**sizes, **kwargs}
+        own = {name: given.pop(name) for name in expected & set(given)}
+        return ModelCase(f"{model.__name__}_{variant}", lambda: model(*args, **given), **own)
+
+    return case
+
+
 @dataclasses.dataclass(frozen=True)
 class LayerCase:
     """A tiny layer.

@@ -1,0 +1,23 @@
+import numpy as np
+import pytest
+
+from tfar.core.checks import check_choice, check_sizes, positive_int
+
+
+def test_what_is_acceptable_passes():
+    check_sizes(filters=1, value_dim=None)
+    check_choice(("a", "b"), first="a", second="b")
+    assert [positive_int("num", value) for value in (1, np.int64(3))] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("check", "match"),
+    [
+        (lambda: check_sizes(filters=2, num_layers=0), "num_layers must be at least 1, got 0"),
+        (lambda: check_choice(("a", "b"), first="a", second="c"), "second must be one of .'a', 'b'., got 'c'"),
+        *((lambda value=value: positive_int("n", value), "n must be a positive integer") for value in (0, True, 1.0)),
+    ],
+)
+def test_what_is_not_is_named(check, match):
+    with pytest.raises(ValueError, match=match):
+        check()
