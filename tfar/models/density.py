@@ -44,6 +44,8 @@ def _keeping_arguments(constructor: Callable[..., None]) -> Callable[..., None]:
             if signature.parameters[name].kind in NAMED and not hasattr(self, name):
                 setattr(self, name, given.arguments[name])
 
+    # Keras asks `inspect.getfullargspec`, which does not look behind a wrapper.
+    construct.__signature__ = signature  # type: ignore[attr-defined]
     return construct
 
 
