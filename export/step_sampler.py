@@ -248,9 +248,11 @@ class StepSampler:
         """Draws count[b] units of every example b, group by group: the examples, and the units [B, n, ...]."""
         phase = examples["position"] * self._scale % self.stage.period
         keys = tf.cast(phase, tf.int64) * 2**31 + tf.cast(count, tf.int64)
-        groups = tf.unique(keys).y
+        groups = tf.unique(tf.boolean_mask(keys, count > 0)).y
         shape = [None, None, *self._unit_shape]
-        units = tf.zeros([tf.shape(count)[0], tf.reduce_max(count), *self._unit_shape], self._dtype)
+        # TensorFlow scatters into nothing that is empty.
+        most = tf.maximum(tf.reduce_max(count), 1)
+        units = tf.zeros([tf.shape(count)[0], most, *self._unit_shape], self._dtype)
 
         def draw(index: tf.Tensor, examples: Tensors, units: tf.Tensor) -> tuple[tf.Tensor, Tensors, tf.Tensor]:
             members = tf.where(tf.equal(keys, groups[index]))
