@@ -15,8 +15,9 @@ import pathlib
 import pytest
 
 # One thread for each process, before TensorFlow starts: two processes on two cores only wait for one another's threads.
-for _variable in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
-    os.environ.setdefault(_variable, "1")
+# Operations beside each other have two: a call of the server waits for no other one.
+for _variable, _threads in (("TF_NUM_INTRAOP_THREADS", 1), ("TF_NUM_INTEROP_THREADS", 2), ("OMP_NUM_THREADS", 1)):
+    os.environ.setdefault(_variable, str(_threads))
 
 DURATIONS = pathlib.Path(__file__).with_name("durations.json")
 ROOT = DURATIONS.parents[1]

@@ -13,11 +13,12 @@ from tfar.data import WindowBatches
 X = np.random.default_rng(0).integers(0, 4, [1, 150]).astype(np.int32)
 
 
-def make_step(rate=0.01, dropout=0.0, **arguments):
+def make_step(rate=0.01, dropout=0.0, condition=None, condition_dropout=0.0, **arguments):
     keras.utils.set_random_seed(0)
     strategy = training.strategy("one")
     with strategy.scope():
-        model = tfar.models.CharRNN((None,), tfar.heads.Categorical(4), units=4, num_layers=1, dropout=dropout)
+        given = {"dropout": dropout, "condition": condition, "condition_dropout": condition_dropout}
+        model = tfar.models.CharRNN((None,), tfar.heads.Categorical(4), units=4, num_layers=1, **given)
         optimizer = training.optimizer("rmsprop", rate, rho=0.95)
     return training.TrainStep(model, optimizer, strategy, **{"batch_size": 3, "carry_state": True, **arguments})
 
@@ -55,14 +56,9 @@ def test_the_gradient_stops_at_the_border_of_a_window():
 
 def test_conditions_are_dropped_as_in_any_other_step():
     """With nearly all conditions dropped, the loss is that without the condition."""
-    condition = tfar.conditions.Label(3)
-    model = tfar.models.CharRNN(
-        (None,), tfar.heads.Categorical(4), units=4, num_layers=1, condition=condition, condition_dropout=0.999
-    )
+    step = make_step(rate=0.0, condition=tfar.conditions.Label(3), condition_dropout=0.999)
+    model = step.model
     testing.randomize_weights(model)
-    step = training.TrainStep(
-        model, training.optimizer("sgd", 0.0), training.strategy("one"), batch_size=3, carry_state=True
-    )
     batch = {"x": X[:, :18].reshape(3, 6), "condition": np.array([0, 1, 2]), "offset": 0}
     loss = float(step(batch, 0)[0])
     (stage,), context = model.stages, model.context(model.request(batch["condition"], 3))

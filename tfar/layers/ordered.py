@@ -27,7 +27,7 @@ class Ordered(keras.layers.Layer):
 
     Example:
         >>> x = tf.constant([[[1.0], [2.0], [3.0]]])
-        >>> layer, order = Ordered(), [2, 0, 1]
+        >>> layer, order = Ordered(), tf.constant([2, 0, 1])
         >>> layer(x, order).numpy().ravel().tolist()
         [0.0, 3.0, 1.0]
         >>> layer.restore(tf.gather(x, order, axis=1), order).numpy().ravel().tolist()

@@ -171,7 +171,8 @@ class AutoregressiveModel(SampledDensity):
         given = request.condition is not None or request.code is not None
         features = self.features(request) if given else None
         if given and self.drop_condition is not None:
-            features = self.drop_condition(features, training=training)
+            # Without the argument Keras says whether `call` is training.
+            features = self.drop_condition(features, **({} if training is None else {"training": training}))
         return request._replace(condition=features, code=None)
 
     def prepare_draws(self, request: Request, first: tf.Tensor) -> tuple[Request, tf.Tensor]:
