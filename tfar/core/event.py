@@ -43,7 +43,10 @@ class Event:
         if None in shape and len(shape) == 3:
             raise ValueError(f"event_shape of an image must be known, got {tuple(event_shape)}")
         if layout == "grid" and len(shape) == 1:
-            raise ValueError(f"event_shape must be (height, width, channels) for a model of images, got {shape}")
+            raise ValueError(
+                f"event_shape must be (height, width, channels) for a model of images, got {shape}; "
+                'layout="sequence" is for flat events'
+            )
         self.event_shape: tuple[Any, ...] = shape
         self.layout = layout
         self.grid: tuple[Any, ...]
@@ -94,7 +97,16 @@ class Event:
         return tf.reshape(x, [batch_size(x) if -1 in sizes else -1, *sizes, self.channels])
 
     def split(self, outputs: tf.Tensor) -> tf.Tensor:
-        """Outputs of the network [B, *grid, G * P] -> the head's parameters [B, *positions, P]."""
+        """Outputs of the network [B, *grid, G * P] -> the head's parameters [B, *positions, P].
+
+        Raises:
+            ValueError: the network yields another number of outputs per cell.
+        """
+        if outputs.shape[-1] not in (None, self.num_outputs):
+            raise ValueError(
+                f"the network must yield {self.num_outputs} numbers per cell (Event.num_outputs) for {self.head!r}, "
+                f"got {outputs.shape[-1]}"
+            )
         shape = tf.shape(outputs)
         sizes = [shape[1] if size is None else size for size in self.positions]
         return tf.reshape(outputs, [shape[0], *sizes, self.head.params_size])

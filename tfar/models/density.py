@@ -194,5 +194,8 @@ class Density(Configured, keras.Model, metaclass=_Completed):
                 )
             return None
         if condition is None:
-            raise ValueError(f"condition is required: this {type(self).__name__} was built with {self.condition!r}")
+            raise ValueError(
+                f"condition is required: this {type(self).__name__} was built with {self.condition!r}; "
+                'data sets yield {"x": ..., "condition": ...}'
+            )
         return self.condition.prepare(condition, num, event_shape)
