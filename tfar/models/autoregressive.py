@@ -189,6 +189,8 @@ class AutoregressiveModel(SampledDensity):
 
     def begin_draws(self, request: Request, noise: tf.Tensor) -> tuple[Request, tf.Tensor]:
         """The context of a batch of draws, and the noise [B, num_positions, k] of the positions."""
+        if self.has_factors:  # nothing is drawn before the event
+            return self.context(request), noise
         request, first = self.prepare_draws(request, noise[:, 0])
         return self.context(request), tf.concat([first[:, None], noise[:, 1:]], 1)
 
