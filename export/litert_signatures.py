@@ -196,7 +196,7 @@ class LiteRTSignatures:
         else:
             canvas = tf.zeros([steps, batch, event.channels], event.head.dtype)
             begun = incremental.Drawn(carry, canvas)
-            carry, canvas = incremental.draw_units(stage, begun, choose_here, context, 0, steps)
+            carry, canvas = incremental.draw_units(stage, begun, choose_here, context, steps, first)
             drawn = tf.transpose(canvas, [1, 0, 2])
         shape = {"row": self.event_shape[1:], "cell": [event.channels], "value": []}[self.unit]
         out = {"last": carry.last, **carry.state}

@@ -287,7 +287,7 @@ class StepSampler:
             # All examples are as many cells behind their first one.
             return choose(params, site._replace(cell=(site.cell - cell)[0]), aux)
 
-        carry, canvas = incremental.draw_units(stage, drawn, choose_here, context, 0, steps)
+        carry, canvas = incremental.draw_units(stage, drawn, choose_here, context, steps, first)
         values = tf.transpose(tf.reshape(canvas, [cells, batch, event.channels]), [1, 0, 2])
         after = {
             **{_STATE + key: self._batch_first(key, x) for key, x in carry.state.items()},

@@ -127,7 +127,7 @@ def test_a_loop_over_steps_goes_by_the_same_carries(drawn):
         pytest.skip("rows of images have a loop of their own")
     steps = stage.open_steps(carries[1])
     steps = stage.draw(steps, choose, (), context)[1]
-    found = stage.close_steps(steps)
+    found = stage.close_steps(steps, carries[2].last)
     assert int(found.position) == 2
     assert_equal(found, carries[2], [0, 1, 2], stage.spec(context))
     np.testing.assert_array_equal(steps.before, stage._last_unit(carries[2]))

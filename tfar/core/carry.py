@@ -25,19 +25,17 @@ class Carry(NamedTuple):
 
 
 class StepCarry(NamedTuple):
-    """A `Carry` of a sequence inside of a loop over steps: the element before is there as the network takes it.
+    """A `Carry` of a sequence inside of a loop over steps: the last cell is there as the network takes it.
 
     Encoded by the step that drew it, it is one operation less in front of the network's first product.
 
     Attributes:
         state: of the network.
-        last: raw values of the last cell, [B, C].
         position: units so far, a scalar or [B].
         before: the last cell, encoded, [B, F]; 0 before the first.
     """
 
     state: State
-    last: tf.Tensor
     position: tf.Tensor
     before: tf.Tensor
 

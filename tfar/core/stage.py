@@ -212,7 +212,7 @@ class Stage:
         if isinstance(carry, Carry):
             return Carry(state, value, carry.position + 1)
         if isinstance(carry, StepCarry):
-            return StepCarry(state, value, carry.position + 1, self.encode(value))
+            return StepCarry(state, carry.position + 1, self.encode(value))
         colours = (*carry.colours, value[:, 0])
         if len(colours) < self.event.groups:
             return carry._replace(colours=colours)
@@ -222,11 +222,11 @@ class Stage:
 
     def open_steps(self, carry: Carry) -> StepCarry:
         """The carry of a sequence in front of a loop over steps."""
-        return StepCarry(*carry, self._last_unit(carry))
+        return StepCarry(carry.state, carry.position, self._last_unit(carry))
 
-    def close_steps(self, carry: StepCarry) -> Carry:
-        """The carry of a sequence behind a loop over steps."""
-        return Carry(carry.state, carry.last, carry.position)
+    def close_steps(self, carry: StepCarry, last: tf.Tensor) -> Carry:
+        """The carry of a sequence behind a loop over steps, whose last cell had the raw values `last`, [B, C]."""
+        return Carry(carry.state, last, carry.position)
 
     def open_row(self, carry: Carry, context: Request = NOTHING) -> RowCarry:
         """The carry before the first pixel of the next row: layers that see whole rows above advance here."""

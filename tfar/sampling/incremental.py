@@ -75,26 +75,45 @@ def advance(
     stage: Stage, drawn: Drawn, inputs: SampleInputs, context: Request, start: int | tf.Tensor, stop: int | tf.Tensor
 ) -> Drawn:
     """Draws units start, ..., stop - 1; the carry stands at `start`."""
+    del start
     order = stage.order(context)
     choose = inputs.chooser(stage.event, None if order is None else order[0])
-    return draw_units(stage, drawn, choose, context, start, stop)
+    return draw_units(stage, drawn, choose, context, stop)
 
 
 def draw_units(
-    stage: Stage, drawn: Drawn, choose: Choose, context: Request, start: int | tf.Tensor, stop: int | tf.Tensor
+    stage: Stage, drawn: Drawn, choose: Choose, context: Request, stop: int | tf.Tensor, origin: Any = 0
 ) -> Drawn:
-    """Draws stop - start units with `choose` and writes them to canvas[start], ..., canvas[stop - 1]."""
+    """Draws units with `choose` until `stop` of them lie on the canvas.
 
-    def body(t: tf.Tensor, carry: Any, canvas: tf.Tensor) -> tuple[tf.Tensor, Any, tf.Tensor]:
-        values, carry, _ = stage.draw(carry, choose, (), context)
+    Args:
+        stage: the model.
+        drawn: the carry, and the canvas.
+        choose: see `Stage.draw`.
+        context: of the examples.
+        stop: units of the canvas behind the last one that is drawn.
+        origin: position of the first unit of the canvas; [B] where every example has a position of its own.
+    """
+
+    def place(carry: Any) -> tf.Tensor:
+        # One counter for position and canvas: in a plain graph a variable of a loop costs as much as an operation.
+        return carry.position - origin if not carry.position.shape.rank else (carry.position - origin)[0]
+
+    def body(carry: Any, canvas: tf.Tensor) -> tuple[Any, tf.Tensor]:
+        values, after, _ = stage.draw(carry, choose, (), context)
         values = tf.transpose(values, [1, 0, 2]) if stage.is_image else values
-        return t + 1, carry, put(canvas, t, values)
+        return after, put(canvas, place(carry), values)
 
     carry = drawn.carry if stage.is_image else stage.open_steps(drawn.carry)
+    begin = place(carry)
     with invariants():
-        loop = (tf.convert_to_tensor(start), carry, drawn.canvas)
-        _, carry, canvas = tf.while_loop(lambda t, *_: t < stop, body, loop, parallel_iterations=1)
-    return Drawn(carry if stage.is_image else stage.close_steps(carry), canvas)
+        loop = (carry, drawn.canvas)
+        carry, canvas = tf.while_loop(lambda carry, _: place(carry) < stop, body, loop, parallel_iterations=1)
+    if stage.is_image:
+        return Drawn(carry, canvas)
+    last = tf.gather(canvas, tf.maximum(place(carry) - 1, 0))
+    last = tf.where(place(carry) > begin, last, drawn.carry.last)
+    return Drawn(stage.close_steps(carry, last), canvas)
 
 
 def values(stage: Stage, drawn: Drawn, context: Request) -> tf.Tensor:
