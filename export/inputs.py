@@ -209,7 +209,13 @@ def condition_names(model: AutoregressiveModel) -> list[str]:
 def condition_inputs(
     model: AutoregressiveModel, event_shape: Sequence[Any] | None = None, batch_size: int | None = None
 ) -> list[Input]:
-    """What `condition_names` names, for events of this shape in place of the model's and so many of them."""
+    """The inputs of the model's condition, one for each of its parts; empty without a condition.
+
+    Args:
+        model: the model.
+        event_shape: replaces the model's, whose length may be open.
+        batch_size: number of examples; None leaves it open.
+    """
     parts = () if model.condition is None else model.condition.parts
     return [
         Input(

@@ -86,7 +86,7 @@ def write(content: bytes, facts: dict[str, Any]) -> bytes:
 
 
 def read(content: bytes) -> dict[str, Any]:
-    """What `write` has put into the file.
+    """Reads the metadata that `write` added to a LiteRT file.
 
     Raises:
         ValueError: the file has no such metadata.
@@ -142,7 +142,7 @@ def _step(signatures: LiteRTSignatures) -> dict[str, Any]:
 
 
 def _values(model: AutoregressiveModel) -> dict[str, Any]:
-    """What the values stand for."""
+    """Describes the values of an event: text, an image, audio or plain numbers."""
     text = model.text_vocabulary
     if text is not None:
         return {"kind": "text", "characters": text.characters, "encoding": None if text.characters else "utf-8"}

@@ -139,7 +139,7 @@ class LiteRTSignatures:
         return self.model.context(Request(condition_of(self.model, inputs), member=inputs.get("member")))
 
     def _carried(self) -> list[Carried]:
-        """What goes from step to step, besides the position."""
+        """Lists the tensors that one step hands to the next: last unit, network state, context; not the position."""
         batch, found = self.batch_size, []
         spec = self.stage.spec(self._context)
         found.append(Carried(tf.TensorSpec([batch, *spec.last.shape[1:]], spec.last.dtype, "last"), "last"))

@@ -174,7 +174,7 @@ class Signatures:
 
     @property
     def trackables(self) -> list[Any]:
-        """What must be saved with the functions."""
+        """Objects that `tf.saved_model.save` must track beside the functions: the session store, where there is one."""
         return [] if self.store is None else [self.store]
 
     def functions(self) -> dict[str, Any]:
@@ -368,7 +368,7 @@ class Signatures:
     # Checks.
 
     def _prepare(self, inputs: Any, fed: Tensors) -> Tensors:
-        """What was fed with B rows each, when everything about it is right; fresh seeds are drawn here."""
+        """Checks the inputs of a request, repeats single rows for all examples, draws the seeds that were left out."""
         values = checked(inputs, fed)
         checks = []
         unless = None

@@ -44,7 +44,12 @@ def to_bytes(rows: Tensors, spec: dict[str, tf.TensorSpec]) -> tf.Tensor:
 
 
 def from_bytes(flat: tf.Tensor, spec: dict[str, tf.TensorSpec]) -> Tensors:
-    """What `to_bytes` was given, whose names, types and shapes, in their order, are `spec`."""
+    """Restores the tensors [B, ...] that `to_bytes` packed.
+
+    Args:
+        flat: uint8 [B, bytes].
+        spec: names, types and shapes of the tensors, in the order in which they were packed.
+    """
     rows = {}
     for (name, item), part in zip(
         spec.items(), tf.split(flat, [_size(item) for item in spec.values()], 1), strict=True

@@ -298,7 +298,14 @@ class StepSampler:
         return after, tf.reshape(values, [batch, count, *self._unit_shape])
 
     def _inputs(self, examples: Tensors, context: Request, cell: tf.Tensor, cells: tf.Tensor) -> SampleInputs:
-        """What is drawn from at `cells` cells of every example from `cell` [B] on, in the order of drawing."""
+        """Noise, temperature and known values of the next cells.
+
+        Args:
+            examples: tensors of `spec`.
+            context: of the examples.
+            cell: int32 [B], the first cell of every example in the order of drawing.
+            cells: int32 [], number of cells.
+        """
         event, model = self.model.event, self.model
         size, groups, place = event.head.noise_size, event.groups, cell[:, None] + tf.range(cells)
         order = None if self._endless else self.stage.order(context)

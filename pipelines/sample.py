@@ -76,7 +76,7 @@ def main() -> int:
 
 
 def kind_of(record: dict[str, Any]) -> str:
-    """What a run models: "image", "text" or "audio"."""
+    """Returns the kind of data of a run: "image", "text" or "audio"."""
     if record["resolved"]["event_shape"] != [None]:
         return "image"
     return "text" if record["config"]["data"]["name"].partition(":")[0] == "text" else "audio"

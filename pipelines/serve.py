@@ -47,7 +47,7 @@ def define_flags() -> None:
 
 
 def _helps() -> dict[str, str]:
-    """What `Options` says about its attributes."""
+    """Help texts of the flags, read from the docstring of `Options`."""
     lines = (Options.__doc__ or "").partition("Attributes:")[2].splitlines()
     helps: dict[str, str] = {}
     for line in filter(None, map(str.strip, lines)):

@@ -68,41 +68,42 @@ def generate(
     Raises:
         ValueError: an argument is out of range, or the prompt holds an unknown character, which is named.
     """
-    symbols = vocabulary(model)
-    known = symbols.encode(prompt)
     write = write or (lambda piece: None)
+    known = vocabulary(model).encode(prompt)
     size: dict[str, Any] = {"length": len(known) + length, "prompt": known, "jit_compile": num * length >= _XLA_FROM}
-    several = num > 1
     if beam_width is not None:
         if not num <= beam_width:
             raise ValueError(f"beam_width must be at least the number of texts, {num}, got {beam_width}")
-        one = None if condition is None else condition[:1]
-        found = beam_search(model, beam_width, condition=one, **size)
-        texts = [symbols.decode(x) for x in found.x[:num]]
-        for text, nats in zip(texts, found.log_prob, strict=False):
-            write(f"--- {nats:.2f} nats ---\n{text}\n" if several else f"{text}\n")
-        return texts
+        return _search(model, num, beam_width, condition, write, size)
+    size |= {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     texts = []
     for row in range(num):
-        if several:
-            write(f"--- {row + 1} ---\n")
-        write(prompt)
-        pieces = stream(
-            model,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            seed=np.array([[seed, row]], np.int64),
-            condition=None if condition is None else condition[row : row + 1],
-            **size,
-        )
-        parts = [prompt]
-        for piece in characters(symbols, (piece[0] for piece in pieces)):
-            parts.append(piece)
-            write(piece)
+        write((f"--- {row + 1} ---\n" if num > 1 else "") + prompt)
+        one = None if condition is None else condition[row : row + 1]
+        pieces = stream(model, seed=np.array([[seed, row]], np.int64), condition=one, **size)
+        texts.append(prompt + _written(characters(vocabulary(model), (piece[0] for piece in pieces)), write))
         write("\n")
-        texts.append("".join(parts))
     return texts
+
+
+def _search(
+    model: Any, num: int, width: int, condition: Any, write: Callable[[str], Any], size: dict[str, Any]
+) -> list[str]:
+    """Writes and returns the `num` most probable texts of a beam search."""
+    found = beam_search(model, width, condition=None if condition is None else condition[:1], **size)
+    texts = [vocabulary(model).decode(x) for x in found.x[:num]]
+    for text, nats in zip(texts, found.log_prob, strict=False):
+        write(f"--- {nats:.2f} nats ---\n{text}\n" if num > 1 else f"{text}\n")
+    return texts
+
+
+def _written(pieces: Iterator[str], write: Callable[[str], Any]) -> str:
+    """Writes pieces of a text as they come; returns the text."""
+    parts = []
+    for piece in pieces:
+        parts.append(piece)
+        write(piece)
+    return "".join(parts)
 
 
 def characters(symbols: Vocabulary, pieces: Iterator[Sequence[int]]) -> Iterator[str]:

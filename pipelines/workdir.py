@@ -89,7 +89,7 @@ def _load(config: Mapping[str, Any], split: str, transforms: Any) -> tuple[Array
 
 
 def resolve_model(config: Mapping[str, Any], info: data_lib.DataInfo) -> dict[str, Any]:
-    """What the model is, with what follows from the data: all that `build_model` needs, as JSON values.
+    """Returns the model's name and arguments, completed from the data, as JSON values for `build_model`.
 
     Args:
         config: the run's configuration.
