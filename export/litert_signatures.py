@@ -27,7 +27,7 @@ import tensorflow as tf
 
 from export.errors import ExportError
 from export.inputs import Input, Tensors, condition_inputs, condition_of, function_of
-from tfar.core.carry import Carry, Site
+from tfar.core.carry import Carry
 from tfar.core.request import Request
 from tfar.models import AutoregressiveModel
 from tfar.sampling import SampleInputs, incremental
@@ -146,14 +146,10 @@ class LiteRTSignatures:
         for index, (path, item) in enumerate(sorted(spec.state.items())):
             shape = [batch if size is None else size for size in item.shape]
             found.append(Carried(tf.TensorSpec(shape, item.dtype, f"state_{index}"), path))
-        for index, item in enumerate(self._leaves(self._context)):
+        for index, item in enumerate(self._context.tensors):
             told = tf.TensorSpec(item.shape, item.dtype, f"context_{index}")
             found.append(Carried(told, f"context {index}", changes=False))
         return found
-
-    @staticmethod
-    def _leaves(context: Request) -> list[Any]:
-        return [leaf for leaf in tf.nest.flatten(context) if leaf is not None]
 
     # What the signatures compute.
 
@@ -169,7 +165,7 @@ class LiteRTSignatures:
         return {"log_prob": tf.reduce_sum(tf.reshape(score, [self.batch_size, -1]), -1), "score": score}
 
     def _start(self, inputs: Tensors) -> Tensors:
-        told = iter(self._leaves(self._told(inputs)))
+        told = iter(self._told(inputs).tensors)
         carry = {
             item.spec.name: tf.zeros(item.spec.shape, item.spec.dtype) if item.changes else next(told)
             for item in self.carried
@@ -179,24 +175,19 @@ class LiteRTSignatures:
     def _step(self, inputs: Tensors) -> Tensors:
         stage, event, batch = self.stage, self.model.event, self.batch_size
         by_path = {item.path: inputs[item.spec.name] for item in self.carried if item.changes}
-        told = iter([inputs[item.spec.name] for item in self.carried if not item.changes])
-        flat = [None if leaf is None else next(told) for leaf in tf.nest.flatten(self._context)]
-        context = tf.nest.pack_sequence_as(self._context, flat)
+        context = self._context.with_tensors(inputs[item.spec.name] for item in self.carried if not item.changes)
         steps = self._cells // stage.width
         first = inputs["position"][0] * steps
         carry = Carry({path: by_path[path] for path in by_path if path != "last"}, by_path["last"], first)
         # The noise comes in the order of drawing, whatever cells these are.
-        choose = SampleInputs(inputs["noise"], inputs["temperature"]).chooser(event)
-
-        def choose_here(params: tf.Tensor, site: Site, aux: Any) -> tuple[tf.Tensor, Any]:
-            return choose(params, site._replace(cell=site.cell - first * stage.width), aux)
-
+        inside = SampleInputs(inputs["noise"], inputs["temperature"])
+        choose = inside.chooser(event, origin=first * stage.width)
         if steps == 1:
-            drawn, carry, _ = stage.draw(carry, choose_here, (), context)
+            drawn, carry, _ = stage.draw(carry, choose, (), context)
         else:
             canvas = tf.zeros([steps, batch, event.channels], event.head.dtype)
             begun = incremental.Drawn(carry, canvas)
-            carry, canvas = incremental.draw_units(stage, begun, choose_here, context, steps, first)
+            carry, canvas = incremental.draw_units(stage, begun, choose, context, steps, first)
             drawn = tf.transpose(canvas, [1, 0, 2])
         shape = {"row": self.event_shape[1:], "cell": [event.channels], "value": []}[self.unit]
         out = {"last": carry.last, **carry.state}

@@ -10,14 +10,14 @@ alone, so that neither the chunks nor the company changes it. The state is store
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from export.batched import batched
 from export.inputs import Tensors, condition_inputs, condition_of
 from tfar.core import noise as noises
-from tfar.core.carry import Carry, Site
+from tfar.core.carry import Carry
 from tfar.core.request import NOTHING, Request
 from tfar.core.stage import batch_axis
 from tfar.models import AutoregressiveModel
@@ -76,7 +76,6 @@ class StepSampler:
         self._endless = None in model.event_shape
         self._conditions = condition_inputs(model)
         self._context_spec = self._trace_context()
-        self._ordered, self.unit, self._cells = self._unit()
         self._scale = self._cells // self.stage.width  # units of the stage in one of the export
         self.units = None if self._endless else event.num_cells // self._cells
         example = self._context_spec.map(lambda item: tf.zeros([1, *item.shape[1:]], item.dtype))
@@ -99,22 +98,15 @@ class StepSampler:
         cells = None if self._endless else self.model.event.num_cells
         return tf.TensorSpec([None, cells, self.model.event.channels], self._dtype)
 
-    def _unit(self) -> tuple[bool, str, int]:
-        found: list[Any] = []
-
-        def trace(context: Request) -> tf.Tensor:
-            found.append((self.stage.order(context) is not None, *self.stage.handed_out(context)))
-            return tf.zeros([])
-
-        tf.function(trace, autograph=False).get_concrete_function(self._context_spec)
-        return found[0]
-
     def _trace_context(self) -> Request:
-        """Specs of what the network is given besides the event."""
+        """Specs of what the network is given besides the event; on the way, whether cells have an order, and units."""
         found: list[Request] = []
 
         def trace(given: Tensors, first: tf.Tensor) -> tf.Tensor:
-            found.append(self._context(given, first)[0].map(lambda x: tf.TensorSpec([None, *x.shape[1:]], x.dtype)))
+            context, _ = self._context(given, first)
+            self._ordered = self.stage.order(context) is not None
+            self.unit, self._cells = self.stage.handed_out(context)
+            found.append(context.map(lambda x: tf.TensorSpec([None, *x.shape[1:]], x.dtype)))
             return tf.zeros([])
 
         given = {item.name: item.spec for item in self._conditions}
@@ -135,9 +127,7 @@ class StepSampler:
             "temperature": tf.TensorSpec([None], tf.float32),
             "last": self._carry.last,
         }
-        for index, item in enumerate(tf.nest.flatten(self._context_spec)):
-            if item is not None:
-                spec[f"{_CONTEXT}{index}"] = item
+        spec |= {f"{_CONTEXT}{index}": item for index, item in enumerate(self._context_spec.tensors)}
         if not self._endless:
             spec["prefix"] = self._prefix_spec
         for key, item in self._carry.state.items():
@@ -158,7 +148,7 @@ class StepSampler:
         """
         batch = tf.shape(seed)[0]
         context, _ = self._context(condition, noises.uniform(seed, 1, self.model.head.noise_size)[:, 0])
-        told = {f"{_CONTEXT}{i}": x for i, x in enumerate(tf.nest.flatten(context)) if x is not None}
+        told = {f"{_CONTEXT}{index}": x for index, x in enumerate(context.tensors)}
         examples = {name: tf.zeros([batch, *item.shape[1:]], item.dtype) for name, item in self.spec.items()}
         examples |= {"seed": seed, "temperature": temperature, **told}
         if prefix is None:
@@ -233,10 +223,8 @@ class StepSampler:
 
     def _context_of(self, examples: Tensors) -> Request:
         """The context that examples hold."""
-        flat = tf.nest.flatten(self._context_spec)
-        return tf.nest.pack_sequence_as(
-            self._context_spec, [None if item is None else examples[f"{_CONTEXT}{i}"] for i, item in enumerate(flat)]
-        )
+        count = len(self._context_spec.tensors)
+        return self._context_spec.with_tensors(examples[f"{_CONTEXT}{index}"] for index in range(count))
 
     @property
     def _unit_shape(self) -> list[int]:
@@ -281,13 +269,9 @@ class StepSampler:
         state = {key: self._batch_back(key, examples[_STATE + key]) for key in self._carry.state}
         canvas = tf.zeros([steps, *([stage.width] if stage.is_image else []), batch, event.channels], self._dtype)
         drawn = incremental.Drawn(Carry(state, examples["last"], first), canvas)
-        choose = self._inputs(examples, context, cell, cells).chooser(event)
-
-        def choose_here(params: tf.Tensor, site: Site, aux: Any) -> tuple[tf.Tensor, Any]:
-            # All examples are as many cells behind their first one.
-            return choose(params, site._replace(cell=(site.cell - cell)[0]), aux)
-
-        carry, canvas = incremental.draw_units(stage, drawn, choose_here, context, steps, first)
+        # All examples are as many cells behind their first one.
+        choose = self._inputs(examples, context, cell, cells).chooser(event, origin=cell)
+        carry, canvas = incremental.draw_units(stage, drawn, choose, context, steps, first)
         values = tf.transpose(tf.reshape(canvas, [cells, batch, event.channels]), [1, 0, 2])
         after = {
             **{_STATE + key: self._batch_first(key, x) for key, x in carry.state.items()},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -39,6 +39,16 @@ class Request(NamedTuple):
     def map(self, function: Callable[[Any], Any]) -> Request:
         """The request with every tensor replaced."""
         return tf.nest.map_structure(lambda x: x if x is None else function(x), self)
+
+    @property
+    def tensors(self) -> list[Any]:
+        """The tensors that are given, in a fixed order."""
+        return [part for part in tf.nest.flatten(self) if part is not None]
+
+    def with_tensors(self, tensors: Iterable[Any]) -> Request:
+        """The request with others in place of `tensors`."""
+        others = iter(tensors)
+        return self.map(lambda _: next(others))
 
     def without_condition(self) -> Request:
         """The request with zeros in place of the condition's features, as in condition dropout."""

@@ -29,30 +29,27 @@ class SampleInputs:
     values: tf.Tensor | None = None
     observed: tf.Tensor | None = None
 
-    def chooser(self, event: Event, order: Any = None) -> Choose:
+    def chooser(self, event: Event, order: Any = None, origin: Any = 0) -> Choose:
         """The function that draws the value of a site, see `tfar.core.stage`.
 
         Args:
             event: shapes and the head.
             order: the cell of every rank, [N] or [B, N]; None where cells are drawn as stored.
+            origin: the site's cell that these inputs begin with: a scalar; or [B] where examples stand at positions of
+                their own, all of them as many cells behind it.
         """
-        batch, groups, head = tf.shape(self.noise)[0], event.groups, event.head
-        noise = cells_first(tf.reshape(self.noise, [batch, -1, groups * head.noise_size]), order)
+        batch, size = tf.shape(self.noise)[0], event.head.noise_size
+        noise = cells_first(tf.reshape(self.noise, [batch, -1, event.groups * size]), order)
         known = None if self.observed is None else [cells_first(x, order) for x in (self.values, self.observed)]
 
         def choose(params: tf.Tensor, site: Site, aux: Any) -> tuple[tf.Tensor, Any]:
-            numbers = tf.gather(noise, site.cell)
-            if groups > 1:
-                numbers = numbers[:, site.group * head.noise_size : (site.group + 1) * head.noise_size]
-            if known is None:
-                value = head.sample(params, numbers, self.temperature)
-                return (value if head.event_ndims else value[:, None]), aux
-            values, observed = (tf.gather(x, site.cell) for x in known)
-            if head.event_ndims:
-                return head.sample(params, numbers, self.temperature, value=values, observed=observed), aux
-            channel = slice(site.group, site.group + 1)
-            drawn = head.sample(params, numbers, self.temperature)[:, None]
-            return tf.where(observed[:, channel], values[:, channel], drawn), aux
+            cell = site.cell if isinstance(origin, int) and origin == 0 else site.cell - origin
+            cell = cell[0] if isinstance(cell, tf.Tensor) and cell.shape.rank else cell
+            numbers = tf.gather(noise, cell)
+            if event.groups > 1:
+                numbers = numbers[:, site.group * size : (site.group + 1) * size]
+            here = None if known is None else [tf.gather(x, cell) for x in known]
+            return _draw(event.head, params, numbers, self.temperature, here, site.group), aux
 
         return choose
 
@@ -68,19 +65,34 @@ class SampleInputs:
             [B, *grid, C], or [B, *grid, 1] of a colour or of a single channel.
         """
         head, lead = event.head, tf.shape(outputs)[:-1]
-        cells = int(np.prod(event.grid))
         params = tf.reshape(outputs, [-1, event.groups, head.params_size])[:, group]
         noise = tf.reshape(self.noise, [-1, event.groups, head.noise_size])[:, group]
-        temperature = tf.repeat(self.temperature, cells)
-        known = [None if x is None else tf.reshape(x, [-1, event.channels]) for x in (self.values, self.observed)]
-        if head.event_ndims:
-            given = {} if known[1] is None else {"value": known[0], "observed": known[1]}
-            drawn = head.sample(params, noise, temperature, **given)
-        else:
-            drawn = head.sample(params, noise, temperature)[:, None]
-            channel = slice(group, group + 1)
-            drawn = drawn if known[1] is None else tf.where(known[1][:, channel], known[0][:, channel], drawn)
+        known = None
+        if self.observed is not None:
+            known = [tf.reshape(x, [-1, event.channels]) for x in (self.values, self.observed)]
+        drawn = _draw(head, params, noise, tf.repeat(self.temperature, event.num_cells), known, group)
         return tf.reshape(drawn, tf.concat([lead, drawn.shape[-1:]], 0))
+
+
+def _draw(head: Any, params: tf.Tensor, noise: tf.Tensor, temperature: tf.Tensor, known: Any, group: int) -> tf.Tensor:
+    """Values of cells, [n, C], or of one of their colours, [n, 1].
+
+    Args:
+        head: the head.
+        params: [n, P].
+        noise: [n, k].
+        temperature: [n].
+        known: values and observed flags of whole cells, [n, C] each, or None.
+        group: the colour.
+    """
+    if head.event_ndims:
+        given = {} if known is None else {"value": known[0], "observed": known[1]}
+        return head.sample(params, noise, temperature, **given)
+    drawn = head.sample(params, noise, temperature)[:, None]
+    if known is None:
+        return drawn
+    value, observed = (x[:, group : group + 1] for x in known)
+    return tf.where(observed, value, drawn)
 
 
 def cells_first(x: tf.Tensor, order: Any = None) -> tf.Tensor:
