@@ -74,7 +74,7 @@ def ways(preset: str) -> list[str]:
     """Names of `WAYS` whose options the model of a preset has."""
     import tfar
 
-    known = inspect.signature(tfar.models.presets()[preset].__init__).parameters  # not of the metaclass
+    known = inspect.signature(tfar.models.presets()[preset]).parameters
     return [way for way, options in WAYS.items() if options.keys() <= known.keys()]
 
 

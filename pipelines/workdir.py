@@ -130,7 +130,7 @@ def resolve_model(config: Mapping[str, Any], info: data_lib.DataInfo) -> dict[st
 def _parameters(model: Mapping[str, Any]) -> Mapping[str, Any]:
     """Constructor arguments of the class that `config.model` names; none where the name is wrong."""
     cls = getattr(tfar.models, str(model.get("name")), None) or tfar.models.presets().get(model.get("preset", ""))
-    return inspect.signature(cls.__init__).parameters if isinstance(cls, type) else {}  # type: ignore[misc]
+    return inspect.signature(cls).parameters if isinstance(cls, type) else {}
 
 
 def build_model(resolved: Mapping[str, Any]) -> tfar.models.AutoregressiveModel:

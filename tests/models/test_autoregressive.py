@@ -1,5 +1,6 @@
 """Events of any length, and prompts."""
 
+import inspect
 import json
 
 import numpy as np
@@ -21,6 +22,10 @@ def test_one_set_of_weights_scores_and_draws_any_length(model):
         x = model.sample(3, seed=0, length=length, jit_compile=False)
         assert x.shape == model.score(x).shape == (3, length)
         np.testing.assert_allclose(model.log_prob(x), model.score(x).numpy().sum(1), rtol=1e-5)
+
+
+def test_help_shows_the_constructor():
+    assert list(inspect.signature(tfar.models.GatedPixelCNN).parameters)[:3] == ["event_shape", "head", "filters"]
 
 
 def test_a_longer_sample_begins_with_the_shorter_one(model):

@@ -113,7 +113,7 @@ class AnyOrder(Ensemble):
 
     def take_turn(self, request: Request, batch: Any) -> Request:
         """See `Ensemble.take_turn`: an order for every example."""
-        if not (self.order_agnostic or self.num_members > 1) or request.member is not None or request.order is not None:
+        if not self._lacks_member(request) and (not self.order_agnostic or request.order is not None):
             return request
         tables = np.stack([each.permutation for each in self.orderings])
         if self.order_agnostic:

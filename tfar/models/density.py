@@ -30,6 +30,12 @@ class _Completed(type(keras.Model)):  # type: ignore[misc]
         model.complete_construction()
         return model
 
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """The constructor's signature, for `help` and `inspect`, which would show that of `__call__`."""
+        _, *parameters = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
+        return inspect.Signature(parameters)
+
 
 def _keeping_arguments(constructor: Callable[..., None]) -> Callable[..., None]:
     """The constructor, which then sets an attribute for each of its named arguments that has none."""

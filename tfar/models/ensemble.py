@@ -63,6 +63,10 @@ class Ensemble(AutoregressiveModel):
 
     # Which member a call is about.
 
+    def _lacks_member(self, request: Request) -> bool:
+        """Whether there are several factorisations, and the request says neither which one nor an order."""
+        return self.num_members > 1 and request.member is None and request.order is None
+
     def choose(self, request: Request, num: Any, member: Any = None, ordering: Any = None) -> Request:
         """See `AutoregressiveModel.choose`.
 
@@ -89,7 +93,7 @@ class Ensemble(AutoregressiveModel):
 
     def context(self, request: Request = NOTHING, training: bool | None = None) -> Request:
         """See `AutoregressiveModel.context`; one member, or one order, is needed."""
-        if self.num_members > 1 and request.member is None and request.order is None:
+        if self._lacks_member(request):
             raise ValueError(
                 f"member is needed, 0 to {self.num_members - 1}: an ensemble has one factorisation per member"
             )
@@ -97,14 +101,14 @@ class Ensemble(AutoregressiveModel):
 
     def prepare_draws(self, request: Request, first: tf.Tensor) -> tuple[Request, tf.Tensor]:
         """See `AutoregressiveModel.prepare_draws`; where no member is given, the noise chooses it."""
-        if self.num_members == 1 or request.member is not None or request.order is not None:
+        if not self._lacks_member(request):
             return request, first
         member, first = choose_member(first, self.num_members)
         return request._replace(member=member), first
 
     def take_turn(self, request: Request, batch: Any) -> Request:
         """What a training step of `batch` examples trains: the member whose turn it is."""
-        if self.num_members == 1 or request.member is not None or request.order is not None:
+        if not self._lacks_member(request):
             return request
         member = tf.cast(self.training_steps.value % self.num_members, tf.int32)
         self.training_steps.assign(self.training_steps.value + 1)
@@ -125,7 +129,7 @@ class Ensemble(AutoregressiveModel):
         """
         x, request = self._checked(x, condition, choice)
         members: Sequence[Any] = [request]
-        if self.num_members > 1 and request.member is None and request.order is None:
+        if self._lacks_member(request):
             members = [request._replace(member=tf.constant(index)) for index in range(self.num_members)]
         factors = [self._compiled.run("score", self.score_graph, x, member) for member in members]
         nats = [tf.reduce_sum(tf.reshape(each, [tf.shape(x)[0], -1]), -1) for each in factors]
