@@ -11,8 +11,7 @@ import tensorflow as tf
 from export.errors import ExportError
 from export.litert_signatures import LiteRTSignatures
 from export.quiet import quietly
-from tfar.core.request import Request
-from tfar.models.ensemble import choose_member
+from tfar.core.request import NOTHING, Request
 
 
 class LiteRTModel:
@@ -66,8 +65,8 @@ def draw_in_steps(
     """
     batch, units = len(noise), signatures.num_units
     if signatures.num_members > 1:
-        member, first = choose_member(tf.constant(noise[:, 0]), signatures.num_members)
-        told, noise = {**told, "member": member.numpy()}, np.concatenate([first[:, None], noise[:, 1:]], 1)
+        request, first = signatures.model.prepare_draws(NOTHING, tf.constant(noise[:, 0]))
+        told, noise = {**told, "member": request.member.numpy()}, np.concatenate([first[:, None], noise[:, 1:]], 1)
     noise = noise.reshape(batch, units, *signatures.noise_shape[1:])
     order = _cells(signatures, told)
     carry = runtime.run("start", **told)
