@@ -1,131 +1,267 @@
-"""Compares training, sampling and numerics between GPU and CPU; `make gpu-check`.
+"""Training, likelihood and sampling on a GPU: numerics against the CPU, and speed; `make gpu-check`.
 
-    python -m benchmarks.gpu_check [--json=FILE]
+    python -m benchmarks.gpu_check [--json=FILE] [--seconds=360] [--only=numerics,train,sample] [--rehearse]
 
-Without a visible GPU it says so and exits 0. With one it exits 1 where
-    log p of a pixel under the same weights differs by more than 1e-3 nats,
-    the loss after 20 equal steps differs by more than 2%, or
-    a sample from the same noise differs first where it is no tie (the noise within 1e-4 of a boundary).
-TF32 is switched off for the comparison.
+Without a visible GPU it says so and exits 0. With one it exits 1 where a job fails, or where for a model, both devices
+computing in float32,
+    log p of a position under the same weights differs by more than 1e-3 nats,
+    the loss after 5 equal steps of training differs by more than 2%, or
+    a sample from the same noise differs first where it is no tie (the noise within 1e-4 of a boundary): plain graph,
+    XLA and naive sampler, each against the CPU's naive sampler.
+
+What it measures beside
+    train      a step of training in float32, TF32 and bfloat16, with and without XLA: examples/s, TFLOP/s (three times
+               the operations of a forward pass, as the profiler counts them), its share of what the GPU can do, memory
+    sample     16 images under XLA with the default command buffers, without, and with loops inside of them; in a plain
+               graph, by fixed-point iteration, naive (both of the latter under XLA too): seconds and forward passes
+
+Every job is a process. Those of a wave are prepared side by side, which needs a processor with many cores, and measured
+one after the other. Results are written after every job. `--rehearse` runs all of it tiny, on whatever device there is.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
+import dataclasses
 import json
+import os
+import pathlib
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
-_JSON = flags.DEFINE_string("json", None, "File to write the numbers to.")
+from benchmarks import gpu_report
+from pipelines import command
 
-_STEPS, _BATCH, _SAMPLES = 20, 64, 16
-_TOLERANCE_NATS, _TOLERANCE_LOSS, _TOLERANCE_TIE = 1e-3, 0.02, 1e-4
-
-
-def measure(device: str) -> dict[str, Any]:
-    """Trains, scores and samples on one device, everything from the same seeds.
-
-    Args:
-        device: "CPU:0" or "GPU:0".
-    """
-    import keras
-    import tensorflow as tf
-
-    import tfar
-    from tfar import training
-    from tfar.data import Batches, load_arrays
-
-    keras.utils.set_random_seed(0)
-    arrays, info = load_arrays("digits", "train", condition="label")
-    strategy = tf.distribute.OneDeviceStrategy(device)
-    with strategy.scope():
-        model = tfar.models.GatedPixelCNN(
-            info.event_shape,
-            tfar.heads.Categorical(info.levels),
-            filters=32,
-            num_blocks=5,
-            first_kernel_size=5,
-            condition=tfar.conditions.Label(info.num_labels),
-        )
-        optimizer = training.optimizer("adam", 1e-3)
-    with tf.device(device):
-        scores = model.score(arrays["x"][:_BATCH], arrays["condition"][:_BATCH]).numpy()
-        labels = np.arange(_SAMPLES) % info.num_labels
-        noise = tfar.core.uniform(tfar.core.seed_rows(0, _SAMPLES), model.event.num_positions, model.head.noise_size)
-        samples = model.sample(_SAMPLES, labels, noise=noise).numpy()
-        # How far the noise of every draw lies from a boundary between two values.
-        places = [_SAMPLES, *model.event.positions]
-        params = model(samples, labels, training=False)
-        distances = model.head.boundary_distance(params, tf.reshape(noise, [*places, -1])).numpy()
-        began = time.monotonic()
-        model.sample(_SAMPLES, labels, seed=1).numpy()
-        sample_seconds = time.monotonic() - began
-    step = training.TrainStep(model, optimizer, strategy, _BATCH, ema_decay=0.9)
-    batches = Batches(arrays, _BATCH)
-    losses = [float(step(batches.batch(0), 0)[0])]  # traced here
-    began = time.monotonic()
-    losses += [float(step(batches.batch(index), index)[0]) for index in range(1, _STEPS)]
-    return {
-        "device": device,
-        "scores": scores,
-        "samples": samples,
-        "distances": distances,
-        "losses": losses,
-        "step_seconds": (time.monotonic() - began) / (_STEPS - 1),
-        "sample_seconds": sample_seconds,
-    }
+MODELS = (
+    "gated_pixel_cnn",
+    "pixel_cnn_pp",
+    "pixel_snail",
+    "pixel_rnn_row",
+    "pixel_rnn_diagonal",
+    "made",
+    "char_rnn",
+    "causal_transformer",
+    "image_transformer",
+    "wavenet",
+)
+# The batch of each, and the length of a sequence.
+TRAINED = {"gated_pixel_cnn": (128, None), "pixel_cnn_pp_cifar10": (16, None), "causal_transformer_gpt2": (8, 1024)}
+SAMPLED = ("pixel_cnn_pp_cifar10", "gated_pixel_cnn")
+# What a preset is rehearsed with.
+TINY = {"pixel_cnn_pp_cifar10": "pixel_cnn_pp", "causal_transformer_gpt2": "causal_transformer"}
+PRECISIONS = ("float32", "tf32", "bfloat16")
+# Settings of XLA by name. Without a setting it records runs of kernels, but no loops, as command buffers.
+COMMAND_BUFFERS = {
+    "default": "",
+    "none": "--xla_gpu_enable_command_buffer=",
+    "loops": "--xla_gpu_enable_command_buffer=FUSION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,WHILE,CONDITIONAL",
+}
+_BATCH = 16
+_MEASURE_SECONDS = 40.0  # a job that measures longer is stopped
 
 
-def compare(cpu: dict[str, Any], gpu: dict[str, Any]) -> dict[str, Any]:
-    """What differs between two results of `measure`, and whether that is within the tolerances."""
-    nats = float(np.abs(cpu["scores"] - gpu["scores"]).max())
-    loss = abs(cpu["losses"][-1] - gpu["losses"][-1]) / cpu["losses"][-1]
-    tipped, unexplained = _first_differences(cpu, gpu)
-    return {
-        "largest_difference_nats": nats,
-        "relative_difference_loss": loss,
-        "samples_with_a_tie": tipped,
-        "samples_that_differ_without_a_tie": unexplained,
-        "passed": nats <= _TOLERANCE_NATS and loss <= _TOLERANCE_LOSS and unexplained == 0,
-        **{f"{name}_step_seconds": run["step_seconds"] for name, run in (("cpu", cpu), ("gpu", gpu))},
-        **{f"{name}_sample_seconds": run["sample_seconds"] for name, run in (("cpu", cpu), ("gpu", gpu))},
-    }
+def define_flags() -> None:
+    """The command's flags."""
+    flags.DEFINE_string("json", None, "File to write the numbers to.")
+    flags.DEFINE_integer(
+        "seconds",
+        360,
+        "Time for everything; a wave that is not ready in half of what is left is stopped.",
+        lower_bound=1,
+    )
+    flags.DEFINE_list("only", ["numerics", "train", "sample"], "Parts to run.")
+    flags.DEFINE_integer("parallel", os.cpu_count(), "Jobs prepared side by side.", lower_bound=1)
+    flags.DEFINE_bool("rehearse", False, "Run everything tiny on the device that there is, to try the check itself.")
 
 
-def _first_differences(cpu: dict[str, Any], gpu: dict[str, Any]) -> tuple[int, int]:
-    """Samples whose first difference is a tie, and those where it is not; what follows it differs rightly."""
-    ties = others = 0
-    for a, b, distance in zip(cpu["samples"], gpu["samples"], cpu["distances"], strict=True):
-        different = (a != b).reshape(-1)
-        if different.any():
-            tie = distance.reshape(-1)[np.argmax(different)] <= _TOLERANCE_TIE
-            ties, others = ties + int(tie), others + int(not tie)
-    return ties, others
-
-
-def main(arguments: Sequence[str]) -> int:
+def main() -> int:
     """Runs the command; returns the exit code."""
-    del arguments
-    import tensorflow as tf
-
-    if not tf.config.list_physical_devices("GPU"):
+    values = flags.FLAGS
+    gpu = gpu_report.find_gpu()
+    if not gpu and not values.rehearse:
         print("gpu-check skipped: TensorFlow sees no GPU (install the extra `gpu` on a machine that has one)")
         return 0
-    tf.config.experimental.enable_tensor_float_32_execution(False)
-    result = compare(measure("CPU:0"), measure("GPU:0"))
-    for key, value in result.items():
-        print(f"{key}: {value}")
-    if _JSON.value:
-        from tfar.training.checkpoint import write_atomically
-
-        write_atomically(_JSON.value, (json.dumps(result, indent=2) + "\n").encode())
+    result: dict[str, Any] = {"gpu": gpu or "none, rehearsed on the CPU", "jobs": []}
+    deadline = time.monotonic() + values.seconds
+    with tempfile.TemporaryDirectory() as folder:
+        for wave in waves(values.only, values.rehearse, "GPU:0" if gpu else "CPU:0", pathlib.Path(folder)):
+            for job in run_wave(wave, values.parallel, deadline):  # each takes at most half of what is left
+                result["jobs"].append(job)
+                _write(values.json, result)
+        if "numerics" in values.only:
+            result["numerics"] = {
+                model: compare(*(_load(folder, model, device) for device in ("cpu", "gpu"))) for model in MODELS
+            }
+    result["passed"] = passed(result)
+    _write(values.json, result)
+    print(gpu_report.table(result))
     print("gpu-check passed" if result["passed"] else "gpu-check FAILED", file=sys.stderr)
     return 0 if result["passed"] else 1
 
 
+def passed(result: dict[str, Any]) -> bool:
+    """Whether every job ended and every model's numerics agree."""
+    agree = all(found["passed"] for found in result.get("numerics", {}).values())
+    return agree and not any("error" in job for job in result["jobs"])
+
+
+def waves(parts: list[str], tiny: bool, device: str, folder: pathlib.Path) -> list[list[dict[str, Any]]]:
+    """Descriptions of the jobs, those first that take longest to prepare.
+
+    Args:
+        parts: of "numerics", "train", "sample".
+        tiny: models of tiny size, short measurements.
+        device: where everything but the CPU's half of the numerics runs.
+        folder: where the numerics go.
+    """
+    common = {"batch": 2 if tiny else _BATCH, "tiny": tiny, "repeats": 1 if tiny else 3}
+    sampled = [TINY.get(model, model) if tiny else model for model in SAMPLED]
+    samplers = [
+        {"kind": "sample", "model": model, "buffers": name, **common} for model in sampled for name in COMMAND_BUFFERS
+    ]
+    samplers += [
+        {"kind": "other_samplers", "model": model, "units": 2, "positions": 2 if tiny else 4, **common}
+        for model in sampled
+    ]
+    numerics = [
+        {"kind": "numerics", "model": model, "device": place, "file": str(folder / f"{model}_{name}.npz")}
+        for model in MODELS
+        for name, place in (("cpu", "CPU:0"), ("gpu", device))
+    ]
+    # A model's steps with XLA and without are two waves: their memory is that of several steps at once.
+    steps = [
+        [
+            {"kind": "train", "model": TINY.get(model, model) if tiny else model, "precision": precision, "xla": xla}
+            | {"batch": 2 if tiny else batch, "length": None if tiny else length, "tiny": tiny}
+            for precision in PRECISIONS
+        ]
+        for model, (batch, length) in TRAINED.items()
+        for xla in (False, True)
+    ]
+    first = (samplers if "sample" in parts else []) + (numerics if "numerics" in parts else [])
+    return [wave for wave in (first, *(steps if "train" in parts else [])) if wave]
+
+
+# === Processes ===
+
+
+@dataclasses.dataclass
+class Job:
+    """A process of `benchmarks.gpu_jobs` and its description."""
+
+    spec: dict[str, Any]
+
+    def start(self, deadline: float) -> None:
+        """Starts the process and returns when it is ready or has ended."""
+        environment = {**os.environ, "TF_FORCE_GPU_ALLOW_GROWTH": "true", "TF_CPP_MIN_LOG_LEVEL": "2"}
+        if self.spec.get("device") == "CPU:0":
+            environment["CUDA_VISIBLE_DEVICES"] = "-1"
+        buffers = COMMAND_BUFFERS[self.spec.get("buffers", "default")]
+        environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {buffers}".strip()
+        self.log = tempfile.TemporaryFile("w+")
+        arguments = [sys.executable, "-m", "benchmarks.gpu_jobs", json.dumps(self.spec)]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(arguments, stdin=pipe, stdout=pipe, stderr=self.log, text=True, env=environment)
+        began = time.monotonic()
+        self._line(deadline)
+        self.prepare_s = time.monotonic() - began
+
+    def measure(self) -> dict[str, Any]:
+        """Lets the process measure; its description and its figures, or the end of what it said."""
+        try:
+            self.process.stdin.write("measure\n")
+            self.process.stdin.flush()
+            line = self._line(time.monotonic() + _MEASURE_SECONDS)
+        except OSError:
+            line = ""
+        if self.process.poll() is None:
+            self.process.kill()  # its result is here, or it stands still; TensorFlow's own end can take a minute
+        code = self.process.wait()
+        self.log.seek(0)
+        found = json.loads(line) if line else {"error": f"exit code {code}: {self.log.read()[-600:]}"}
+        with contextlib.suppress(OSError):  # what was written for a process that has ended
+            self.process.stdin.close()
+        self.process.stdout.close()
+        self.log.close()
+        return {**self.spec, "prepare_s": self.prepare_s, **found}
+
+    def _line(self, deadline: float) -> str:
+        """The next line; empty where the process has ended, or is stopped at the deadline."""
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            line = pool.submit(self.process.stdout.readline)
+            try:
+                return line.result(max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                self.process.kill()
+                return ""
+
+
+def run_wave(specs: list[dict[str, Any]], parallel: int, deadline: float) -> Any:
+    """Prepares jobs side by side, then measures them one after the other; yields their results."""
+    jobs = [Job(spec) for spec in specs]
+    began = time.monotonic()
+    ready = began + (deadline - began) / 2
+    with concurrent.futures.ThreadPoolExecutor(parallel) as pool:
+        list(pool.map(lambda job: job.start(ready), jobs))
+    print(f"{len(jobs)} jobs ready after {time.monotonic() - began:.0f} s", file=sys.stderr)
+    for job in jobs:
+        found = job.measure()
+        print(gpu_report.line(found), file=sys.stderr)
+        yield found
+
+
+# === Numerics ===
+
+_TOLERANCE_NATS, _TOLERANCE_LOSS, _TOLERANCE_TIE = 1e-3, 0.02, 1e-4
+
+
+def _load(folder: str, model: str, device: str) -> dict[str, np.ndarray] | None:
+    path = pathlib.Path(folder) / f"{model}_{device}.npz"
+    return dict(np.load(path)) if path.exists() else None
+
+
+def compare(cpu: dict[str, np.ndarray] | None, gpu: dict[str, np.ndarray] | None) -> dict[str, Any]:
+    """What differs between two devices, and whether that is within the tolerances."""
+    if cpu is None or gpu is None:
+        return {"passed": False}
+    nats = float(np.abs(cpu["scores"] - gpu["scores"]).max())
+    loss = float(abs(cpu["losses"][-1] - gpu["losses"][-1]) / abs(cpu["losses"][-1]))
+    ties = others = 0
+    for name in ("samples_plain", "samples_xla", "samples_naive"):
+        tipped, unexplained = _first_differences(cpu["samples_naive"], gpu[name], cpu["distances"])
+        ties, others = ties + tipped, others + unexplained
+    return {
+        "largest_difference_nats": nats,
+        "relative_difference_loss": loss,
+        "samples_with_a_tie": ties,
+        "samples_that_differ_without_a_tie": others,
+        "passed": nats <= _TOLERANCE_NATS and loss <= _TOLERANCE_LOSS and others == 0,
+    }
+
+
+def _first_differences(expected: np.ndarray, samples: np.ndarray, distances: np.ndarray) -> tuple[int, int]:
+    """Samples whose first difference is a tie, and those where it is not; what follows it differs rightly."""
+    ties = others = 0
+    for a, b, distance in zip(expected, samples, distances, strict=True):
+        distance = distance.reshape(-1)
+        different = (a != b).reshape(len(distance), -1).any(1)
+        if different.any():
+            tie = distance[np.argmax(different)] <= _TOLERANCE_TIE
+            ties, others = ties + int(tie), others + int(not tie)
+    return ties, others
+
+
+def _write(path: str | None, result: dict[str, Any]) -> None:
+    if path:
+        pathlib.Path(path).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main, define_flags)

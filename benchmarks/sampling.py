@@ -82,12 +82,6 @@ def main() -> int:
     return 0
 
 
-# Models.
-
-
-# Measurement.
-
-
 def measure(
     model: Any,
     batch: int,
@@ -123,7 +117,9 @@ def measure(
     note = "" if plain_units is None else f"; the plain graph's sample_s from {drawn} of {units}"
     first_call = {mode: _seconds(draw[mode]) for mode in MODES}
 
-    naive_slice, num_positions, measured = _slices(naive, model, batch, naive_positions, {"xla": True, "plain": False})
+    naive_slice, num_positions, measured = slices_of(
+        naive, model, batch, naive_positions, {"xla": True, "plain": False}
+    )
     read_bytes = _bytes_of_a_step(model, batch)
     calls, flops = _calls(model, batch, draw, draw_near, naive_slice, read_bytes > 0)
     rounds = _alternate(calls, repeats)
@@ -179,10 +175,12 @@ def _draws(model: Any, batch: int, plain_units: int | None) -> tuple[dict[str, C
     """Sampling by mode; units of an event, and how many of them the plain graph draws."""
     from tfar.sampling import incremental
 
-    draw: dict[str, Callable[[], Any]] = {mode: functools.partial(_draw, model, batch, mode == "xla") for mode in MODES}
+    draw: dict[str, Callable[[], Any]] = {
+        mode: functools.partial(draw_events, model, batch, mode == "xla") for mode in MODES
+    }
     if plain_units is None:
         return draw, 1, 1
-    slices, units, drawn = _slices(incremental, model, batch, plain_units, {"plain": False}, begin=0)
+    slices, units, drawn = slices_of(incremental, model, batch, plain_units, {"plain": False}, begin=0)
     return draw | slices, units, drawn
 
 
@@ -197,7 +195,7 @@ def _calls(
     """What a round times, by name, and the floating point operations of a forward pass."""
     import tensorflow as tf
 
-    encoded = model.encode(_draw(model, batch, True))
+    encoded = model.encode(draw_events(model, batch, True))
     forward = {mode: tf.function(model.decode, autograph=False, jit_compile=mode == "xla" or None) for mode in MODES}
     square = tf.random.stateless_uniform([_MATMUL_SIZE, _MATMUL_SIZE], [0, 0])
     multiply = tf.function(lambda: tf.matmul(square, square), autograph=False)
@@ -211,7 +209,7 @@ def _calls(
     if copies:
         source, target = np.ones(_COPIED_BYTES, np.uint8), np.ones(_COPIED_BYTES, np.uint8)
         calls["copy"] = functools.partial(np.copyto, target, source)
-    return calls, _count_flops(forward["plain"].get_concrete_function(encoded).graph)
+    return calls, count_flops(forward["plain"].get_concrete_function(encoded).graph)
 
 
 def _of_mode(
@@ -250,11 +248,12 @@ def _finish(function: Callable[..., Any], *arguments: Any) -> Any:
     return function(*arguments).numpy()
 
 
-def _draw(model: Any, batch: int, jit_compile: bool) -> Any:
+def draw_events(model: Any, batch: int, jit_compile: bool) -> np.ndarray:
+    """A sample of `batch` events, drawn together."""
     return model.sample(batch, seed=0, batch_size=batch, jit_compile=jit_compile).numpy()
 
 
-def _slices(
+def slices_of(
     sampler: Any, model: Any, batch: int, most: int, jit: dict[str, bool], begin: int | None = None
 ) -> tuple[dict[str, Callable[[], Any]], int, int]:
     """A sampler on a slice of the event, in the middle or from `begin`: by mode; units in all; units of the slice."""
@@ -333,7 +332,8 @@ def _weights_of_matrices(network: Any) -> int:
     return total
 
 
-def _count_flops(graph: Any) -> int:
+def count_flops(graph: Any) -> int:
+    """Floating point operations of a graph, as TensorFlow's profiler counts them."""
     import tensorflow as tf
 
     from export.servable import quiet
