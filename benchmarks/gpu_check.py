@@ -1,6 +1,6 @@
 """Training, likelihood and sampling on a GPU: numerics against the CPU, and speed; `make gpu-check`.
 
-    python -m benchmarks.gpu_check [--json=FILE] [--seconds=360] [--only=numerics,train,sample] [--rehearse]
+    python -m benchmarks.gpu_check [--json=FILE] [--seconds=900] [--only=numerics,train,sample] [--rehearse]
 
 Without a visible GPU it says so and exits 0. With one it exits 1 where a job fails, or where for a model, both devices
 computing in float32,
@@ -16,7 +16,8 @@ What it measures beside
                graph, by fixed-point iteration, naive (both of the latter under XLA too): seconds and forward passes
 
 Every job is a process. Those of a wave are prepared side by side, which needs a processor with many cores, and measured
-one after the other. Results are written after every job. `--rehearse` runs all of it tiny, on whatever device there is.
+one after the other. Results are written after every job. On 16 cores the whole takes some 12 minutes, nearly all of it
+tracing and compiling. `--rehearse` runs all of it tiny, on whatever device there is.
 """
 
 from __future__ import annotations
