@@ -137,15 +137,11 @@ def waves(parts: list[str], tiny: bool, device: str, folder: pathlib.Path) -> li
         for name, place in (("cpu", "CPU:0"), ("gpu", device))
     ]
     # A model's steps with XLA and without are two waves: their memory is that of several steps at once.
-    steps = [
-        [
-            {"kind": "train", "model": TINY.get(model, model) if tiny else model, "precision": precision, "xla": xla}
-            | {"batch": 2 if tiny else batch, "length": None if tiny else length, "tiny": tiny}
-            for precision in PRECISIONS
-        ]
-        for model, (batch, length) in TRAINED.items()
-        for xla in (False, True)
-    ]
+    steps = []
+    for model, (batch, length) in TRAINED.items():
+        job = {"kind": "train", "model": TINY.get(model, model) if tiny else model, "tiny": tiny}
+        job |= {"batch": 2 if tiny else batch, "length": None if tiny else length}
+        steps += [[{**job, "precision": precision, "xla": xla} for precision in PRECISIONS] for xla in (False, True)]
     first = (samplers if "sample" in parts else []) + (numerics if "numerics" in parts else [])
     return [wave for wave in (first, *(steps if "train" in parts else [])) if wave]
 

@@ -54,7 +54,7 @@ def numerics(spec: dict[str, Any]) -> Measure:
     with tf.device(spec["device"]):
         found["scores"] = model.score(x).numpy()
         noise = noises.uniform(noises.seed_rows(0, _NUM), model.event.num_positions, model.head.noise_size)
-        draws = {"plain": {"jit_compile": False}, "xla": {"jit_compile": True}}
+        draws: dict[str, dict[str, Any]] = {"plain": {"jit_compile": False}, "xla": {"jit_compile": True}}
         draws["naive"] = {"method": "naive", "jit_compile": False}
         for name, options in draws.items():
             found[f"samples_{name}"] = model.sample(_NUM, noise=noise, **options).numpy()
@@ -159,7 +159,8 @@ def sample(spec: dict[str, Any]) -> Measure:
     forward = _forwards(model, events)
 
     def measure() -> dict[str, Any]:
-        seconds = {name: _median(call, spec["repeats"]) for name, call in {**forward, "sample": draw}.items()}
+        calls: dict[str, Callable[[], Any]] = {**forward, "sample": draw}
+        seconds = {name: _median(call, spec["repeats"]) for name, call in calls.items()}
         least = min(seconds[name] for name in forward)
         return {
             "first_call_s": first,
@@ -225,11 +226,13 @@ def _random_model(spec: dict[str, Any]) -> Any:
 def _forwards(model: Any, events: Any) -> dict[str, Callable[[], Any]]:
     import tensorflow as tf
 
+    from benchmarks import sampling
+
     encoded = model.encode(tf.convert_to_tensor(events))
     calls: dict[str, Callable[[], Any]] = {}
     for name, jit in (("plain", None), ("xla", True)):
         function = tf.function(model.decode, autograph=False, jit_compile=jit)
-        calls[name] = lambda function=function: function(encoded).numpy()
+        calls[name] = functools.partial(sampling.fetch, function, encoded)
         calls[name]()
     return calls
 

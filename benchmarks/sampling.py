@@ -201,7 +201,7 @@ def _calls(
     multiply = tf.function(lambda: tf.matmul(square, square), autograph=False)
     calls: dict[str, Callable[[], Any]] = {"matmul": lambda: multiply().numpy()}
     for mode in MODES:
-        calls[f"forward {mode}"] = functools.partial(_fetch, forward[mode], encoded)
+        calls[f"forward {mode}"] = functools.partial(fetch, forward[mode], encoded)
         calls[f"sample {mode}"] = draw[mode]
         calls[f"naive {mode}"] = naive_slice[mode]
         if draw_near:
@@ -237,7 +237,7 @@ def _of_mode(
     return found
 
 
-def _fetch(function: Callable[..., Any], *arguments: Any) -> Any:
+def fetch(function: Callable[..., Any], *arguments: Any) -> Any:
     """Runs a compiled function and waits for its result."""
     outputs = function(*arguments)
     return (outputs["canvas"] if isinstance(outputs, dict) else outputs).numpy()
@@ -282,7 +282,7 @@ def slices_of(
     slices: dict[str, Callable[[], Any]] = {}
     for mode, jit_compile in jit.items():
         function = tf.function(advance, autograph=False, jit_compile=jit_compile or None)
-        slices[mode] = functools.partial(_fetch, function, state, numbers, context, *span)
+        slices[mode] = functools.partial(fetch, function, state, numbers, context, *span)
     return slices, units, measured
 
 

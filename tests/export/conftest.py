@@ -1,6 +1,7 @@
 """Tiny models, exported; two of them served by the local server."""
 
 import contextlib
+import os
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,8 @@ class Served:
 @contextlib.contextmanager
 def serving(folder, names, **options):
     """A server of these models, its page included."""
-    config = folder / f"{'-'.join(names)}.config"
+    # The folder is common to the test processes: one would read what another is about to write.
+    config = folder / f"{'-'.join(names)}-{os.getpid()}.config"
     entries = "".join(
         f'config {{ name: "{name}" base_path: "{folder / name}" model_platform: "tensorflow" }}' for name in names
     )
