@@ -139,7 +139,7 @@ def waves(parts: list[str], tiny: bool, device: str, folder: pathlib.Path) -> li
     # A model's steps with XLA and without are two waves: their memory is that of several steps at once.
     steps = []
     for model, (batch, length) in TRAINED.items():
-        job = {"kind": "train", "model": TINY.get(model, model) if tiny else model, "tiny": tiny}
+        job: dict[str, Any] = {"kind": "train", "model": TINY.get(model, model) if tiny else model, "tiny": tiny}
         job |= {"batch": 2 if tiny else batch, "length": None if tiny else length}
         steps += [[{**job, "precision": precision, "xla": xla} for precision in PRECISIONS] for xla in (False, True)]
     first = (samplers if "sample" in parts else []) + (numerics if "numerics" in parts else [])
