@@ -35,6 +35,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
+from export import disk_cache
 from export.quiet import quietly, set_log_level
 
 SAVED_MODEL, LITERT = "saved_model", "litert"
@@ -68,6 +69,7 @@ def main(
     message = _wrong(workdir, model, out, format, options)
     if message is None:
         # TensorFlow takes seconds to import, which no mistyped flag should cost.
+        disk_cache.use()
         saved_model = quietly(lambda: importlib.import_module("export.saved_model"))
         from export.errors import ExportError
 
@@ -170,6 +172,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 if __name__ == "__main__":
     set_log_level()
+    disk_cache.define_flag()
     # Here, not at import: other commands have flags of these names.
     flags.DEFINE_string("workdir", None, "Work directory of a training; its model.keras is exported.")
     flags.DEFINE_string("model", None, "A .keras file, instead of --workdir.")

@@ -11,11 +11,16 @@ from typing import Any
 
 from absl import app, logging
 
+from export import disk_cache
 from export.quiet import quietly
 
 
 def import_quietly() -> None:
-    """Imports tfar, and with it TensorFlow, without the start-up messages of its C++ parts."""
+    """Imports tfar, and with it TensorFlow, without the start-up messages of its C++ parts.
+
+    What the command compiles is kept on disk, where the flag --cache_dir or its default says.
+    """
+    disk_cache.use()
     quietly(lambda: importlib.import_module("tfar"))
 
 
@@ -54,6 +59,7 @@ def run(main: Callable[[], int | None], define_flags: Callable[[], None]) -> Non
             print(f"error: {message}", file=sys.stderr)
             return 1
 
+    disk_cache.define_flag()
     _or_one_line(define_flags)  # defining the flag of a run configuration reads the file and the overrides
     app.run(guarded, flags_parser=lambda arguments: _or_one_line(lambda: app.parse_flags_with_usage(arguments)))
 

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 
 from absl import app, flags
 
+from export import disk_cache
 from export.quiet import quietly, set_log_level
 from export.serving.options import Options
 
@@ -87,6 +88,7 @@ def main(options: Options) -> int:
     print("This server is for development and tests; in production run TensorFlow Serving with the same export.")
     print(f"loading {options.model_base_path or options.model_config_file}", flush=True)
     # TensorFlow takes seconds to import, which no mistyped flag should cost.
+    disk_cache.use()
     serving = quietly(lambda: importlib.import_module("export.serving.server"))
     if not options.xla_cpu_compilation_enabled:
         quietly(importlib.import_module("export.serving.compat").disable_xla)
@@ -131,5 +133,6 @@ def _run(arguments: Sequence[str]) -> int:
 
 if __name__ == "__main__":
     set_log_level()
+    disk_cache.define_flag()
     define_flags()
     app.run(_run, flags_parser=_parse)

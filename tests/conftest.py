@@ -19,6 +19,9 @@ import pytest
 for _variable, _threads in (("TF_NUM_INTRAOP_THREADS", 1), ("TF_NUM_INTEROP_THREADS", 2), ("OMP_NUM_THREADS", 1)):
     os.environ.setdefault(_variable, str(_threads))
 
+# No test finds what another, or an earlier run, has compiled.
+os.environ["TFAR_CACHE_DIR"] = "off"
+
 DURATIONS = pathlib.Path(__file__).with_name("durations.json")
 ROOT = DURATIONS.parents[1]
 BUDGET = 840  # processor seconds of the default suite

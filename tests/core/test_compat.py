@@ -82,3 +82,17 @@ def test_dynamic_update_slice():
     expected = x.copy()
     expected[2:, 1:3] = -1
     np.testing.assert_array_equal(compiled(tf.constant(x), tf.constant(update), tf.constant([2, 1])), expected)
+
+
+@pytest.mark.parametrize("xla", [False, True])
+def test_functions_are_added_and_called_by_name(xla):
+    traced = tf.function(lambda x, y: (x + y, x * y), autograph=False).get_concrete_function(
+        tf.constant(0), tf.constant(0)
+    )
+    definition = traced.function_def
+    definition.signature.name = f"a_function_of_test_compat_{xla}"
+    definition.attr["_XlaMustCompile"].b = xla
+    compat.add_function(definition)
+    compat.add_function(definition)  # the same again is no error
+    found = compat.call_function(definition.signature.name, [tf.constant(3), tf.constant(4)], 2)
+    assert [int(x) for x in found] == [7, 12]

@@ -34,7 +34,7 @@ def test_put_is_one_update_without_a_check_of_bounds_under_xla():
     arguments = tf.zeros([4, 2, 3]), tf.zeros([6, 2, 3])
     compiled.run("ring", _ring, *arguments, jit_compile=True)
     compiled.run("ring", _ring, *arguments)
-    kinds = {key[1]: str(function.graph.as_graph_def()) for key, function in compiled._functions.items()}
+    kinds = {key[1]: str(entry.function.graph.as_graph_def()) for key, entry in compiled._entries.items()}
     assert "XlaDynamicUpdateSlice" in kinds[True] and "TensorScatterUpdate" not in kinds[True]
     assert "XlaDynamicUpdateSlice" not in kinds[False] and "TensorScatterUpdate" in kinds[False]
 

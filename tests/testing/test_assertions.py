@@ -352,10 +352,10 @@ def test_eagerly_runs_models_op_by_op_and_leaves_the_setting_as_it_was():
     x = np.eye(3, dtype=np.int32)
     with testing.eagerly():
         nats = model.log_prob(x)
-        assert tf.config.functions_run_eagerly() and not model._compiled._functions
+        assert tf.config.functions_run_eagerly() and not len(model.compiled_functions)
     assert not tf.config.functions_run_eagerly()
     np.testing.assert_allclose(model.log_prob(x), nats, rtol=1e-6)
-    assert model._compiled._functions
+    assert len(model.compiled_functions)
     with pytest.raises(ZeroDivisionError), testing.eagerly():
         raise ZeroDivisionError
     assert not tf.config.functions_run_eagerly()

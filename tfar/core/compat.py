@@ -11,6 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.ops import gen_xla_ops
+from tensorflow.core.framework import function_pb2
+from tensorflow.python.eager import context
 
 
 def entry_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -37,3 +39,13 @@ def learning_rate(optimizer: keras.optimizers.Optimizer, step: int) -> float:
 def dynamic_update_slice(x: tf.Tensor, update: tf.Tensor, begin: tf.Tensor) -> tf.Tensor:
     """`x` with the block `update` at `begin` [rank]: XLA's DynamicUpdateSlice, which only compiled functions run."""
     return tf.ensure_shape(gen_xla_ops.xla_dynamic_update_slice(x, update, begin), x.shape)
+
+
+def add_function(definition: function_pb2.FunctionDef) -> None:
+    """Makes a function known to this process, so that operations may call it by its name."""
+    context.context().add_function_def(definition)
+
+
+def call_function(name: str, inputs: list[tf.Tensor], num_outputs: int) -> list[tf.Tensor]:
+    """Runs a known function on tensors, op by op around it; its definition says whether XLA compiles it."""
+    return context.context().call_function(name.encode(), inputs, num_outputs)

@@ -1,14 +1,19 @@
-"""A cache of compiled functions, keyed by shape."""
+"""A cache of compiled functions, keyed by the structure, shapes and types of their arguments."""
 
 from __future__ import annotations
 
+import collections
 import contextlib
+import threading
 from collections.abc import Callable, Hashable
 from typing import Any
 
 import tensorflow as tf
 
 from tfar.core.evaluation import evaluating, evaluation
+from tfar.core.kept_graphs import KeptGraphs
+
+CAPACITY = 64  # functions of a model; a text client of any habits does not fill the memory
 
 
 def for_xla() -> bool:
@@ -33,7 +38,15 @@ def tracing_for_litert() -> contextlib.AbstractContextManager[None]:
 
 
 class CompiledFunctions:
-    """Functions of tensors in compiled form; each is traced once per name, shapes and types of its arguments.
+    """Functions of tensors in compiled form, each traced once per name, structure, shapes and types of its arguments.
+
+    The functions that were not called for longest are forgotten beyond `capacity`. Threads may call at the same time;
+    one traces a function while the others that need it wait.
+
+    Args:
+        model: whose weights the functions read. Where a cache directory is set (see `tfar.core.kept_graphs`), their
+            graphs are kept there for the next process.
+        capacity: functions that are remembered.
 
     Example:
         >>> compiled = CompiledFunctions()
@@ -41,27 +54,60 @@ class CompiledFunctions:
         8
     """
 
-    def __init__(self) -> None:
-        self._functions: dict[Any, Any] = {}
+    def __init__(self, model: Any = None, capacity: int = CAPACITY) -> None:
+        self._capacity = capacity
+        self._entries: collections.OrderedDict[Any, _Entry] = collections.OrderedDict()
+        self._lock = threading.Lock()
+        self._kept = None if model is None else KeptGraphs(model)
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
     def run(self, name: Hashable, function: Callable[..., Any], *arguments: Any, jit_compile: bool = False) -> Any:
         """`function(*arguments)`; op by op under `tf.config.run_functions_eagerly(True)`, as any `tf.function`.
 
         Args:
             name: identifies the function, with all that it depends on besides its arguments.
-            function: of tensors in any nesting; None stands for a missing one.
+            function: of tensors in any nesting of tuples, lists and dictionaries; None stands for a missing one.
             *arguments: its arguments.
             jit_compile: compile with XLA.
         """
         if tf.config.functions_run_eagerly():
             return function(*arguments)
-        key = (name, jit_compile, *(_signature(x) for x in tf.nest.flatten(arguments)))
-        if key not in self._functions:
+        key = (name, jit_compile, _structure(arguments))
+        with self._lock:
+            entry = self._entries.setdefault(key, _Entry())
+            self._entries.move_to_end(key)
+            if len(self._entries) > self._capacity:
+                self._entries.popitem(last=False)
+        with entry.lock:
+            if entry.function is None:
+                entry.function = self._compile(key, function, arguments, jit_compile)
+        return entry.function(*arguments)
+
+    def _compile(self, key: Any, function: Callable[..., Any], arguments: Any, jit_compile: bool) -> Callable[..., Any]:
+        def trace() -> Any:
             compiled = tf.function(function, autograph=False, jit_compile=jit_compile or None)
             with evaluating(target="xla" if jit_compile else None):
-                self._functions[key] = compiled.get_concrete_function(*arguments)
-        return self._functions[key](*arguments)
+                return compiled.get_concrete_function(*arguments)
+
+        return self._kept.load_or_trace(key, trace) if self._kept and jit_compile else trace()
 
 
-def _signature(x: Any) -> Any:
-    return x if x is None else (tuple(x.shape), x.dtype)
+class _Entry:
+    """A function, and the lock of whoever traces it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.function: Callable[..., Any] | None = None
+
+
+def _structure(x: Any) -> Any:
+    """Nesting, shapes and types of arguments, as a hashable value that is written alike in every process."""
+    if x is None:
+        return None
+    if isinstance(x, dict):
+        return "dict", *((key, _structure(x[key])) for key in sorted(x))
+    if isinstance(x, tuple | list):
+        return type(x).__name__, *(_structure(item) for item in x)
+    return tuple(x.shape), tf.as_dtype(x.dtype).name

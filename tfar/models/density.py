@@ -82,7 +82,7 @@ class Density(Configured, keras.Model, metaclass=_Completed):
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
-        self._compiled = CompiledFunctions()
+        self._compiled = CompiledFunctions(self)
 
     def build(self, *shapes: Any) -> None:
         """Nothing to create: every layer has been called when a model is complete. Keras would trace `call` again."""
