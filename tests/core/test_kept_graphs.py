@@ -1,6 +1,9 @@
 """Traced graphs on disk: a second model of the same configuration reads them."""
 
 import concurrent.futures
+import os
+import subprocess
+import sys
 import threading
 
 import keras
@@ -160,3 +163,45 @@ def test_threads_trace_a_function_once():
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         assert list(pool.map(run, range(4))) == [8] * 4
     assert len(calls) == 1
+
+
+def test_damaged_programs_of_xla_are_compiled_anew(monkeypatch, tmp_path):
+    program = tmp_path / "xla_compile_cache__1__2__XLA_CPU_JIT.pb"
+    program.write_text("half of a program")
+    monkeypatch.setenv("TF_XLA_FLAGS", f"--other --tf_xla_persistent_cache_directory={tmp_path}")
+    monkeypatch.setattr(kept_graphs, "_forgotten", False)
+    functions, x = CompiledFunctions(), tf.constant(3)
+
+    def fail(*_):
+        raise tf.errors.OutOfRangeError(None, None, "Read less bytes than requested")
+
+    monkeypatch.setattr(functions, "_compile", lambda *_: fail)
+    assert int(functions.run("double", lambda x: 2 * x, x, jit_compile=True)) == 6
+    assert not program.exists()
+    program.write_text("half of a program")  # an error that comes again is no matter of the cache
+    with pytest.raises(tf.errors.OutOfRangeError):
+        functions.run("triple", lambda x: 3 * x, x, jit_compile=True)
+
+
+@pytest.mark.large
+def test_programs_on_disk_are_read_and_replaced_where_they_are_damaged(tmp_path):
+    """Three processes: one writes, one reads, one finds its files cut off."""
+    code = (
+        "import keras; from tfar import heads, models; keras.utils.set_random_seed(0); "
+        "print(models.MADE((30,), heads.Bernoulli(), hidden=(40,)).sample(4, seed=0).numpy().sum())"
+    )
+    programs = tmp_path / "xla"
+    programs.mkdir()
+    flag = f"--tf_xla_persistent_cache_directory={programs}"
+    environment = {**os.environ, "TFAR_CACHE_DIR": str(tmp_path), "TF_XLA_FLAGS": flag}
+    printed, seen = [], []
+    for process in range(3):
+        run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        printed.append(run.stdout)
+        seen.append({path.name: path.stat().st_mtime_ns for path in programs.iterdir()})
+        if process == 1:
+            for path in programs.iterdir():
+                os.truncate(path, 100)
+    assert len(set(printed)) == 1
+    assert seen[0] == seen[1]
+    assert all(path.stat().st_size > 100 for path in programs.iterdir())

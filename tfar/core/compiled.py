@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfar.core.evaluation import evaluating, evaluation
-from tfar.core.kept_graphs import KeptGraphs
+from tfar.core.kept_graphs import KeptGraphs, forget_programs
 
 CAPACITY = 64  # functions of a model; a text client of any habits does not fill the memory
 
@@ -83,15 +83,25 @@ class CompiledFunctions:
         with entry.lock:
             if entry.function is None:
                 entry.function = self._compile(key, function, arguments, jit_compile)
+        try:
+            return entry.function(*arguments)
+        except tf.errors.OpError:
+            if not (jit_compile and forget_programs()):
+                raise
+        # A function anew: TensorFlow remembers that it could not compile the other one.
+        entry.function = _trace(function, arguments, jit_compile)
         return entry.function(*arguments)
 
     def _compile(self, key: Any, function: Callable[..., Any], arguments: Any, jit_compile: bool) -> Callable[..., Any]:
-        def trace() -> Any:
-            compiled = tf.function(function, autograph=False, jit_compile=jit_compile or None)
-            with evaluating(target="xla" if jit_compile else None):
-                return compiled.get_concrete_function(*arguments)
+        if self._kept is None or not jit_compile:
+            return _trace(function, arguments, jit_compile)
+        return self._kept.load_or_trace(key, lambda: _trace(function, arguments, jit_compile))
 
-        return self._kept.load_or_trace(key, trace) if self._kept and jit_compile else trace()
+
+def _trace(function: Callable[..., Any], arguments: Any, jit_compile: bool) -> Any:
+    compiled = tf.function(function, autograph=False, jit_compile=jit_compile or None)
+    with evaluating(target="xla" if jit_compile else None):
+        return compiled.get_concrete_function(*arguments)
 
 
 class _Entry:

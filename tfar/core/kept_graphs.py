@@ -21,6 +21,7 @@ import json
 import logging
 import os
 import pathlib
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -157,6 +158,27 @@ class KeptGraphs:
 
 def _value(node: Any) -> np.ndarray:
     return tf.make_ndarray(node.attr["value"].tensor)
+
+
+# === XLA's programs ===
+
+
+def forget_programs() -> bool:
+    """Removes the compiled programs that XLA keeps on disk, once in a process; False where there are none.
+
+    TensorFlow gives up a call where it cannot read a program (a damaged file) or write one (a full disk). Without the
+    files it compiles again.
+    """
+    global _forgotten
+    kept = re.search(r"--tf_xla_persistent_cache_directory=(\S+)", os.environ.get("TF_XLA_FLAGS", ""))
+    files = list(pathlib.Path(kept[1]).glob("xla_compile_cache__*")) if kept and not _forgotten else []
+    for path in files:
+        path.unlink(missing_ok=True)
+    _forgotten = _forgotten or bool(files)
+    return bool(files)
+
+
+_forgotten = False
 
 
 # === Files ===
