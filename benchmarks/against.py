@@ -89,6 +89,7 @@ class Worker:
     """A process in a checkout that times one model when asked."""
 
     def __init__(self, folder: str, name: str, mode: str):
+        self.folder = folder
         arguments = [sys.executable, os.path.abspath(__file__), name, mode]
         environment = {**os.environ, "PYTHONPATH": os.path.abspath(folder), "TF_CPP_MIN_LOG_LEVEL": "3"}
         pipe = subprocess.PIPE
@@ -103,7 +104,7 @@ class Worker:
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if not answer:
-            raise ValueError(f"the process in {self.process.args} ended")
+            raise ValueError(f"the process in {self.folder} ended")
         return float(answer)
 
 
