@@ -40,8 +40,8 @@ def test_dilations_to_512_agree_in_steps():
     )
 
 
-@pytest.mark.parametrize("size", [0, 1, 17, 30])
-def test_prompts(model, size):
+@pytest.mark.parametrize("size", [0, 1, 17, pytest.param(30, marks=pytest.mark.large)])
+def test_prompts(model, size, graphs):
     assert model.receptive_field == 9
     whole = model.sample(2, seed=1, length=34, jit_compile=False).numpy()
     again = model.sample(2, seed=1, length=34, prompt=whole[:, :size], jit_compile=False).numpy()
