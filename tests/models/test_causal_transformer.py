@@ -18,7 +18,7 @@ from tfar.testing import (
 
 
 def net(length=9, levels=4, **kwargs):
-    sizes = {"width": 8, "num_layers": 2, "num_heads": 2}
+    sizes = {"width": 8, "num_layers": 1, "num_heads": 2}
     model = tfar.models.CausalTransformer((length,), tfar.heads.Categorical(levels), **{**sizes, **kwargs})
     randomize_weights(model)
     return model
@@ -26,13 +26,13 @@ def net(length=9, levels=4, **kwargs):
 
 @pytest.mark.parametrize("positions", ["learned", "rotary"])
 def test_sees_every_earlier_element_and_no_other(positions):
-    assert_causal(net(positions=positions, num_layers=1))
+    assert_causal(net(positions=positions))
 
 
 @functools.cache
 def open_net(positions):
     """A model of any length; learned positions reach to 20, rotary ones look back over 6."""
-    return net(None, positions=positions, num_layers=1, max_length={"learned": 20, "rotary": 6}[positions])
+    return net(None, positions=positions, max_length={"learned": 20, "rotary": 6}[positions])
 
 
 @pytest.mark.parametrize("size", [0, 1, 17])
@@ -118,13 +118,13 @@ def test_learns_to_copy():
 
 
 def test_text_travels_with_the_model(tmp_path):
-    model = net(None, vocabulary="abcd", num_layers=1, max_length=5)
+    model = net(None, vocabulary="abcd", max_length=5)
     model.save(tmp_path / "m.keras")
     loaded = tfar.models.load(tmp_path / "m.keras")
     assert loaded.text_vocabulary.decode([0, 3]) == "ad"
     x = random_events(model, 2, length=5)
     np.testing.assert_allclose(loaded.log_prob(x), model.log_prob(x), rtol=1e-6)
-    assert net(None, levels=256, num_layers=1).text_vocabulary.encode("é").tolist() == [195, 169]
+    assert net(None, levels=256).text_vocabulary.encode("é").tolist() == [195, 169]
 
 
 def test_the_papers_size():

@@ -15,8 +15,15 @@ def jacobian(model) -> np.ndarray:
     return (dependencies(model.decode, model.encode(random_events(model, 32)), count, count) > 0).any(0)
 
 
-@pytest.mark.parametrize("first_kernel_size", [3, 7])
-@pytest.mark.parametrize("num_blocks", [1, 3])
+@pytest.mark.parametrize(
+    ("num_blocks", "first_kernel_size"),
+    [
+        (1, 7),
+        (3, 3),
+        pytest.param(1, 3, marks=pytest.mark.large),
+        pytest.param(3, 7, marks=pytest.mark.large),
+    ],
+)
 def test_blind_spot_is_what_the_kernel_sizes_say(first_kernel_size, num_blocks):
     model = tfar.models.PixelCNN(
         (7, 7, 1),

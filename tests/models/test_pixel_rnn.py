@@ -23,7 +23,7 @@ def jacobian(model) -> np.ndarray:
     return seen
 
 
-@pytest.mark.parametrize("first_kernel_size", [3, 7])
+@pytest.mark.parametrize("first_kernel_size", [3, pytest.param(7, marks=pytest.mark.large)])
 def test_diagonal_sees_every_previous_pixel(first_kernel_size):
     # With one layer, however wide the image: the last pixel of the row above, too.
     model = tfar.models.PixelRNN(
@@ -73,7 +73,9 @@ def test_triangle_in_numbers():
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("shape, levels", [((2, 2, 1), 2), ((2, 3, 1), 3), ((2, 2, 3), 2)])
+@pytest.mark.parametrize(
+    "shape, levels", [pytest.param((2, 2, 1), 2, marks=pytest.mark.large), ((2, 3, 1), 3), ((2, 2, 3), 2)]
+)
 def test_sums_to_one(cell, shape, levels):
     model = tfar.models.PixelRNN(shape, tfar.heads.Categorical(levels), cell, filters=4, num_layers=1, skip=True)
     randomize_weights(model)
