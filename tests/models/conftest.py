@@ -1,4 +1,4 @@
-"""Training that tests share."""
+"""Op by op unless a test asks for graphs, and training that tests share."""
 
 import keras
 import pytest
@@ -6,7 +6,24 @@ import tensorflow as tf
 
 
 @pytest.fixture
-def fit_table():
+def graphs():
+    """Functions of a test with this fixture are compiled: what runs many times, training above all."""
+
+
+@pytest.fixture(autouse=True)
+def op_by_op(request):
+    """To trace a function takes as long as ten runs op by op, and most functions here run once or a few times.
+
+    Compiled scores and samplers of every model are those of tests/conformance.
+    """
+    compiled = "graphs" in request.fixturenames or request.node.get_closest_marker("large") is not None
+    tf.config.run_functions_eagerly(not compiled)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def fit_table(graphs):
     """Full-batch maximum likelihood of weighted events, all steps in one compiled loop."""
 
     def fit(model, x, weights, steps, rate=0.03):

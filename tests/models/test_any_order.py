@@ -47,7 +47,9 @@ def test_every_order_is_a_density_of_its_own(agnostic):
 def test_any_mask_is_completed_exactly(agnostic):
     # p(x1, x3 | x0 = 1, x2 = 0) in the order 0, 2, 1, 3; frequencies within five standard deviations.
     num, observed = 2000, np.array([True, False, True, False])
-    x = agnostic.complete(np.tile([1, 0, 0, 0], (num, 1)), observed, seed=0, batch_size=num, jit_compile=False).numpy()
+    noise = np.random.default_rng(0).uniform(1e-6, 1 - 1e-6, (num, 4, 1))
+    x = np.tile([1, 0, 0, 0], (num, 1))
+    x = agnostic.complete(x, observed, noise=noise, batch_size=num, jit_compile=False).numpy()
     assert (x[:, [0, 2]] == [1, 0]).all()
     events = np.array([[1, a, 0, b] for a in range(2) for b in range(2)])
     order = orderings.from_permutation([0, 2, 1, 3])

@@ -60,6 +60,15 @@ def test_the_lung_cancer_network_is_relearned_from_samples(fit_table):
     assert dependence(np.exp(nats), "pollution", "cancer") > 1e-3
 
 
+@pytest.fixture(scope="module")
+def random_joint():
+    """The joint over SPACE of the network with random weights."""
+    model = cancer_model()
+    testing.randomize_weights(model, scale=2.0)
+    with testing.eagerly():
+        return np.exp(model.log_prob(SPACE).numpy().astype(np.float64))
+
+
 @pytest.mark.parametrize(
     ("a", "b", "given"),
     [
@@ -69,22 +78,16 @@ def test_the_lung_cancer_network_is_relearned_from_samples(fit_table):
         ("dyspnoea", "pollution", ("cancer", "smoker")),
     ],
 )
-def test_independences_hold_whatever_the_weights(a, b, given):
-    model = cancer_model()
-    testing.randomize_weights(model, scale=2.0)
-    joint = np.exp(model.log_prob(SPACE).numpy().astype(np.float64))
-    assert dependence(joint, a, b, given) < 1e-6
+def test_independences_hold_whatever_the_weights(random_joint, a, b, given):
+    assert dependence(random_joint, a, b, given) < 1e-6
 
 
 @pytest.mark.parametrize(
     ("a", "b", "given"), [("pollution", "smoker", ("cancer",)), ("xray", "smoker", ()), ("xray", "dyspnoea", ())]
 )
-def test_dependences_are_there(a, b, given):
+def test_dependences_are_there(random_joint, a, b, given):
     # Explaining away: the causes become dependent once the effect is known.
-    model = cancer_model()
-    testing.randomize_weights(model, scale=2.0)
-    joint = np.exp(model.log_prob(SPACE).numpy().astype(np.float64))
-    assert dependence(joint, a, b, given) > 1e-4
+    assert dependence(random_joint, a, b, given) > 1e-4
 
 
 def test_a_node_sees_its_parents_and_nothing_else():

@@ -18,6 +18,11 @@ def net(event_shape=(4, 4, 1), head=None, attention="local_1d", **kwargs):
     return model
 
 
+@pytest.fixture(scope="module")
+def full():
+    return net((3, 4, 3), attention="full")
+
+
 @pytest.mark.parametrize(
     ("attention", "block"),
     [
@@ -26,8 +31,8 @@ def net(event_shape=(4, 4, 1), head=None, attention="local_1d", **kwargs):
         ("local_2d", {"block_shape": (8, 32)}),
     ],
 )
-def test_a_block_that_covers_the_image_is_full_attention(attention, block):
-    full, local = net((3, 4, 3), attention="full"), net((3, 4, 3), attention=attention, **block)
+def test_a_block_that_covers_the_image_is_full_attention(full, attention, block, graphs):
+    local = net((3, 4, 3), attention=attention, **block)
     local.set_weights(full.get_weights())
     x = random_events(full, 3)
     assert_close(local(x), full(x))
@@ -39,11 +44,9 @@ def test_a_block_that_covers_the_image_is_full_attention(attention, block):
 
 
 def test_sight_grows_with_every_layer():
-    hidden = [len(blind_of_image_transformer(net(block_size=2, num_layers=layers))) for layers in (1, 2, 4)]
-    # Every layer adds the block before: at most 2 + 2 positions with one layer.
-    assert hidden[0] > hidden[1] > hidden[2] > 0
-    deep = net(block_size=2, num_layers=8)
-    assert not blind_of_image_transformer(deep)
+    hidden = [len(blind_of_image_transformer(net((2, 4, 1), block_size=2, num_layers=layers))) for layers in (1, 2, 3)]
+    # Every layer adds the block before: at most 2 + 2 positions with one layer, and all four blocks with three.
+    assert hidden[0] > hidden[1] > hidden[2] == 0
 
 
 def test_blocks_are_drawn_one_after_the_other():
@@ -51,9 +54,9 @@ def test_blocks_are_drawn_one_after_the_other():
     red = model.ordering.ranks.reshape(4, 4, 3)[..., 0] // 3
     assert red.tolist() == [[0, 1, 4, 5], [2, 3, 6, 7], [8, 9, 12, 13], [10, 11, 14, 15]]
     x, observed = random_events(model, 2), np.zeros((4, 4, 3), bool)
-    observed[:2, :2] = True
+    observed[:2] = observed[2:, :2] = True  # the first three blocks
     again = model.complete(x, observed, seed=0, jit_compile=False).numpy()
-    np.testing.assert_array_equal(again[:, :2, :2], x[:, :2, :2])
+    np.testing.assert_array_equal(again[:, observed], x[:, observed])
     observed = np.zeros((4, 4, 3), bool)
     observed[0] = True  # a prefix in raster order, not in this one
     with pytest.raises(ValueError, match="not a prefix of the ordering"):
@@ -110,18 +113,23 @@ def test_logistic_mixture_models_whole_pixels():
     assert model.event.grid == (16,)
 
 
+SIZES = {
+    # Blocks: 4 * 512^2 + 2 * 512 * 2048 + 2048 + 512 + 4 * 512; three embeddings of 256; outputs.
+    "image_transformer_cifar10": (3_150_336, 3 * 256 * 512 + 513 * 256),
+    # Blocks: 4 * 256 * 512 + 2 * 256 * 512 + 512 + 256 + 4 * 256; pixels; rows and columns; 100 outputs.
+    "image_transformer_cifar10_dmol": (788_224, 4 * 256 + 64 * 256 + 257 * 100),
+}
+
+
+@pytest.mark.parametrize("layers", [1, pytest.param(12, marks=pytest.mark.large)])
 @pytest.mark.parametrize(
-    ("preset", "parameters"),
-    [
-        # Blocks: 4 * 512^2 + 2 * 512 * 2048 + 2048 + 512 + 4 * 512; three embeddings of 256; outputs.
-        pytest.param("image_transformer_cifar10", 12 * 3_150_336 + 3 * 256 * 512 + 513 * 256, marks=pytest.mark.large),
-        # Blocks: 4 * 256 * 512 + 2 * 256 * 512 + 512 + 256 + 4 * 256; pixels; rows and columns; 100 outputs.
-        ("image_transformer_cifar10_dmol", 12 * 788_224 + 4 * 256 + 64 * 256 + 257 * 100),
-    ],
+    "preset", ["image_transformer_cifar10_dmol", pytest.param("image_transformer_cifar10", marks=pytest.mark.large)]
 )
-def test_sizes_of_the_papers(preset, parameters):
-    model = tfar.models.from_preset(preset)
-    assert model.count_params() == parameters
+def test_sizes_of_the_papers(preset, layers):
+    assert tfar.models.ImageTransformer.PRESETS[preset]["num_layers"] == 12
+    model = tfar.models.from_preset(preset, num_layers=layers)
+    assert sum(int(np.prod(weight.shape)) for weight in model.network.blocks[0].weights) == SIZES[preset][0]
+    assert model.count_params() == layers * SIZES[preset][0] + SIZES[preset][1]
     assert model.event_shape == (32, 32, 3)
 
 

@@ -223,19 +223,31 @@ def test_member_and_remaining_noise_are_uniform_and_independent():
     assert set(ends[0].numpy()) <= {0, 1, 2}
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_rows_of_a_batch_are_drawn_from_their_own_members(ensemble, jit_compile):
+@pytest.fixture(scope="module")
+def rows_alone(ensemble):
+    """Noise of 12 rows, the members that it chooses, the noise that is left, and what the members draw of it alone."""
     noise = np.random.default_rng(2).uniform(0.001, 0.999, [12, SIZE, 1]).astype(np.float32)
-    chosen, first = choose_member(tf.constant(noise[:, 0]), 3)
-    rest = np.concatenate([first[:, None], noise[:, 1:]], 1)
-    assert len(set(chosen.numpy())) == 3
-    x = ensemble.sample(12, noise=noise, jit_compile=jit_compile)
-    np.testing.assert_array_equal(x, ensemble.sample(12, noise=rest, member=chosen.numpy(), jit_compile=False))
-    np.testing.assert_array_equal(x, ensemble.sample(12, noise=noise, method="naive", jit_compile=False))
-    np.testing.assert_array_equal(x, ensemble.sample_from_noise(tf.constant(noise)))
-    for row, member in enumerate(chosen.numpy()):
-        alone = ensemble.member(member).sample(1, noise=rest[row : row + 1], jit_compile=False)
-        np.testing.assert_array_equal(x[row], alone[0])
+    chosen, first = (each.numpy() for each in choose_member(tf.constant(noise[:, 0]), 3))
+    rest, x = np.concatenate([first[:, None], noise[:, 1:]], 1), np.zeros([12, SIZE], np.int32)
+    with testing.eagerly():
+        for index in range(3):
+            rows = np.flatnonzero(chosen == index)
+            assert len(rows)
+            x[rows] = ensemble.member(index).sample(len(rows), noise=rest[rows], jit_compile=False)
+    return noise, chosen, rest, x
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_rows_of_a_batch_are_drawn_from_their_own_members(ensemble, rows_alone, jit_compile, graphs):
+    noise, *_, x = rows_alone
+    np.testing.assert_array_equal(ensemble.sample(12, noise=noise, jit_compile=jit_compile), x)
+
+
+def test_members_by_number_the_naive_sampler_and_the_graph_of_noise_draw_the_same_rows(ensemble, rows_alone):
+    noise, chosen, rest, x = rows_alone
+    np.testing.assert_array_equal(ensemble.sample(12, noise=rest, member=chosen, jit_compile=False), x)
+    np.testing.assert_array_equal(ensemble.sample(12, noise=noise, method="naive", jit_compile=False), x)
+    np.testing.assert_array_equal(ensemble.sample_from_noise(tf.constant(noise)), x)
 
 
 def test_complete_goes_by_the_order_of_the_member(ensemble):
@@ -276,9 +288,9 @@ def test_members_take_turns_and_the_turn_is_saved(tmp_path):
     assert int(loaded.training_steps.numpy()) == 5
 
 
-def test_fit_and_evaluate_report_the_ensemble():
+def test_fit_and_evaluate_report_the_ensemble(graphs):
     model = models.MADE((SIZE,), heads.Bernoulli(), hidden=(8,), num_masks=2, condition=conditions.Label(2))
-    model.compile(keras.optimizers.Adam(0.01), jit_compile=False)
+    model.compile(keras.optimizers.Adam(0.01), jit_compile=False, run_eagerly=True)
     data = {"x": EVENTS, "condition": EVENTS[:, 0]}
     batches = tf.data.Dataset.from_tensor_slices(data).batch(8)
     model.fit(batches, epochs=2, validation_data=batches, shuffle=False, verbose=0)

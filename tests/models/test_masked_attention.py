@@ -25,13 +25,13 @@ def agnostic():
     "ordering",
     [
         orderings.reversed_raster(4, 4),
-        orderings.column_major(4, 4),
-        orderings.snake(4, 4),
-        orderings.zigzag(4, 4),
         orderings.hilbert(4, 4),
         orderings.random(4, 4, seed=0),
-        orderings.subscale(4, 4, 2),
-        orderings.from_permutation([3, 1, 2, 0, *range(4, 16)], (4, 4)),
+        pytest.param(orderings.column_major(4, 4), marks=pytest.mark.large),
+        pytest.param(orderings.snake(4, 4), marks=pytest.mark.large),
+        pytest.param(orderings.zigzag(4, 4), marks=pytest.mark.large),
+        pytest.param(orderings.subscale(4, 4, 2), marks=pytest.mark.large),
+        pytest.param(orderings.from_permutation([3, 1, 2, 0, *range(4, 16)], (4, 4)), marks=pytest.mark.large),
     ],
 )
 def test_sees_all_that_is_drawn_before_and_nothing_else(agnostic, ordering):

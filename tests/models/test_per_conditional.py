@@ -57,7 +57,17 @@ def recover(fit_table, order, seed=0):
     return float((joint * (np.log(joint) - model.log_prob(space).numpy())).sum())
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+# By default the identity, a cycle, which is not its own inverse, and a reversal.
+FIRST_ORDERS = [(0, 1, 2), (1, 2, 0), (2, 1, 0)]
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        pytest.param(order, marks=[] if order in FIRST_ORDERS else pytest.mark.large)
+        for order in itertools.permutations(range(3))
+    ],
+)
 def test_recovers_a_joint_of_three_variables_in_every_order(order, fit_table):
     assert recover(fit_table, order) < 0.01
 

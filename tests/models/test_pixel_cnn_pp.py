@@ -61,7 +61,7 @@ def test_block_sparse_presets():
 
 @pytest.mark.parametrize("num_mixtures", [1, 5])
 def test_parameters_have_10_numbers_per_mixture(num_mixtures):
-    model = tiny(head=heads.DiscretizedLogisticMixture(num_mixtures))
+    model = tiny(head=heads.DiscretizedLogisticMixture(num_mixtures), num_resolutions=2)
     assert model(np.zeros((2, 4, 4, 3), np.uint8)).shape == (2, 4, 4, 10 * num_mixtures)
 
 
@@ -77,7 +77,7 @@ def test_initialization_makes_outputs_of_size_1():
 
 def test_colours_depend_on_colours_before():
     """The network sees whole pixels only; the means of the mixture are shifted by the colours drawn before."""
-    model = tiny()
+    model = tiny(num_resolutions=2)
     testing.randomize_weights(model)
     x = testing.random_events(model, 1)
     other = x.copy()

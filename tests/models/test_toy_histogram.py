@@ -46,12 +46,12 @@ def test_empty_bins_are_reported_and_smoothed():
     assert smoothed.num_empty_bins == 2 and smoothed.nats > smoothed.entropy == fit.entropy
 
 
-def test_training_goes_on_from_a_histogram_with_empty_bins():
+def test_training_goes_on_from_a_histogram_with_empty_bins(graphs):
     model = models.ToyHistogram((2,), heads.Categorical(4), hidden=(4,))
     x = np.array([[0, 1], [0, 2], [2, 3]], np.int32)
     fit = model.fit_histogram(x[:, 0])
-    model.compile(keras.optimizers.Adam(0.01), jit_compile=False)
-    model.fit({"x": np.tile(x, [20, 1])}, batch_size=3, shuffle=False, verbose=0)
+    model.compile(keras.optimizers.Adam(0.01), jit_compile=False, run_eagerly=True)
+    model.fit({"x": np.tile(x, [8, 1])}, batch_size=3, shuffle=False, verbose=0)
     nats = -model.score(x).numpy().mean(0)
     assert np.isfinite(nats).all()
     assert nats[0] == pytest.approx(fit.entropy, abs=1e-3)
@@ -85,7 +85,8 @@ def test_a_thousand_values_are_learned_through_the_embedding(fit_table):
         keras.utils.set_random_seed(0)
         model = models.ToyHistogram((2,), heads.Categorical(values), embedding_dim=embedding_dim)
         fit_table(model, x, np.full(values, 1 / values), steps=20, rate=0.05)
-        nats[embedding_dim] = -model.score(x).numpy()[:, 1].mean()
+        with testing.eagerly():
+            nats[embedding_dim] = -model.score(x).numpy()[:, 1].mean()
     assert nats["auto"] < 0.1  # of log 1000 = 6.9
     assert nats[None] > 3
 
