@@ -1,6 +1,7 @@
 """The house keeps its shape: imports point one way, and files stay what their names say."""
 
 import ast
+import functools
 import graphlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,6 +55,7 @@ def python_files(*folders: str) -> list[Path]:
     return sorted(p.relative_to(ROOT) for name in folders for p in (ROOT / name).rglob("*.py"))
 
 
+@functools.cache
 def parse(path: Path) -> ast.Module:
     return ast.parse((ROOT / path).read_text(encoding="utf-8"), str(path))
 
@@ -174,8 +176,8 @@ def test_private_names_of_others_stand_in_compat():
             ours.update(defined(node))
             name = private_use(node)
             if name and path not in COMPAT and (name, path) not in OF_OTHER_PACKAGES:
-                uses.append((name, f"{path}:{node.lineno}: {ast.unparse(node)}"))
-    wrong = [where for name, where in uses if name not in ours]
+                uses.append((name, path, node))
+    wrong = [f"{path}:{node.lineno}: {ast.unparse(node)}" for name, path, node in uses if name not in ours]
     assert not wrong, "give these a function in " + " or ".join(map(str, COMPAT)) + ":\n" + "\n".join(wrong)
 
 
