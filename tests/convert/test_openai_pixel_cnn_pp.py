@@ -82,16 +82,19 @@ def published(model):
     return arrays
 
 
+CONDITIONAL = {"filters": 4, "num_resnets": 2, "num_resolutions": 2, "dropout": 0.0, "nonlinearity": "elu"}
+
+
 @pytest.fixture(scope="module")
 def conditional():
-    model = model_for(tfar.conditions.Label(10), filters=4, num_resnets=2, dropout=0.0, nonlinearity="elu")
+    model = model_for(tfar.conditions.Label(10), **CONDITIONAL)
     tfar.testing.randomize_weights(model)
     return model
 
 
 @pytest.fixture(scope="module")
 def of_same_sizes(conditional):
-    return model_for(conditional.condition, 4, 2, 0.0, nonlinearity="elu")
+    return model_for(conditional.condition, **CONDITIONAL)
 
 
 @pytest.fixture
