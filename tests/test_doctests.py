@@ -1,4 +1,7 @@
-"""The examples in docstrings run and print what they say."""
+"""The examples in docstrings run and print what they say.
+
+They run op by op: that models do the same in graphs is the business of tests/conformance.
+"""
 
 import doctest
 import importlib
@@ -7,6 +10,7 @@ import pkgutil
 import pytest
 
 import tfar
+from tfar.testing import eagerly
 
 MODULES = sorted(
     module.name for module in pkgutil.walk_packages(tfar.__path__, "tfar.") if not module.name.endswith("__main__")
@@ -16,7 +20,8 @@ MODULES = sorted(
 @pytest.mark.parametrize("name", MODULES)
 def test_doctests(name):
     module = importlib.import_module(name)
-    result = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    with eagerly():
+        result = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     assert result.failed == 0
 
 

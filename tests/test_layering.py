@@ -1,6 +1,7 @@
 """The house keeps its shape: imports point one way, and files stay what their names say."""
 
 import ast
+import functools
 import graphlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,8 +55,14 @@ def python_files(*folders: str) -> list[Path]:
     return sorted(p.relative_to(ROOT) for name in folders for p in (ROOT / name).rglob("*.py"))
 
 
+@functools.cache
 def parse(path: Path) -> ast.Module:
     return ast.parse((ROOT / path).read_text(encoding="utf-8"), str(path))
+
+
+@functools.cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(parse(path)))
 
 
 def part_of(module: str) -> str | None:
@@ -70,10 +77,10 @@ def part_of(module: str) -> str | None:
     return ALIASES.get(rest[0], rest[0])
 
 
-def imports(path: Path, tree: ast.Module) -> Iterator[tuple[int, str]]:
+def imports(path: Path) -> Iterator[tuple[int, str]]:
     """(line, part) for each import of something of this repository, wherever it stands."""
     package = path.parts[:-1]
-    for node in ast.walk(tree):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -95,7 +102,7 @@ def edges() -> Iterator[tuple[Path, int, str, str]]:
         part = part_of(".".join(path.with_suffix("").parts))
         if part == "tfar":
             continue
-        for line, imported in imports(path, parse(path)):
+        for line, imported in imports(path):
             if imported != part:
                 yield path, line, part, imported
 
@@ -170,12 +177,12 @@ def test_private_names_of_others_stand_in_compat():
     ours: set[str] = set()
     uses = []
     for path in python_files(*PACKAGES, "benchmarks", "examples", "tests"):
-        for node in ast.walk(parse(path)):
+        for node in nodes(path):
             ours.update(defined(node))
             name = private_use(node)
             if name and path not in COMPAT and (name, path) not in OF_OTHER_PACKAGES:
-                uses.append((name, f"{path}:{node.lineno}: {ast.unparse(node)}"))
-    wrong = [where for name, where in uses if name not in ours]
+                uses.append((name, path, node))
+    wrong = [f"{path}:{node.lineno}: {ast.unparse(node)}" for name, path, node in uses if name not in ours]
     assert not wrong, "give these a function in " + " or ".join(map(str, COMPAT)) + ":\n" + "\n".join(wrong)
 
 
@@ -201,12 +208,12 @@ def private_use(node: ast.AST) -> str | None:
 def test_no_class_of_ours_decides_what_exports_and_samplers_do():
     """Conditions, heads and models describe themselves; `isinstance` would forget those that users write."""
     files = [Path("tfar/core/conditions.py"), *python_files("tfar/heads", "tfar/models")]
-    kinds = {node.name for path in files for node in ast.walk(parse(path)) if isinstance(node, ast.ClassDef)}
+    kinds = {node.name for path in files for node in nodes(path) if isinstance(node, ast.ClassDef)}
     kinds -= {"AutoregressiveModel", "Condition", "Density", "Head"}  # whether it is any at all may be asked
     assert {"Label", "Categorical", "Ensemble"} <= kinds
     wrong = []
     for path in python_files("export", "tfar/sampling", "tfar/core"):
-        for node in ast.walk(parse(path)):
+        for node in nodes(path):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
                 names = {
                     n.id if isinstance(n, ast.Name) else n.attr for n in ast.walk(node.args[1]) if hasattr(n, "ctx")
@@ -219,11 +226,10 @@ def test_no_class_of_ours_decides_what_exports_and_samplers_do():
 def test_no_file_and_no_function_is_too_long():
     files, functions = {}, {}
     for path in python_files(*PACKAGES, "benchmarks"):
-        tree = parse(path)
         lines = len((ROOT / path).read_text(encoding="utf-8").splitlines())
         if lines > MAX_FILE_LINES:
             files[str(path)] = lines
-        for node in ast.walk(tree):
+        for node in nodes(path):
             if isinstance(node, ast.FunctionDef) and length(node) > MAX_FUNCTION_LINES:
                 functions[f"{path}:{node.name}"] = length(node)
     found = {**files, **functions}
@@ -252,7 +258,7 @@ def test_the_driver_alone_enters_the_scope():
     for path in python_files(*PACKAGES, "benchmarks"):
         if path.as_posix().startswith(KNOW_THE_SCOPE):
             continue
-        for node in ast.walk(parse(path)):
+        for node in nodes(path):
             names = [alias.name for alias in node.names] if isinstance(node, ast.ImportFrom | ast.Import) else []
             used = isinstance(node, ast.Attribute | ast.Name) and getattr(node, "attr", getattr(node, "id", None))
             if (used in SCOPE_NAMES) or any(name in SCOPE_NAMES or name.endswith("core.scope") for name in names):
@@ -263,7 +269,7 @@ def test_the_driver_alone_enters_the_scope():
     entered = [
         f"{path}:{node.lineno}"
         for path in python_files("tfar/core", "tfar/layers")
-        for node in ast.walk(parse(path))
+        for node in nodes(path)
         if isinstance(node, ast.Call)
         and getattr(node.func, "id", None) == "Incremental"
         and path.name not in ("stage.py", "scope.py")

@@ -44,10 +44,10 @@ def clients(served, seconds):
 
 
 def test_clients_draw_what_python_draws(served, stream, text):
-    log = clients(served, 2.0)
+    log = clients(served, 1.0)
     judged = serving_checks.judge(log, {"texts": stream[0]}, {"texts": text})
     assert judged["failures"] == [] and log.counts["events compared"]["equal"] > 0
-    figures = serving.summary(log, 2.0)
+    figures = serving.summary(log, 1.0)
     assert figures["answered_per_second"] > 1
     assert json.loads(json.dumps(figures)) == figures
 
@@ -56,7 +56,7 @@ def test_another_stream_is_wrong(served, stream, text, tmp_path):
     other = Reference.load(served[1] / "texts.npz")
     other.samples = np.roll(other.samples, 1, 0)
     other.save(tmp_path / "texts.npz")
-    log = clients((served[0], tmp_path), 1.0)
+    log = clients((served[0], tmp_path), 0.5)
     assert log.counts["events compared"]["different"] > 0
     failures = serving_checks.judge(log, {"texts": stream[0]}, {"texts": other})["failures"]
     assert any("is not Python's" in text and "no tie of rounding" in text for text in failures)

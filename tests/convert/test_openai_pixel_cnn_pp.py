@@ -32,7 +32,9 @@ def test_outputs(fixture, model):
 
 
 def test_likelihood(fixture, model):
-    np.testing.assert_allclose(-model.log_prob(fixture["x_u8"]), fixture["nll_nats_per_image"], rtol=1e-5)
+    with tfar.testing.eagerly():
+        nats = -model.log_prob(fixture["x_u8"])
+    np.testing.assert_allclose(nats, fixture["nll_nats_per_image"], rtol=1e-5)
 
 
 def test_initialization_from_the_stored_directions(fixture, model):
@@ -80,31 +82,49 @@ def published(model):
     return arrays
 
 
+CONDITIONAL = {"filters": 4, "num_resnets": 2, "num_resolutions": 2, "dropout": 0.0, "nonlinearity": "elu"}
+
+
 @pytest.fixture(scope="module")
 def conditional():
-    model = model_for(tfar.conditions.Label(10), filters=4, num_resnets=2, dropout=0.0, nonlinearity="elu")
+    model = model_for(tfar.conditions.Label(10), **CONDITIONAL)
     tfar.testing.randomize_weights(model)
     return model
 
 
-def same(model, **kwargs):
-    return model_for(model.condition, model.filters, model.num_resnets, 0.0, nonlinearity=model.nonlinearity, **kwargs)
+@pytest.fixture(scope="module")
+def of_same_sizes(conditional):
+    return model_for(conditional.condition, **CONDITIONAL)
 
 
-def test_conditional_weights_and_averages(conditional):
+@pytest.fixture
+def target(of_same_sizes):
+    """A model of the sizes of `conditional`, with weights of its own."""
+    tfar.testing.randomize_weights(of_same_sizes, seed=1)
+    return of_same_sizes
+
+
+def assert_other_weights(model, target):
+    for weight, other in zip(model.weights, target.weights, strict=True):
+        assert not np.array_equal(weight, other), weight.path
+
+
+def test_conditional_weights_and_averages(conditional, target):
+    assert_other_weights(conditional, target)
     arrays = published(conditional)
     average = {f"{name}/ExponentialMovingAverage": value + 1 for name, value in arrays.items()}
     mixed = {**arrays, **average, "model/conv2d_0/V/Adam": arrays["model/conv2d_0/V"], "global_step": np.zeros(())}
-    raw = from_openai_pixel_cnn_pp(mixed, same(conditional))
-    averaged = from_openai_pixel_cnn_pp(mixed, same(conditional), averaged=True)
-    for expected, first, second in zip(conditional.weights, raw.weights, averaged.weights, strict=True):
-        np.testing.assert_array_equal(first, expected)
-        np.testing.assert_allclose(second, expected + 1)
+    raw = from_openai_pixel_cnn_pp(mixed, target)
+    for expected, weight in zip(conditional.weights, raw.weights, strict=True):
+        np.testing.assert_array_equal(weight, expected)
+    averaged = from_openai_pixel_cnn_pp(mixed, target, averaged=True)
+    for expected, weight in zip(conditional.weights, averaged.weights, strict=True):
+        np.testing.assert_allclose(weight, expected + 1)
     with pytest.raises(ValueError, match="averaged must be False"):
-        from_openai_pixel_cnn_pp(arrays, same(conditional), averaged=True)
+        from_openai_pixel_cnn_pp(arrays, target, averaged=True)
 
 
-def test_tensorflow_1_checkpoint(conditional, tmp_path):
+def test_tensorflow_1_checkpoint(conditional, target, tmp_path):
     arrays = published(conditional)
     graph = tf.Graph()
     with graph.as_default(), tf.compat.v1.Session() as session:
@@ -112,17 +132,19 @@ def test_tensorflow_1_checkpoint(conditional, tmp_path):
             tf.compat.v1.get_variable(name, initializer=value)
         session.run(tf.compat.v1.global_variables_initializer())
         path = tf.compat.v1.train.Saver().save(session, str(tmp_path / "params"))
-    model = from_openai_pixel_cnn_pp(path, same(conditional))
+    model = from_openai_pixel_cnn_pp(path, target)
     for expected, weight in zip(conditional.weights, model.weights, strict=True):
         np.testing.assert_array_equal(weight, expected)
 
 
-def test_mismatch_is_named(conditional):
+def test_mismatch_is_named(fixture, model, conditional, target):
     arrays = published(conditional)
     with pytest.raises(ValueError, match=r"conv2d_0/V.*\(2, 3, 4, 4\).*\(2, 3, 4, 8\)"):
-        from_openai_pixel_cnn_pp(arrays, model_for(conditional.condition))
+        from_openai_pixel_cnn_pp(arrays, model)
+    weights = {name.removeprefix("w/"): value for name, value in fixture.items() if name.startswith("w/")}
+    told = {name: value for name, value in arrays.items() if "conditional_weights" in name}
     with pytest.raises(ValueError, match="belongs nowhere"):
-        from_openai_pixel_cnn_pp(arrays, model_for(None, 4, 2, 0.0, nonlinearity="elu"))
+        from_openai_pixel_cnn_pp({**weights, **told}, model)
     missing = {name: value for name, value in arrays.items() if "conditional_weights_3" not in name}
     with pytest.raises(ValueError, match="conditional_weights_3/hw"):
-        from_openai_pixel_cnn_pp(missing, same(conditional))
+        from_openai_pixel_cnn_pp(missing, target)
