@@ -1,5 +1,6 @@
 """One bank of exported tiny models for a session: the first test that asks for one writes it, in whichever process."""
 
+import contextlib
 import fcntl
 import functools
 import os
@@ -24,13 +25,23 @@ MODELS = {
 OPTIONS = {
     "text": Options(slots=8, ttl=60.0),  # sessions are few and live long
     "image": Options(slots=2, ttl=3.0),  # sessions are few and given up soon
+    "ensemble": Options(sessions=False),
 }
+WARMED = ("pictures", "texts")  # with requests that a server runs before others
 UNCHECKED = saved_model.Report(num_samples=0, num_ties=0, log_prob_difference=0.0)
 
 
 def without_check():
     """Exports without comparing the version with Python, which costs as much again and has tests of its own."""
     return mock.patch.object(saved_model, "check", return_value=UNCHECKED)
+
+
+@contextlib.contextmanager
+def without_requests():
+    """Exports without requests for a warm-up, for which the version would be loaded; every load would run them."""
+    with mock.patch.object(saved_model, "Servable", contextlib.nullcontext):
+        with mock.patch.object(saved_model.warm_up, "write"):
+            yield
 
 
 @functools.cache
@@ -62,7 +73,7 @@ class Bank:
         with open(self.folder / f"{name}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not (out / "1").exists():
-                with without_check():
+                with without_check(), contextlib.nullcontext() if name in WARMED else without_requests():
                     saved_model.export(model(name), out, OPTIONS.get(name), name)
         return out
 

@@ -45,18 +45,10 @@ def test_a_state_can_be_used_again_and_elsewhere(text):
     )
 
 
-def test_states_without_a_length(stream):
-    whole = stream.servable.run("sample", seed=seeds(1), length=np.int32([12]))["samples"]
-    out = stream.servable.run("start", seed=seeds(1))
-    first = stream.servable.run("step", state=out["state"], n=np.int32([4]))
-    second = stream.servable.run("step", state=first["state"], n=np.int32([8]))
-    np.testing.assert_array_equal(np.concatenate([first["chunk"], second["chunk"]], 1), whole)
-
-
-def test_states_of_others_and_damaged_ones_are_refused(text, stream):
+def test_states_of_others_and_damaged_ones_are_refused(text, ensemble):
     servable, message = text.servable, "state belongs to another model or version, or is damaged; rows:] "
     mine = servable.run("start", seed=seeds(2))["state"]
-    foreign = stream.servable.run("start", seed=seeds(1))["state"][0]
+    foreign = ensemble.servable.run("start", seed=seeds(1))["state"][0]
     changed = bytearray(mine[1])
     changed[-1] ^= 1
     for wrong in (foreign, bytes(changed), mine[1][:-1], mine[1][:20], b"", b"\x00" * 40, mine[1] + b" "):
