@@ -12,7 +12,7 @@ from export.serving.server import Server
 # What uses the same server or the same sessions runs in one worker of pytest-xdist (with --dist=loadgroup).
 _GROUPS = {
     "served": ("test_client.py", "test_demo.py", "test_deploy.py", "test_endless.py", "test_made.py"),
-    "stepped": ("test_sessions.py", "test_signatures.py", "test_states.py"),
+    "stepped": ("test_everywhere.py", "test_sessions.py", "test_signatures.py", "test_states.py"),
 }
 _FOLDER = Path(__file__).parent
 MONITORING = _FOLDER.parents[1] / "export" / "deploy" / "config" / "monitoring.config"

@@ -324,13 +324,13 @@ def test_certificates_serve_and_keep_strangers_out(bank, serve, tmp_path):
     assert all(path.stat().st_mode & 0o077 == 0 for path in made.iterdir())
     own = {"private_key": made / "client.key", "certificate_chain": made / "client.pem"}
     options = {"ssl_config_file": str(made / "ssl.config"), "enable_model_warmup": False}
-    with serve(bank.versions("texts").parent, ["texts"], **options) as server:
+    with serve(bank.versions("ensemble").parent, ["ensemble"], **options) as server:
         target = f"localhost:{server.port}"
-        with Client(target, "texts", root_certificates=made / "ca.pem", **own) as client:
-            assert client.sample(1, length=3).samples.shape == (1, 3)
-        with Client(target, "texts", root_certificates=(made / "ca.pem").read_bytes(), retries=0) as stranger:
+        with Client(target, "ensemble", root_certificates=made / "ca.pem", **own) as client:
+            assert client.sample(1).samples.shape == (1, 2, 3, 1)
+        with Client(target, "ensemble", root_certificates=(made / "ca.pem").read_bytes(), retries=0) as stranger:
             with pytest.raises(ServingError) as caught:
-                stranger.sample(1, length=3)
+                stranger.sample(1)
             assert caught.value.code == Code.UNAVAILABLE
 
 
