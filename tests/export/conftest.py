@@ -18,6 +18,8 @@ _FOLDER = Path(__file__).parent
 MONITORING = _FOLDER.parents[1] / "export" / "deploy" / "config" / "monitoring.config"
 
 
+# Before pytest-xdist reads the groups: the order of hooks depends on the folders that pytest was given.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Gives the tests of this folder their groups."""
     groups = {name: group for group, names in _GROUPS.items() for name in names}
