@@ -1,5 +1,6 @@
 """One bank of exported tiny models for a session: the first test that asks for one writes it, in whichever process."""
 
+import contextlib
 import fcntl
 import functools
 import os
@@ -19,18 +20,29 @@ MODELS = {
     # Its state is small.
     "text": lambda: models.CharRNN((40,), heads.Categorical(5), units=6, num_layers=1),
     "image": lambda: models.GatedPixelCNN((4, 3, 1), heads.Categorical(3), filters=4, num_blocks=1, condition=Label(3)),
-    "ensemble": lambda: models.MADE((6,), heads.Bernoulli(), hidden=(8,), num_masks=2, order_agnostic=True),
+    "ensemble": lambda: models.MADE((2, 3, 1), heads.Bernoulli(), hidden=(8,), num_masks=2, order_agnostic=True),
 }
 OPTIONS = {
     "text": Options(slots=8, ttl=60.0),  # sessions are few and live long
     "image": Options(slots=2, ttl=3.0),  # sessions are few and given up soon
+    "ensemble": Options(sessions=False),
 }
+WARMED = ("pictures", "MADE_binary")  # with requests that a server runs before others
 UNCHECKED = saved_model.Report(num_samples=0, num_ties=0, log_prob_difference=0.0)
 
 
-def without_check():
-    """Exports without comparing the version with Python, which costs as much again and has tests of its own."""
-    return mock.patch.object(saved_model, "check", return_value=UNCHECKED)
+@contextlib.contextmanager
+def unchecked(name):
+    """Exports without comparing the version with Python, which costs as much again and has tests of its own.
+
+    Every server that loads a version runs its requests for a warm-up: those of `WARMED` alone have them.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.object(saved_model, "check", return_value=UNCHECKED))
+        if name not in WARMED:
+            stack.enter_context(mock.patch.object(saved_model, "Servable", contextlib.nullcontext))
+            stack.enter_context(mock.patch.object(saved_model.warm_up, "write"))
+        yield
 
 
 @functools.cache
@@ -62,7 +74,7 @@ class Bank:
         with open(self.folder / f"{name}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not (out / "1").exists():
-                with without_check():
+                with unchecked(name):
                     saved_model.export(model(name), out, OPTIONS.get(name), name)
         return out
 

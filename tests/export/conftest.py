@@ -11,12 +11,15 @@ from export.serving.server import Server
 
 # What uses the same server or the same sessions runs in one worker of pytest-xdist (with --dist=loadgroup).
 _GROUPS = {
-    "served": ("test_client.py", "test_demo.py", "test_deploy.py"),
-    "stepped": ("test_sessions.py", "test_signatures.py", "test_states.py"),
+    "served": ("test_client.py", "test_demo.py", "test_deploy.py", "test_endless.py", "test_made.py"),
+    "stepped": ("test_everywhere.py", "test_sessions.py", "test_signatures.py", "test_states.py"),
 }
 _FOLDER = Path(__file__).parent
+MONITORING = _FOLDER.parents[1] / "export" / "deploy" / "config" / "monitoring.config"
 
 
+# Before pytest-xdist reads the groups: the order of hooks depends on the folders that pytest was given.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Gives the tests of this folder their groups."""
     groups = {name: group for group, names in _GROUPS.items() for name in names}
@@ -58,11 +61,12 @@ def serving(folder, names, **options):
 
 @pytest.fixture(scope="session")
 def served(bank):
-    """Pictures of 4x4 pixels with 3 levels and 3 labels, and texts of any length."""
+    """Pictures of 4x4 pixels with 3 levels and 3 labels, and texts of any length; metrics as in export/deploy."""
     models = {name: bank.model(name) for name in ("pictures", "texts")}
     for name in models:
         bank.versions(name)
-    with serving(bank.folder, list(models)) as server:
+    options = {"monitoring_config_file": str(MONITORING), "enable_grpc_healthcheck_service": True}
+    with serving(bank.folder, list(models), **options) as server:
         yield Served(models, bank.folder, server)
 
 
@@ -71,20 +75,18 @@ def serve():
     return serving
 
 
-def in_session(name, entry):
+def in_session(name):
     """A fixture: an export of the bank in a v1 session."""
 
     @pytest.fixture(scope="session", name=name)
     def fixture(bank):
         from tests.export.tiny import Export
 
-        export = Export(bank, entry)
+        export = Export(bank, name)
         yield export
         export.servable.session.close()
 
     return fixture
 
 
-labelled, image = in_session("labelled", "pictures"), in_session("image", "image")
-text, stream = in_session("text", "text"), in_session("stream", "texts")
-ensemble = in_session("ensemble", "ensemble")
+image, text, ensemble = (in_session(name) for name in ("image", "text", "ensemble"))

@@ -143,13 +143,12 @@ def test_sessions_outlive_balancing_and_scaling():
 
 
 @pytest.fixture(scope="module")
-def running(bank, serve):
-    """A server with the metrics of the folder, its client, and the address of its REST port."""
-    options = {"monitoring_config_file": str(CONFIG / "monitoring.config"), "enable_grpc_healthcheck_service": True}
-    with serve(bank.versions("pictures").parent, ["pictures"], **options) as server:
-        with Client(f"127.0.0.1:{server.port}", "pictures") as client:
-            client.log_prob(np.zeros([1, 4, 4, 1]), 0)
-            yield server, client, f"http://127.0.0.1:{server.rest_port}"
+def running(served):
+    """A server with the metrics of the folder, which answered a call, and the address of its REST port."""
+    assert served.server.options.monitoring_config_file == str(CONFIG / "monitoring.config")
+    with Client(served.target, "pictures") as client:
+        client.log_prob(np.zeros([1, 4, 4, 1]), 0)
+    return served.server, f"http://127.0.0.1:{served.server.rest_port}"
 
 
 def get(url):
@@ -166,7 +165,7 @@ def expressions():
 
 
 def test_metrics_and_labels_exist(running):
-    lines = get(f"{running[2]}/monitoring/prometheus/metrics").splitlines()
+    lines = get(f"{running[1]}/monitoring/prometheus/metrics").splitlines()
     served = {}
     for line in lines:
         if not line.startswith("#"):
@@ -228,7 +227,7 @@ def test_health_check_tells_a_server_from_none(running):
 def test_probes_ask_what_the_server_answers(running):
     for name in ("readinessProbe", "livenessProbe"):
         probe = CONTAINER[name]["httpGet"]
-        assert "AVAILABLE" in get(running[2] + probe["path"].replace("digits", "pictures"))
+        assert "AVAILABLE" in get(running[1] + probe["path"].replace("digits", "pictures"))
 
 
 @pytest.fixture
@@ -325,13 +324,13 @@ def test_certificates_serve_and_keep_strangers_out(bank, serve, tmp_path):
     assert all(path.stat().st_mode & 0o077 == 0 for path in made.iterdir())
     own = {"private_key": made / "client.key", "certificate_chain": made / "client.pem"}
     options = {"ssl_config_file": str(made / "ssl.config"), "enable_model_warmup": False}
-    with serve(bank.versions("texts").parent, ["texts"], **options) as server:
+    with serve(bank.versions("ensemble").parent, ["ensemble"], **options) as server:
         target = f"localhost:{server.port}"
-        with Client(target, "texts", root_certificates=made / "ca.pem", **own) as client:
-            assert client.sample(1, length=3).samples.shape == (1, 3)
-        with Client(target, "texts", root_certificates=(made / "ca.pem").read_bytes(), retries=0) as stranger:
+        with Client(target, "ensemble", root_certificates=made / "ca.pem", **own) as client:
+            assert client.sample(1).samples.shape == (1, 2, 3, 1)
+        with Client(target, "ensemble", root_certificates=(made / "ca.pem").read_bytes(), retries=0) as stranger:
             with pytest.raises(ServingError) as caught:
-                stranger.sample(1, length=3)
+                stranger.sample(1)
             assert caught.value.code == Code.UNAVAILABLE
 
 

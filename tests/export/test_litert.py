@@ -12,21 +12,13 @@ from export import litert, litert_metadata
 from export.errors import ExportError
 from export.litert_signatures import LiteRTSignatures
 from export.ties import count_ties
+from tests.bank import model as build
 from tfar.core import compiled
 from tfar.core.slicing import put
 from tfar.testing.registry import MODELS
 
-# A sequence and an image; the others take more than a few seconds to trace and convert.
-FAST = ("CharRNN_lstm", "GatedPixelCNN_binary")
-CASES = [
-    pytest.param(case.name, marks=() if case.name in FAST else pytest.mark.large) for case in MODELS if case.runtimes
-]
-
-
-def build(name):
-    model = next(case for case in MODELS if case.name == name).build()
-    tfar.testing.randomize_weights(model)
-    return model
+# An image; `test_text_of_any_length` has a sequence. Others take more than a few seconds to trace and convert.
+CASES = ["image", *(pytest.param(case.name, marks=pytest.mark.large) for case in MODELS if case.runtimes)]
 
 
 def wide():
@@ -45,16 +37,20 @@ def labelled(tmp_path_factory):
     return model, path, report
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_same_noise_gives_the_samples_of_python(name, tmp_path):
-    length = {"length": 6} if None in build(name).event_shape else {}
-    path, report = litert.export(build(name), tmp_path / "model.tflite", **length)
+def assert_is_python_s(path, report):
     # The check of the export compares `sample`, `step` and `log_prob` with Python; any other difference is an error.
     assert report.num_samples == 6 and report.num_ties <= 2  # of one draw, which `sample` and `step` have in common
     assert report.num_equal == report.num_samples - report.num_ties
     assert report.log_prob_difference < 2e-5
     assert litert_metadata.operators(path.read_bytes()) == (list(report.operators), [])
-    assert [entry.name for entry in tmp_path.iterdir()] == ["model.tflite"]
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_same_noise_gives_the_samples_of_python(name, tmp_path):
+    length = {"length": 6} if None in build(name).event_shape else {}
+    path, report = litert.export(build(name), tmp_path / "model.tflite", batch_size=3, **length)
+    assert_is_python_s(path, report)
 
 
 def test_loops_and_writes_are_operators_of_their_own(labelled):
@@ -115,7 +111,7 @@ def test_scores_are_those_of_python(labelled):
 @pytest.mark.parametrize(("quantization", "difference"), [("float16", 1e-2), ("int8", 0.1)])
 def test_quantized_files_are_smaller_and_close(labelled, tmp_path, quantization, difference):
     model, whole, exact = labelled
-    path, report = litert.export(model, tmp_path / "small.tflite", quantization)
+    path, report = litert.export(model, tmp_path / "small.tflite", quantization, batch_size=3)
     assert path.stat().st_size < 0.8 * whole.stat().st_size
     assert report.num_ties is None and exact.log_prob_difference < report.log_prob_difference < difference
     assert litert_metadata.read(path.read_bytes())["quantization"] == quantization
@@ -131,7 +127,7 @@ def test_text_of_any_length(tmp_path):
     facts = litert_metadata.read(path.read_bytes())
     assert facts["event_shape"] == [5] and facts["step"]["unit"] == "value"
     assert facts["values"] == {"kind": "text", "characters": characters, "encoding": None}
-    assert report.num_samples == 6
+    assert_is_python_s(path, report)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,14 @@
 """Versions on disk, and the command."""
 
+import contextlib
+import io
 import json
+import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import keras
 import numpy as np
@@ -14,19 +18,19 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 import tfar
+from export import __main__ as command
 from export import batching, saved_model
 from export.__main__ import main
 from export.errors import ExportError
 from export.servable import Servable
 from export.signatures import Options
-from tests.bank import without_check
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def model():
-    model = tfar.models.MADE((3,), tfar.heads.Bernoulli(), hidden=(4,))
+    model = tfar.models.MADE((2, 2, 1), tfar.heads.Bernoulli(), hidden=(4,))
     tfar.testing.randomize_weights(model)
     return model
 
@@ -105,24 +109,48 @@ def test_readers_other_than_the_writer_may_enter(model, tmp_path, written):
     assert version.stat().st_mode & 0o777 == 0o777 & ~umask
 
 
-def test_command_exports_the_work_directory(model, tmp_path, capfd):
-    model.save(tmp_path / "model.keras")
-    assert main(str(tmp_path), None, None, "saved_model") == 0
-    out, err = capfd.readouterr()
-    assert names(tmp_path / "export") == ["1"]
-    assert f"exported {tmp_path / 'export' / '1'}" in out
+@pytest.fixture(scope="module")
+def exported(model, tmp_path_factory):
+    """A work directory after the command, what it printed, and TensorFlow's warnings."""
+    workdir, out, warned = tmp_path_factory.mktemp("coins"), io.StringIO(), []
+    model.save(workdir / "model.keras")
+    facts = {"data": "coins", "bits_per_dim": 0.5, "labels": ["a", "b"]}
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = warned.append
+    tf.get_logger().addHandler(handler)
+    with contextlib.redirect_stdout(out), mock.patch.object(command, "_facts", return_value=facts):
+        assert main(str(workdir), None, None, "saved_model", "coins", sessions=False, xla=True) == 0
+    tf.get_logger().removeHandler(handler)
+    return workdir, out.getvalue(), warned
+
+
+def test_command_exports_the_work_directory(exported):
+    workdir, out, warned = exported
+    assert names(workdir / "export") == ["1"]
+    assert f"exported {workdir / 'export' / '1'}" in out
     lines = out.splitlines()
     sample = lines.index("  sample")
     assert lines[sample + 1 : sample + 6] == [
         "    in  prefix       int32 [B, any], by default empty",
         "    in  seed         int64 [B, 2], by default [-1, -1]",
         "    in  temperature  float32 [B], by default 1.0",
-        "    out samples  int32 [B, 3]",
+        "    out samples  int32 [B, 2, 2, 1]",
         "    out seed     int64 [B, 2]",
     ]
     assert "  serving_default: the same as sample" in lines and max(map(len, lines[1:])) < 120
-    assert "checked in a v1 session: 16 samples equal Python's (0 ties of rounding)" in out
-    assert "WARNING:tensorflow" not in err
+    assert "checked in a v1 session: 8 samples equal Python's (0 ties of rounding)" in out
+    assert not warned
+
+
+@pytest.mark.parametrize("flags, options", [({}, Options()), ({"sessions": False}, Options(sessions=False))])
+def test_command_exports_sessions_unless_told_otherwise(model, tmp_path, monkeypatch, capsys, flags, options):
+    def export(model, out, chosen, *others):
+        raise ExportError(repr(chosen))
+
+    model.save(tmp_path / "model.keras")
+    monkeypatch.setattr(saved_model, "export", export)
+    assert main(str(tmp_path), None, None, "saved_model", **flags) == 1
+    assert capsys.readouterr().err == f"error: {options}\n"
 
 
 @pytest.mark.parametrize(
@@ -168,10 +196,8 @@ def test_mistakes_cost_one_line_and_write_nothing(model, tmp_path, capsys, flags
     assert names(tmp_path) == before
 
 
-def test_files_beside_a_version(model, tmp_path):
-    facts = {"data": "coins", "bits_per_dim": 0.5, "labels": ["a", "b"]}
-    with without_check():
-        version, _ = saved_model.export(model, tmp_path, Options(sessions=False, xla=True), "coins", facts)
+def test_files_beside_a_version(exported):
+    version = exported[0] / "export" / "1"
     assert names(version) == [
         "MODEL_CARD.md", "SIGNATURES.md", "assets", "assets.extra", "batching_params.pbtxt", "fingerprint.pb",
         "saved_model.pb", "variables",
@@ -179,11 +205,9 @@ def test_files_beside_a_version(model, tmp_path):
     card, calls = (version / "MODEL_CARD.md").read_text(), (version / "SIGNATURES.md").read_text()
     assert "- data: coins" in card and "Sessions:" not in card
     assert "## sample_xla" in calls and "--xla_cpu_compilation_enabled" in calls and "session_" not in calls
-    assert (
-        calls.count("Batching: possible.") == 8
-    )  # sample and complete, both with XLA too, log_prob, start, step, describe
+    assert calls.count("Batching: possible.") == 6  # sample and complete, both with XLA too, log_prob, describe
     told = json.loads((version / "assets.extra" / "tfar.json").read_text())
-    assert told["event_shape"] == [3] and told["labels"] == ["a", "b"] and told["unit"] == "value"
+    assert told["event_shape"] == [2, 2, 1] and told["labels"] == ["a", "b"] and told["unit"] == "row"
     with Servable(version) as servable:
         for record in tf.data.TFRecordDataset(str(version / "assets.extra" / "tf_serving_warmup_requests")):
             request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
@@ -212,7 +236,7 @@ def test_why_a_signature_cannot_be_batched():
 
 
 def test_python_dash_m(tmp_path):
-    command = [sys.executable, "-m", "export", "--format=onnx", f"--workdir={tmp_path}"]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    program = [sys.executable, "-m", "export", "--format=onnx", f"--workdir={tmp_path}"]
+    result = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert result.returncode == 1
     assert result.stderr == "error: --format must be one of saved_model, litert, tflite, got 'onnx'\n"

@@ -47,27 +47,6 @@ def test_rows_of_an_image_go_on_after_a_prefix(image):
     image.servable.run("session_end", session_id=begun["session_id"])
 
 
-def test_a_stream_without_a_length_goes_on(stream):
-    whole = stream.servable.run("sample", seed=seeds(1), length=np.int32([30]))
-    assert whole["samples"].shape == (1, 30) and whole["length"].tolist() == [30]
-    begun = stream.servable.run("session_begin", seed=seeds(1), prefix=whole["samples"][:, :11])
-    assert begun["position"].tolist() == [11]
-    steps = [stream.servable.run("session_step", session_id=begun["session_id"], n=np.int32([n])) for n in (1, 13, 5)]
-    np.testing.assert_array_equal(np.concatenate([step["chunk"] for step in steps], 1), whole["samples"][:, 11:])
-    assert steps[-1]["position"].tolist() == [30] and steps[-1]["done"].tolist() == [0]
-
-
-def test_lengths_differ_by_row(stream):
-    long = stream.servable.run("sample", seed=seeds(2), length=np.int32([9, 9]))["samples"]
-    served = stream.servable.run("sample", seed=seeds(2), length=np.int32([9, 4]))
-    np.testing.assert_array_equal(served["samples"][0], long[0])
-    np.testing.assert_array_equal(served["samples"][1], [*long[1, :4], 0, 0, 0, 0, 0])
-    text = "prefix must be no longer than the event; values:"
-    assert refusal(stream.servable.run, "sample", prefix=np.zeros([1, 5], np.int32), length=np.int32([4])).startswith(
-        text
-    )
-
-
 def test_unknown_and_repeated_sessions_are_refused_by_name(text):
     step, unknown = text.servable.run, "session_id is unknown or expired; values:] "
     ids = text.servable.run("session_begin", seed=seeds(1))["session_id"]
@@ -128,21 +107,24 @@ def test_a_full_store_refuses_and_forgets_only_what_has_expired(image):
 
 
 def test_steps_killed_at_their_deadlines_tear_nothing(text):
-    """Eight clients for some seconds with deadlines at random: every stream stays the one of its seed."""
+    """Eight clients with deadlines at random, for some hundred steps: every stream stays the one of its seed."""
     session, definitions = text.servable.session, text.servable.signatures
     step = definitions["session_step"]
     wanted = text.servable.run("sample", seed=seeds(8))["samples"]
-    stop, counts, wrong = time.time() + 6, {"steps": 0, "killed": 0, "overtaken": 0}, []
+    end, counts, wrong = time.time() + 20, {"steps": 0, "killed": 0, "overtaken": 0}, []
+
+    def over():
+        return time.time() > end or (counts["steps"] > 400 and counts["killed"] > 20)
 
     def fetches(definition):
         return {name: info.name for name, info in definition.outputs.items()}
 
     def client(row):
         random = np.random.default_rng(row)
-        while time.time() < stop:
+        while not over():
             identity = text.servable.run("session_begin", seed=seeds(8)[row : row + 1])["session_id"]
             position = 0
-            while position < 40 and time.time() < stop:
+            while position < 40 and not over():
                 # One in three may take its time, so that streams get somewhere on a busy machine too.
                 patience = 5000 if random.integers(3) == 0 else int(random.integers(1, 12))
                 options = tf.compat.v1.RunOptions(timeout_in_ms=patience)

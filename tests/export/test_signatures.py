@@ -66,7 +66,7 @@ def test_draws_without_a_seed_differ_and_can_be_repeated(exported):
 
 
 def test_rows_without_a_seed_get_one_each(exported):
-    seed = np.array([[SEED, 0], [-1, -1], [-1, -1]], np.int64)
+    seed = np.array([[SEED, 0], *[[-1, -1]] * (NUM - 1)], np.int64)
     served = exported.servable.run("sample", seed=seed, **exported.given(NUM))["seed"]
     assert served[0].tolist() == [SEED, 0]
     assert (served[1:] >= 0).all() and (served[1] != served[2]).any()
@@ -76,20 +76,20 @@ def test_completion_keeps_what_is_observed(exported):
     x, size = exported.samples, exported.model.event.num_dimensions
     changed = np.where(x == 0, 1, 0).astype(x.dtype)
     draw = {"seed": seeds(NUM), "temperature": TEMPERATURE, **exported.given(NUM)}
-    length = np.array([0, size // 2, size], np.int32)
+    length = np.array([0, size // 2, size - 1, size], np.int32)
     served = exported.servable.run("complete", x=changed, observed_length=length, **draw)["samples"]
     known = (np.arange(size) < length[:, None]).reshape(x.shape)
     np.testing.assert_array_equal(served[known], changed[known])
     np.testing.assert_array_equal(served[0], x[0])
 
 
-def test_completion_is_that_of_python(labelled):
-    model, length = labelled.model, np.array([0, 5, 16], np.int32)
-    draw = {"seed": seeds(NUM), "temperature": TEMPERATURE, **labelled.given(NUM)}
-    x = np.zeros_like(labelled.samples)
-    served = labelled.servable.run("complete", x=x, observed_length=length, **draw)["samples"]
-    observed = (np.arange(16) < length[:, None]).reshape(x.shape)
-    expected = model.complete(x, observed, labelled.condition, SEED, TEMPERATURE, jit_compile=False)
+def test_completion_is_that_of_python(image):
+    model, length = image.model, np.array([0, 5, 7, 12], np.int32)
+    draw = {"seed": seeds(NUM), "temperature": TEMPERATURE, **image.given(NUM)}
+    x = np.zeros_like(image.samples)
+    served = image.servable.run("complete", x=x, observed_length=length, **draw)["samples"]
+    observed = (np.arange(12) < length[:, None]).reshape(x.shape)
+    expected = model.complete(x, observed, image.condition, SEED, TEMPERATURE, jit_compile=False)
     np.testing.assert_array_equal(served, expected)
 
 
@@ -116,8 +116,8 @@ def test_types_are_those_that_clients_write_compactly(exported):
     assert types <= {tf.float32, tf.int32, tf.int64, tf.string}
 
 
-def test_graph_needs_neither_xla_nor_python(labelled):
-    saved = saved_model_pb2.SavedModel.FromString((labelled.version / "saved_model.pb").read_bytes())
+def test_graph_needs_neither_xla_nor_python(image):
+    saved = saved_model_pb2.SavedModel.FromString((image.version / "saved_model.pb").read_bytes())
     library = saved.meta_graphs[0].graph_def.library.function
     assert library
     assert not any(function.attr["_XlaMustCompile"].b for function in library)
@@ -133,14 +133,15 @@ def test_ensemble_samples_and_scores_without_factors(ensemble):
     np.testing.assert_allclose(nats, ensemble.model.log_prob(served), rtol=1e-5)
 
 
-def test_one_row_stands_for_all(labelled):
+def test_one_row_stands_for_all(image):
     draw = {"seed": seeds(NUM), "temperature": np.float32([0.7])}
-    served = labelled.servable.run("sample", condition=np.int32([1]), **draw)["samples"]
-    expected = labelled.model.sample(NUM, 1, SEED, 0.7, jit_compile=False)
+    served = image.servable.run("sample", condition=np.int32([1]), **draw)["samples"]
+    given = np.full([NUM], 1, np.int32), SEED, np.full([NUM], 0.7, np.float32)
+    expected = image.model.sample(NUM, *given, jit_compile=False)
     np.testing.assert_array_equal(served, expected)
 
 
-X = np.zeros([2, 4, 4, 1], np.int32)
+X = np.zeros([2, 4, 3, 1], np.int32)
 LABEL = np.zeros([2], np.int32)
 
 
@@ -163,8 +164,8 @@ LABEL = np.zeros([2], np.int32)
         ("log_prob", {"x": X - 1}, "x must hold whole numbers from 0 to 2; values:] [-1 -1 -1"),
         (
             "complete",
-            {"x": X, "observed_length": np.int32([0, 17])},
-            "observed_length must lie between 0 and 16; values:] [17]",
+            {"x": X, "observed_length": np.int32([0, 13])},
+            "observed_length must lie between 0 and 12; values:] [13]",
         ),
         (
             "complete",
@@ -173,17 +174,17 @@ LABEL = np.zeros([2], np.int32)
         ),
     ],
 )
-def test_wrong_values_fail_with_a_stable_text(labelled, signature, inputs, message):
+def test_wrong_values_fail_with_a_stable_text(image, signature, inputs, message):
     with pytest.raises(tf.errors.InvalidArgumentError) as error:
-        labelled.servable.run(signature, **{"condition": LABEL, **inputs})
+        image.servable.run(signature, **{"condition": LABEL, **inputs})
     assert f"assertion failed: [{message}" in str(error.value)
 
 
-def test_values_that_are_not_observed_may_be_anything(labelled):
+def test_values_that_are_not_observed_may_be_anything(image):
     given = {"condition": LABEL, "seed": seeds(2), "observed_length": np.int32([0, 1])}
     a, b = X.copy(), X.copy()
     a[:, 1], b[:, 1] = 99, -7
-    first, second = (labelled.servable.run("complete", x=x, **given)["samples"] for x in (a, b))
+    first, second = (image.servable.run("complete", x=x, **given)["samples"] for x in (a, b))
     np.testing.assert_array_equal(first, second)
 
 
@@ -213,19 +214,19 @@ def test_values_that_are_not_observed_may_be_anything(labelled):
         (
             "log_prob",
             "x",
-            np.zeros([2, 16], np.int32),
-            "x must have shape [rows, 4, 4, 1], at least one row; shape:] [2 16]",
+            np.zeros([2, 12], np.int32),
+            "x must have shape [rows, 4, 3, 1], at least one row; shape:] [2 12]",
         ),
         (
             "log_prob",
             "x",
-            np.zeros([2, 4, 4, 2], np.int32),
-            "x must have shape [rows, 4, 4, 1], at least one row; shape:] [2 4 4 2]",
+            np.zeros([2, 4, 3, 2], np.int32),
+            "x must have shape [rows, 4, 3, 1], at least one row; shape:] [2 4 3 2]",
         ),
     ],
 )
-def test_wrong_shapes_fail_although_the_server_compares_none(labelled, signature, name, value, message):
-    session, definition = labelled.servable.session, labelled.servable.signatures[signature]
+def test_wrong_shapes_fail_although_the_server_compares_none(image, signature, name, value, message):
+    session, definition = image.servable.session, image.servable.signatures[signature]
     inputs = {key: tf.make_ndarray(default) for key, default in definition.defaults.items()}
     inputs |= {"condition": LABEL, name: value}
 
@@ -240,17 +241,17 @@ def test_wrong_shapes_fail_although_the_server_compares_none(labelled, signature
     assert f"assertion failed: [{message}" in str(error.value)
 
 
-def test_run_casts_nothing(labelled):
+def test_run_casts_nothing(image):
     with pytest.raises(ValueError, match="condition must be int32, got int64"):
-        labelled.servable.run("sample", condition=np.zeros([2], np.int64))
+        image.servable.run("sample", condition=np.zeros([2], np.int64))
     with pytest.raises(ValueError, match=r"log_prob takes \['condition', 'x'\], got \['condition'\]"):
-        labelled.servable.run("log_prob", condition=LABEL)
+        image.servable.run("log_prob", condition=LABEL)
 
 
-def test_a_difference_that_is_no_tie_is_found(labelled, monkeypatch):
-    model, expected = labelled.model, labelled.samples
-    noise = noises.uniform(tf.constant(seeds(NUM)), 16, model.head.noise_size).numpy()
-    given = (noise, TEMPERATURE, labelled.condition)
+def test_a_difference_that_is_no_tie_is_found(image, monkeypatch):
+    model, expected = image.model, image.samples
+    noise = noises.uniform(tf.constant(seeds(NUM)), 12, model.head.noise_size).numpy()
+    given = (noise, TEMPERATURE, image.condition)
     served = expected.copy()
     served[1, 1, 0, 0] = (served[1, 1, 0, 0] + 1) % 3
     with pytest.raises(ExportError, match=r"in row 1: first at \(1, 0, 0\), \d instead of \d"):

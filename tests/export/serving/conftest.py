@@ -143,12 +143,6 @@ def models(tmp_path_factory):
         shutil.rmtree(root)
 
 
-@pytest.fixture(scope="session")
-def made(bank):
-    """A tiny model of tfar and the folder of its export."""
-    return bank.model("MADE_binary"), bank.versions("MADE_binary")
-
-
 class Client:
     """Stubs on one channel.
 

@@ -56,6 +56,7 @@ def test_timeout(session):
         compat.run_session(session, {x: np.ones([2], np.float32)}, [loop], timeout_ms=200)
 
 
+@pytest.mark.large
 def test_disable_xla():
     """In a process of its own: there is no way back."""
     program = """

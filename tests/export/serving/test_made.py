@@ -4,7 +4,6 @@ import json
 import os
 import statistics
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,58 +17,66 @@ from export.serving.loaded_model import LoadedModel
 from export.serving.options import Options
 from export.serving.server import Server
 
+SEEDS = np.array([[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]], np.int64)
+LABELS = np.array([0, 1, 2, 1, 0], np.int32)
+
 
 @pytest.fixture(scope="module")
-def served(made, serve):
-    model, folder = made
-    with serve(model_name="made", model_base_path=str(folder), rest_api_port=0, demo=True) as (server, client):
-        yield model, server, client
+def made(served, connect):
+    """A MADE of pictures, the server and a client."""
+    with connect(served.target) as client:
+        yield served.models["pictures"], served.server, client
 
 
-def test_same_seeds_same_samples(served):
-    model, _, client = served
-    seeds = np.array([[1, 2], [3, 4], [5, 6]], np.int64)
-    outputs = client.values("made", inputs={"seed": seeds})
-    np.testing.assert_array_equal(outputs["samples"], model.sample(3, seed=seeds))
-    np.testing.assert_array_equal(outputs["seed"], seeds)
+@pytest.fixture(scope="module")
+def samples(made):
+    """What Python draws."""
+    return made[0].sample(len(SEEDS), LABELS, seed=SEEDS, jit_compile=False).numpy()
 
 
-def test_without_a_seed_no_two_calls_are_alike(served):
-    _, _, client = served
-    seeds = [tuple(client.values("made", "sample")["seed"].ravel()) for _ in range(8)]
+def test_same_seeds_same_samples(made, samples):
+    outputs = made[2].values("pictures", inputs={"seed": SEEDS, "condition": LABELS})
+    np.testing.assert_array_equal(outputs["samples"], samples)
+    np.testing.assert_array_equal(outputs["seed"], SEEDS)
+
+
+def test_without_a_seed_no_two_calls_are_alike(made):
+    _, _, client = made
+    inputs = {"condition": LABELS[:1]}
+    seeds = [tuple(client.values("pictures", "sample", inputs)["seed"].ravel()) for _ in range(8)]
     assert len(set(seeds)) == 8
 
 
-def test_log_prob(served):
-    model, _, client = served
-    x = np.array([[0, 1, 1, 0, 0, 1], [1, 0, 0, 0, 1, 1]], np.int32)
-    np.testing.assert_allclose(client.values("made", "log_prob", {"x": x})["log_prob"], model.log_prob(x), rtol=1e-5)
+def test_log_prob(made, samples):
+    model, _, client = made
+    nats = client.values("pictures", "log_prob", {"x": samples, "condition": LABELS})["log_prob"]
+    np.testing.assert_allclose(nats, model.log_prob(samples, LABELS), rtol=1e-5)
 
 
-def test_refusals_are_told(served):
-    _, _, client = served
-    code, message = client.refusal("made", inputs={"temperature": np.array([-1.0], np.float32)})
+def test_refusals_are_told(made):
+    _, _, client = made
+    inputs = {"temperature": np.array([-1.0], np.float32), "condition": LABELS[:1]}
+    code, message = client.refusal("pictures", inputs=inputs)
     assert code == "INVALID_ARGUMENT" and message.startswith("assertion failed: [temperature must ")
 
 
-def test_demo_knows_the_model(served):
-    _, server, _ = served
-    value = server._rest.demo.describe()
+def test_demo_knows_the_model(made, served):
+    _, server, _ = made
+    value = server._rest.demo.describe("pictures")
     assert value["signatures"]["sample"]["inputs"]["seed"]["default"] == [[-1, -1]]
-    card = next(Path(server.options.model_base_path).glob("1")) / CARD
-    assert value["tfar"] == (json.loads(card.read_text()) if card.exists() else None)
+    assert value["tfar"] == json.loads((served.folder / "pictures" / "1" / CARD).read_text())
 
 
-def test_demo_draws_the_same_samples(served):
-    model, server, _ = served
-    outputs = server._rest.demo.call("sample", {"inputs": {"seed": [[1, 2], [3, 4]]}})["outputs"]
-    assert outputs["samples"] == model.sample(2, seed=np.array([[1, 2], [3, 4]])).numpy().tolist()
+def test_demo_draws_the_same_samples(made, samples):
+    _, server, _ = made
+    inputs = {"seed": SEEDS[:2].tolist(), "condition": LABELS[:2].tolist()}
+    outputs = server._rest.demo.call("sample", {"inputs": inputs}, "pictures")["outputs"]
+    assert outputs["samples"] == samples[:2].tolist()
 
 
-def test_its_warm_up_passes(served, made):
-    _, server, _ = served
-    if not (made[1] / "1" / warmup.FILE).exists():
-        pytest.skip("the export brings no warm-up requests")
+def test_its_warm_up_passes(made, served):
+    _, server, _ = made
+    assert (served.folder / "pictures" / "1" / warmup.FILE).exists()
     assert 'model_warmup_latency_count{model_path="' in server.metrics.text()
 
 
