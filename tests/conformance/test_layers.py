@@ -1,7 +1,5 @@
 """Every layer gives in steps what it gives in parallel, and survives its configuration."""
 
-import functools
-
 import keras
 import numpy as np
 import pytest
@@ -38,7 +36,7 @@ def test_is_what_its_name_says(case):
 
 @every_layer
 def test_config_round_trip(case):
-    layer, x, context = in_precision("float64", case)
+    layer, x, context = built(case)
     config = keras.saving.serialize_keras_object(layer)
     other = keras.saving.deserialize_keras_object(config)
     assert keras.saving.serialize_keras_object(other)["config"] == config["config"]
@@ -47,9 +45,8 @@ def test_config_round_trip(case):
     np.testing.assert_array_equal(call(layer, x, context), call(other, x, context))
 
 
-@functools.cache
 def in_precision(policy, case):
-    """As `built`, of a layer that computes in another precision; tests share it and leave it as it is."""
+    """As `built`, of a layer that computes in another precision."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
