@@ -1,6 +1,7 @@
-"""The models of the registry, each built once for the tests of its group."""
+"""The models of the registry, each built, saved and loaded once for the tests of its group."""
 
 import functools
+import tempfile
 
 from tfar import testing
 from tfar.testing.registry import MODELS
@@ -14,3 +15,10 @@ def model_of(name):
     model = CASES[name].build()
     testing.randomize_weights(model)
     return model
+
+
+@functools.lru_cache(maxsize=2)
+def loaded(name):
+    """The same model as it comes back from a file, with configuration and likelihood compared."""
+    with tempfile.TemporaryDirectory() as folder:
+        return testing.assert_saves(model_of(name), folder, continues=False)

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 import tfar
-from tests.conformance.shared import CASES, model_of
+from tests.conformance.shared import CASES, loaded, model_of
 from tfar import heads, models, testing
 from tfar.core.conditions import Label
 from tfar.testing.inputs import full_choice, full_condition, full_request, orders
@@ -134,10 +134,25 @@ def test_causal(case, model):
 
 
 @every_model
+def test_saves(case, model):
+    # That it goes on from the other's state is part of `test_incremental_matches_parallel`.
+    assert loaded(case.name) is not model
+
+
+@pytest.mark.large
+@every_model
+def test_goes_on_after_loading(case, model, tmp_path):
+    testing.assert_saves(model, tmp_path)
+
+
+@every_model
 def test_incremental_matches_parallel(case, model):
-    # Blocks of known units, which cost as much again, for one case of a class.
+    # Of the model that came back from its file, which goes on from the state of the one that was saved.
+    # In a graph, and with blocks of known units, for one case of a class; the graph of another image with rows takes
+    # longer to trace than its few pixels take op by op.
+    mode = "function" if case.representative or not model.stages[0].is_image else "eager"
     blocks = None if case.representative else NO_BLOCKS
-    testing.assert_incremental_matches_parallel(model, modes=("function",), blocks=blocks)
+    testing.assert_incremental_matches_parallel(loaded(case.name), modes=(mode,), blocks=blocks, original=model)
 
 
 @pytest.mark.large
@@ -173,7 +188,7 @@ def test_bfloat16(case, model):
         expected = model.log_prob(x, condition, **choice)
     assert nats.dtype == tf.float32
     np.testing.assert_allclose(nats, expected, rtol=0.05, atol=0.05 * model.event.num_dimensions)
-    testing.assert_incremental_matches_parallel(half, modes=("function",), blocks=NO_BLOCKS)
+    testing.assert_incremental_matches_parallel(half, modes=("eager",), blocks=NO_BLOCKS)
     if half.embedding_dim is not None:
         # An embedding's values, which the sampler carries from step to step, are of lower precision too.
         half.head.check(half.sample(NUM, condition, seed=0, jit_compile=False, **choice))
@@ -202,12 +217,8 @@ def test_sample_independent_of_batch(case, model):
 def test_normalized(case, model):
     if not case.enumerable:
         pytest.skip("more than 100,000 events, or continuous")
-    testing.assert_normalized(model)
-
-
-@every_model
-def test_saves(case, model, tmp_path):
-    testing.assert_saves(model, tmp_path)
+    with testing.eagerly():
+        testing.assert_normalized(model)
 
 
 # === Likelihood ===
@@ -242,7 +253,8 @@ def test_condition_is_used(case, model):
     else:
         other = testing.random_condition(model, NUM, seed=1)
     with testing.eagerly():
-        first, second = model.log_prob(x, condition).numpy(), model.log_prob(x, other).numpy()
+        nats = model.log_prob(np.concatenate([x, x]), tf.concat([condition, other], 0))
+    first, second = np.split(nats, 2)
     assert (np.abs(first - second) > 1e-5).all()
 
 
@@ -327,8 +339,8 @@ def test_complete_refuses_a_gap(case, model):
 # === Training and presets ===
 
 
-def fit(case, **options):
-    """Two steps on the same eight examples raise their likelihood."""
+def fit(case, epochs=1, **options):
+    """A step on eight examples raises their likelihood."""
     fresh = case.build()
     fresh.compile(keras.optimizers.Adam(0.01), jit_compile=False, **options)
     examples = {"x": testing.random_events(fresh, 8)}
@@ -338,7 +350,7 @@ def fit(case, **options):
     with testing.eagerly():
         before = fresh.log_prob(examples["x"], condition).numpy()
     data = tf.data.Dataset.from_tensor_slices(examples).batch(8)
-    losses = fresh.fit(data, epochs=2, verbose=0).history["loss"]
+    losses = fresh.fit(data, epochs=epochs, verbose=0).history["loss"]
     assert np.isfinite(losses).all()
     with testing.eagerly():
         assert fresh.log_prob(examples["x"], condition).numpy().mean() > before.mean()
@@ -346,29 +358,24 @@ def fit(case, **options):
 
 @one_of_a_class
 def test_fit(case, model):
-    # Tracing a training step takes longer than running two of them op by op.
+    # Tracing a training step takes longer than running it op by op.
     fit(case, run_eagerly=True)
 
 
 @pytest.mark.large
 @every_model
 def test_fit_compiled(case, model):
-    fit(case)
-
-
-@functools.cache
-def first_event(class_name):
-    """Shape and head of the first case of a class."""
-    model = next(case for case in MODELS if case.name.split("_")[0] == class_name).build()
-    return model.event_shape, model.head
+    fit(case, epochs=2)
 
 
 @pytest.mark.parametrize("name", [name for name in models.presets() if name.endswith(("_tiny", "_small"))])
 def test_preset_needs_event_shape_and_head_alone(name):
     expected = models.presets()[name]
-    event_shape, head = first_event(expected.__name__)
-    model = models.from_preset(name, event_shape=event_shape, head=head)
-    assert type(model) is expected
+    first = next(case for case in MODELS if case.name.split("_")[0] == expected.__name__)
+    model = models.from_preset(name, event_shape=first.event_shape, head=first.head)
+    assert type(model) is expected and model.count_params() > 0
+    if not name.endswith("_tiny"):  # the sizes differ, the network is the same
+        return
     with testing.eagerly():
         x, condition = testing.random_events(model, 2), full_condition(model, None, 2)
         assert np.isfinite(model.log_prob(x, condition)).all()

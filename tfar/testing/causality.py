@@ -51,7 +51,7 @@ def dependencies(
         take = lambda part: part if part is None or not part.shape.rank else tf.gather(part, rows)  # noqa: E731
         return function(x) if context is None else function(x, tf.nest.map_structure(take, context))
 
-    outputs = call(x, tf.range(batch)).shape
+    outputs = call(x[:1], tf.range(1)).shape
     targets = num_targets or int(np.prod(outputs[1:-1]))
     sources = num_sources or int(np.prod(x.shape[1:-1]))
     weights = np.random.default_rng(0).normal(size=(targets, int(np.prod(outputs[1:])) // targets))

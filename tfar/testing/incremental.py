@@ -33,6 +33,7 @@ def assert_incremental_matches_parallel(
     exclusive: bool | None = None,
     tolerance: float | None = None,
     seed: int = 0,
+    original: AutoregressiveModel | None = None,
 ) -> float:
     """Asserts that a network gives the same outputs position by position as in parallel over all positions.
 
@@ -54,6 +55,8 @@ def assert_incremental_matches_parallel(
         tolerance: allowed error, absolute and relative to the output; by default 1e-4 in float32, 1e-10 in float64,
             0.25 in bfloat16.
         seed: of the random event.
+        original: for a model that was loaded from a file or is a copy otherwise: the model whose parallel pass is the
+            oracle, and from whose first state the copy goes on. By default the model itself.
 
     Returns:
         The greatest absolute error.
@@ -77,8 +80,9 @@ def assert_incremental_matches_parallel(
     )
     if tolerance is None:
         tolerance = TOLERANCES[model_or_layer.compute_dtype]
-    expected = forced.parallel()
-    begun, outputs = forced.begin(), tf.zeros_like(expected)
+    first = forced if original is None else TeacherForcing.of_model(original, x, condition, seed)
+    expected = first.parallel()
+    begun, outputs = first.begin(), tf.zeros_like(expected)
     worst = 0.0
     everything = (begun, outputs, tf.constant(forced.units))
     advance: Callable[..., Any] = forced.advance

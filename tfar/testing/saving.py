@@ -16,7 +16,12 @@ from tfar.testing.inputs import full_condition, random_events
 
 
 def assert_saves(
-    model: AutoregressiveModel, folder: str | os.PathLike[str], condition: Any = None, tolerance: float | None = None
+    model: AutoregressiveModel,
+    folder: str | os.PathLike[str],
+    condition: Any = None,
+    tolerance: float | None = None,
+    *,
+    continues: bool = True,
 ) -> AutoregressiveModel:
     """Asserts that a `.keras` file gives the model back.
 
@@ -28,6 +33,8 @@ def assert_saves(
         folder: an existing folder; `model.keras` is written into it.
         condition: one value of the condition; random by default.
         tolerance: allowed error, absolute and relative, as in `assert_incremental_matches_parallel`.
+        continues: whether the state is compared, too. `assert_incremental_matches_parallel(loaded, original=model)`
+            compares more of it: the loaded model then computes all units from the state of the original.
 
     Returns:
         The loaded model.
@@ -50,6 +57,14 @@ def assert_saves(
         before, after = (np.asarray(each.log_prob(x, condition)) for each in (model, loaded))
     if not np.allclose(before, after, rtol=1e-6, atol=1e-6):
         raise AssertionError(f"log_prob was {before.tolist()}, is {after.tolist()} after loading")
+    if continues:
+        _assert_continues(model, loaded, x, condition, tolerance)
+    return loaded
+
+
+def _assert_continues(
+    model: AutoregressiveModel, loaded: AutoregressiveModel, x: np.ndarray, condition: Any, tolerance: float | None
+) -> None:
     original, continued = (TeacherForcing.of_model(each, x, condition) for each in (model, loaded))
     expected = original.parallel()
     carry, outputs = original.begin(), tf.zeros_like(expected)
@@ -64,4 +79,3 @@ def assert_saves(
     first = last * original.width
     name = "continued after loading"
     original.compare(outputs[first:], expected[first:], tolerance or TOLERANCES[model.compute_dtype], name, first)
-    return loaded

@@ -26,6 +26,8 @@ class ModelCase:
             suite; the large tests do it for every case.
         runtimes: export it, and compare Python, the SavedModel, gRPC and LiteRT. At least one case of each class.
         exempt: checks that do not apply, by the name of the test, each with the reason.
+        event_shape: of its events.
+        head: of its events.
     """
 
     name: str
@@ -35,6 +37,8 @@ class ModelCase:
     representative: bool = False
     runtimes: bool = False
     exempt: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    event_shape: tuple[int, ...] = ()
+    head: heads.Head | None = None
 
 
 def tiny(model: type[AutoregressiveModel], **sizes: Any) -> Callable[..., ModelCase]:
@@ -53,10 +57,16 @@ def tiny(model: type[AutoregressiveModel], **sizes: Any) -> Callable[..., ModelC
     """
     expected = {field.name for field in dataclasses.fields(ModelCase)}
 
-    def case(variant: str, *args: Any, **kwargs: Any) -> ModelCase:
+    def case(variant: str, event_shape: tuple[int, ...], head: heads.Head, *args: Any, **kwargs: Any) -> ModelCase:
         given = {**sizes, **kwargs}
         own = {name: given.pop(name) for name in expected & set(given)}
-        return ModelCase(f"{model.__name__}_{variant}", lambda: model(*args, **given), **own)
+        return ModelCase(
+            f"{model.__name__}_{variant}",
+            lambda: model(event_shape, head, *args, **given),
+            event_shape=event_shape,
+            head=head,
+            **own,
+        )
 
     return case
 
