@@ -176,20 +176,22 @@ def test_networks(name):
 
 
 class Halved(Composite):
-    """One layer at every resolution."""
+    """Layers at the lowest resolution, and those that lead there and back."""
 
     def __init__(self, depth):
         super().__init__()
         convolution = lambda **arguments: layers.CausalConv2D(2, **arguments)  # noqa: E731
         vertical = lambda **arguments: layers.VerticalConv2D(2, (2, 3), hand_out=False, **arguments)  # noqa: E731
-        self.vertical, self.causal, self.inner = vertical(), convolution(), None
-        if depth:
+        self.vertical, self.causal, self.inner = None, None, None
+        if not depth:
+            self.vertical, self.causal = vertical(), convolution()
+        else:
             up = [layers.CausalTransposedConv2D(2, (2, 3)), layers.CausalTransposedConv2D(2)]
             self.inner = Downsampled([vertical(strides=2), convolution(strides=2)], Halved(depth - 1), up)
 
     def call(self, v, h=None):
-        both = self.vertical(v), self.causal(v if h is None else h)
-        both = both if self.inner is None else self.inner(*both)
+        both = v, v if h is None else h
+        both = self.inner(*both) if self.inner else (self.vertical(both[0]), self.causal(both[1]))
         return both if h is not None else both[1]
 
 

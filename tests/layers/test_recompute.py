@@ -109,13 +109,16 @@ def transformer(recompute, **kwargs):
 
 
 @pytest.mark.parametrize(
-    ("build", "jit_compile"),
+    ("build", "mode"),
     [
-        (transformer, False),
-        *(pytest.param(*case, marks=pytest.mark.large) for case in ((snail, False), (transformer, True))),
+        (transformer, "eager"),
+        *(
+            pytest.param(*case, marks=pytest.mark.large)
+            for case in ((snail, "function"), (transformer, "function"), (transformer, "xla"))
+        ),
     ],
 )
-def test_a_model_trains_alike(build, jit_compile):
+def test_a_model_trains_alike(build, mode):
     kwargs = {"dropout": 0.4, "condition": tfar.conditions.Label(3)}
     models = [build(recompute, **kwargs) for recompute in (False, True)]
     randomize_weights(models[0])
@@ -134,7 +137,8 @@ def test_a_model_trains_alike(build, jit_compile):
                 loss = model.compute_loss(x=x, y_pred=model(x, condition, training=True))
             return loss, tape.gradient(loss, [weight.value for weight in model.trainable_variables])
 
-        results.append(tf.function(step, autograph=False, jit_compile=jit_compile)())
+        run = step if mode == "eager" else tf.function(step, autograph=False, jit_compile=mode == "xla")
+        results.append(run())
     (loss, expected), (again, found) = results
     np.testing.assert_allclose(again, loss, rtol=1e-5)
     for a, b in zip(expected, found, strict=True):

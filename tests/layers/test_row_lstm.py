@@ -118,9 +118,11 @@ def test_parameters_are_those_of_whole_kernels():
     ("kernel_size", "shape"),
     [
         (1, (5, 4, 2)),
-        (3, (2,)),
-        (7, (5, 4, 2)),
-        *(pytest.param(*case, marks=pytest.mark.large) for case in ((1, (2,)), (3, (5, 4, 2)), (7, (2,)))),
+        (7, (2,)),
+        *(
+            pytest.param(*case, marks=pytest.mark.large)
+            for case in ((1, (2,)), (3, (2,)), (3, (5, 4, 2)), (7, (5, 4, 2)))
+        ),
     ],
 )
 def test_blocks_leave_the_state_of_single_rows(shape, kernel_size):
