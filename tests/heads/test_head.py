@@ -161,8 +161,21 @@ def assert_same_draws(head, actual, expected, distance):
     assert np.all(np.asarray(distance)[differs] <= 1e-5)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True], ids=["function", "xla"])
-def test_sampler_is_the_same_compiled(head, jit_compile):
+@pytest.mark.parametrize(
+    ("case", "jit_compile"),
+    [
+        *(pytest.param(case, False, id=f"{case}-function") for case in CASES),
+        # Another case of the class is compiled by default.
+        *(
+            pytest.param(
+                case, True, id=f"{case}-xla", marks=[pytest.mark.large] * (case in ("dmol_grey", "mixture_laplace"))
+            )
+            for case in CASES
+        ),
+    ],
+)
+def test_sampler_is_the_same_compiled(case, jit_compile):
+    head = CASES[case][0].with_channels(CASES[case][1])
     params, noise = arguments(head, (1000,))
     compiled = tf.function(head.sample, autograph=False, jit_compile=jit_compile)
     actual = compiled(tf.constant(params), tf.constant(noise), tf.constant(0.8))
@@ -247,7 +260,7 @@ def test_check_passes_symbolic_tensors_and_good_values(head):
     head.check(tf.constant([0.0, 1.0], tf.bfloat16))
     head.check(np.array([False, True]))
 
-    @tf.function(autograph=False)
+    @tf.function
     def traced(x):
         head.check(x)
         return x

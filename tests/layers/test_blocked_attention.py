@@ -43,8 +43,16 @@ def assert_gradients_close(found, expected, y):
         np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-6 * max(summed, np.abs(a).max()))
 
 
-@pytest.mark.parametrize(("size", "mode"), [(1, "eager"), (5, "eager"), (9, "function"), (16, "eager")])
-@pytest.mark.parametrize("name", ATTENTIONS)
+@pytest.mark.parametrize(
+    ("name", "size", "mode"),
+    [
+        pytest.param(
+            name, size, mode, marks=[pytest.mark.large] * (size == 1 and name not in ("exclusive_window", "pooled"))
+        )
+        for size, mode in [(1, "eager"), (5, "eager"), (9, "function"), (16, "eager")]
+        for name in ATTENTIONS
+    ],
+)
 def test_equals_attention_to_all_at_once(name, size, mode):
     inputs = tuple(tf.random.stateless_normal([2, 4, 4, d], [d, 0]) for d in (4, 4, 6))
     expected, gradients = value_and_gradients(ATTENTIONS[name](None), inputs, "eager")
