@@ -109,10 +109,12 @@ def test_initial_features_keep_the_size_of_the_input():
 @pytest.mark.parametrize(
     ("kernel_size", "groups", "mask_type"),
     [
-        (3, 1, "A"),
         (7, 3, "A"),
         (7, 3, "B"),
-        *(pytest.param(*case, marks=pytest.mark.large) for case in ((3, 1, "B"), (3, 3, "A"), (3, 3, "B"))),
+        *(
+            pytest.param(*case, marks=pytest.mark.large)
+            for case in ((3, 1, "A"), (3, 1, "B"), (3, 3, "A"), (3, 3, "B"))
+        ),
     ],
 )
 def test_blocks_leave_the_state_of_single_rows(mask_type, kernel_size, groups):

@@ -39,6 +39,7 @@ ALIKE = (
     "LocallyMaskedConv2D_inclusive",
     "LocallyMaskedConv2D_dilated",
     "MaskedConv2D_A",
+    "MaskedConv2D_B",
     "MaskedConv2D_B_wide",
     "MaskedConv2D_pointwise",
     "Recurrent_vanilla",

@@ -78,9 +78,13 @@ def test_sees_all_of_the_past_and_nothing_else(cell, exclusive):
 @pytest.mark.parametrize(
     ("cell", "exclusive"),
     [
-        *((cell, False) for cell in CELLS),
+        ("lstm", False),
+        ("gru", False),
         ("gru", True),
-        *(pytest.param(cell, True, marks=pytest.mark.large) for cell in ("lstm", "vanilla")),
+        *(
+            pytest.param(*case, marks=pytest.mark.large)
+            for case in (("lstm", True), ("vanilla", False), ("vanilla", True))
+        ),
     ],
 )
 def test_steps_and_blocks_match_parallel(cell, exclusive):
@@ -89,7 +93,7 @@ def test_steps_and_blocks_match_parallel(cell, exclusive):
     testing.assert_incremental_matches_parallel(layer, x, condition, blocks=blocks, modes=("function",))
 
 
-@pytest.mark.parametrize(("cell", "length"), [("lstm", 16), ("gru", 5), ("vanilla", 5)])
+@pytest.mark.parametrize(("cell", "length"), [("vanilla", 16), ("gru", 5), ("lstm", 5)])
 def test_the_gradient_is_that_of_the_unrolled_steps(cell, length):
     layer, x, _ = built(cell, length)
     target = tf.constant(np.random.default_rng(1).normal(size=(2, length, 3)), tf.float32)
