@@ -1,5 +1,7 @@
 """Laws that every head keeps: configuration, one formula, draws that follow from noise."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -159,10 +161,23 @@ def assert_same_draws(head, actual, expected, distance):
     assert np.all(np.asarray(distance)[differs] <= 1e-5)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_sampler_is_the_same_compiled(head, jit_compile):
+@pytest.mark.parametrize(
+    ("case", "jit_compile"),
+    [
+        *(pytest.param(case, False, id=f"{case}-function") for case in CASES),
+        # Another case of the class is compiled by default.
+        *(
+            pytest.param(
+                case, True, id=f"{case}-xla", marks=[pytest.mark.large] * (case in ("dmol_grey", "mixture_laplace"))
+            )
+            for case in CASES
+        ),
+    ],
+)
+def test_sampler_is_the_same_compiled(case, jit_compile):
+    head = CASES[case][0].with_channels(CASES[case][1])
     params, noise = arguments(head, (1000,))
-    compiled = tf.function(head.sample, jit_compile=jit_compile)
+    compiled = tf.function(head.sample, autograph=False, jit_compile=jit_compile)
     actual = compiled(tf.constant(params), tf.constant(noise), tf.constant(0.8))
     expected = head.sample(params, noise, 0.8)
     assert actual.dtype == expected.dtype
@@ -171,7 +186,7 @@ def test_sampler_is_the_same_compiled(head, jit_compile):
 
 def test_sampler_takes_a_dynamic_batch(head):
     signature = [tf.TensorSpec([None, head.params_size]), tf.TensorSpec([None, head.noise_size])]
-    compiled = tf.function(head.sample, input_signature=signature)
+    compiled = tf.function(head.sample, signature, autograph=False)
     for batch in (1, 5):
         params, noise = arguments(head, (batch,))
         expected = head.sample(params, noise)
@@ -300,15 +315,18 @@ def test_index_equals_numpy_search():
 # === LiteRT ===
 
 
-def litert_model(head):
+@functools.cache
+def litert_model(case):
+    """A head, and what the converter makes of its sampler; any other operation makes the converter raise."""
+    head = CASES[case][0].with_channels(CASES[case][1])
     signature = [
         tf.TensorSpec([None, head.params_size], name="params"),
         tf.TensorSpec([None, head.noise_size], name="noise"),
     ]
-    sample = tf.function(lambda params, noise: head.sample(params, noise))
+    sample = tf.function(lambda params, noise: head.sample(params, noise), autograph=False)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([sample.get_concrete_function(*signature)])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    return converter.convert()
+    return head, converter.convert()
 
 
 def litert_draws(model, params, noise):
@@ -327,15 +345,14 @@ def litert_draws(model, params, noise):
 
 @pytest.mark.parametrize("case", ["bernoulli", "categorical", "dmol_rgb", "mixture_normal"])
 def test_sampler_converts_with_builtin_operations_of_litert_only(case):
-    head = CASES[case][0].with_channels(CASES[case][1])
-    assert litert_model(head)  # the converter raises at any other operation
+    assert litert_model(case)[1]
 
 
 @pytest.mark.parametrize("case", ["bernoulli", "categorical", "dmol_rgb", "mixture_normal"])
 def test_sampler_is_the_same_in_litert(case):
     pytest.importorskip("ai_edge_litert", reason="the litert extra is not installed")
-    head = CASES[case][0].with_channels(CASES[case][1])
+    head, model = litert_model(case)
     params, noise = arguments(head, (500,))
-    actual = litert_draws(litert_model(head), params, noise)
+    actual = litert_draws(model, params, noise)
     expected = head.sample(params, noise)
     assert_same_draws(head, actual, expected, head.boundary_distance(params, noise))

@@ -35,7 +35,7 @@ class AttentiveBlock(keras.layers.Layer):
 
 
 class TinySnail(keras.layers.Layer):
-    def __init__(self, outputs, filters=5, blocks=2, **kwargs):
+    def __init__(self, outputs, filters=5, blocks=1, **kwargs):
         super().__init__(**kwargs)
         self.above = VerticalConv2D(filters, (1, 3), exclusive=True)
         self.left = HorizontalConv2D(filters, 3, exclusive=True)
@@ -51,7 +51,7 @@ class TinySnail(keras.layers.Layer):
 
 @pytest.fixture(scope="module")
 def snail():
-    event_shape, head = (4, 5, 3), tfar.heads.DiscretizedLogisticMixture(2, bits=2)
+    event_shape, head = (3, 4, 3), tfar.heads.DiscretizedLogisticMixture(2, bits=2)
     network = TinySnail(Event(event_shape, head).num_outputs)
     model = AutoregressiveModel(network, event_shape, head)
     tfar.testing.randomize_weights(model, scale=0.3)
@@ -157,4 +157,4 @@ def test_reading_half_of_a_long_cache_changes_nothing(monkeypatch):
     layer = CausalAttention(num_heads=2, max_length=8)
     x = tf.constant(np.random.default_rng(0).normal(size=(2, 11, 4)), tf.float32)
     layer(x)
-    tfar.testing.assert_incremental_matches_parallel(layer, x, modes=("eager", "function"))
+    tfar.testing.assert_incremental_matches_parallel(layer, x, modes=("function",))

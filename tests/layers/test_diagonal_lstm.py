@@ -69,7 +69,7 @@ def test_condition_enters_the_gates(direction, shape):
 
 
 def test_compiled_equals_a_loop_over_pixels_with_its_gradient():
-    x = inputs()
+    x = inputs(3, 3)
     layer = built(x, direction="right_to_left")
 
     def gradient(x):
@@ -124,8 +124,15 @@ def test_colours_of_a_pixel_are_ordered(direction):
     np.testing.assert_array_equal(layer.mask[0], np.tile(order, (2, 4)))
 
 
-@pytest.mark.parametrize("direction", ["left_to_right", "right_to_left"])
-@pytest.mark.parametrize("shape", [(2,), (5, 4, 2)])
+@pytest.mark.parametrize(
+    ("direction", "shape"),
+    [
+        ("left_to_right", (5, 4, 2)),
+        ("right_to_left", (2,)),
+        pytest.param("left_to_right", (2,), marks=pytest.mark.large),
+        pytest.param("right_to_left", (5, 4, 2), marks=pytest.mark.large),
+    ],
+)
 def test_blocks_leave_the_state_of_single_rows(direction, shape):
     x, condition = inputs(5, 4), tf.random.stateless_normal([2, *shape], [1, 0])
     layer = built(x, condition, direction=direction)

@@ -57,7 +57,7 @@ def built(depth, shape):
     return network, x
 
 
-@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("depth", [pytest.param(1, marks=pytest.mark.large), 2])
 def test_rows_and_pixels_match_parallel(depth):
     network, x = built(depth, (8, 4))
     # Blocks that begin and end within a pair of rows, and such without a row of the coarser grid.

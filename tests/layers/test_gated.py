@@ -49,10 +49,13 @@ def test_map_is_seen_in_its_own_place():
     np.testing.assert_array_equal(seen, np.eye(12, dtype=bool))
 
 
-@pytest.mark.parametrize("condition_shape", [(2, 5), (2, 3, 4, 5)], ids=["vector", "map"])
+@pytest.mark.parametrize(
+    "condition_shape",
+    [pytest.param((2, 5), id="vector", marks=pytest.mark.large), pytest.param((2, 3, 4, 5), id="map")],
+)
 def test_steps_match_parallel(condition_shape):
     layer, x, h = built(condition_shape)
-    testing.assert_incremental_matches_parallel(layer, x, h, blocks=[(0, 3), (1, 2)], modes=("eager", "function"))
+    testing.assert_incremental_matches_parallel(layer, x, h, blocks=[(0, 3), (1, 2)], modes=("function",))
 
 
 def test_sequences():

@@ -106,8 +106,17 @@ def test_initial_features_keep_the_size_of_the_input():
     assert 0.8 < float(tf.math.reduce_std(inner)) < 1.2
 
 
-@pytest.mark.parametrize("mask_type", ["A", "B"])
-@pytest.mark.parametrize("kernel_size, groups", [(3, 1), (3, 3), (7, 3)])
+@pytest.mark.parametrize(
+    ("kernel_size", "groups", "mask_type"),
+    [
+        (7, 3, "A"),
+        (7, 3, "B"),
+        *(
+            pytest.param(*case, marks=pytest.mark.large)
+            for case in ((3, 1, "A"), (3, 1, "B"), (3, 3, "A"), (3, 3, "B"))
+        ),
+    ],
+)
 def test_blocks_leave_the_state_of_single_rows(mask_type, kernel_size, groups):
     layer = built(3, filters=6, kernel_size=kernel_size, mask_type=mask_type, groups=groups)
     randomize_weights(layer)
@@ -149,7 +158,14 @@ def test_wrong_arguments_are_named(argument, message):
         MaskedConv2D(**{"filters": 2, "kernel_size": 3, "mask_type": "B", **argument})
 
 
-@pytest.mark.parametrize("kernel_size, groups, width", [(3, 1, 4), (7, 1, 4), (7, 3, 4), (7, 3, 2), (5, 1, 1)])
+@pytest.mark.parametrize(
+    ("kernel_size", "groups", "width"),
+    [
+        *((7, 3, width) for width in (4, 2)),
+        (5, 1, 1),
+        *(pytest.param(size, 1, 4, marks=pytest.mark.large) for size in (3, 7)),
+    ],
+)
 def test_rows_that_wrap_find_the_last_pixel_above_on_their_left(kernel_size, groups, width):
     layer = built(3, filters=6, kernel_size=kernel_size, mask_type="A", groups=groups, wrap=True)
     randomize_weights(layer)

@@ -108,8 +108,15 @@ def test_initial_kernel_has_the_variance_of_the_unmasked_fans():
 
 
 @pytest.mark.parametrize("pushed", [8, 0], ids=["push", "pull"])
-@pytest.mark.parametrize("member", [None, 2, "rows"])
-@pytest.mark.parametrize(("in_features", "features"), [(1, 1), (2, 3)])
+@pytest.mark.parametrize(
+    ("in_features", "features", "member"),
+    [
+        *((2, 3, member) for member in (None, "rows")),
+        pytest.param(2, 3, 2, marks=pytest.mark.large),
+        *(pytest.param(1, 1, member, marks=pytest.mark.large) for member in (None, "rows")),
+        (1, 1, 2),
+    ],
+)
 def test_steps_and_blocks_give_what_the_parallel_pass_gives(monkeypatch, pushed, member, in_features, features):
     monkeypatch.setattr(masked_dense, "_PUSHED_FEATURES", pushed)
     rng = np.random.default_rng(1)

@@ -66,7 +66,7 @@ def test_condition_enters_the_gates(shape):
 
 
 def test_compiled_gradient_is_that_of_the_plain_graph():
-    x = inputs()
+    x = inputs(3, 3)
     layer = built(x)
 
     def gradient(x):
@@ -114,8 +114,17 @@ def test_parameters_are_those_of_whole_kernels():
     assert layer.count_params() == 3 * 6 * 16 + 3 * 4 * 16 + 16 + 4
 
 
-@pytest.mark.parametrize("shape", [(2,), (5, 4, 2)])
-@pytest.mark.parametrize("kernel_size", [1, 3, 7])
+@pytest.mark.parametrize(
+    ("kernel_size", "shape"),
+    [
+        (1, (5, 4, 2)),
+        (7, (2,)),
+        *(
+            pytest.param(*case, marks=pytest.mark.large)
+            for case in ((1, (2,)), (3, (2,)), (3, (5, 4, 2)), (7, (5, 4, 2)))
+        ),
+    ],
+)
 def test_blocks_leave_the_state_of_single_rows(shape, kernel_size):
     x, condition = inputs(5, 4), tf.random.stateless_normal([2, *shape], [1, 0])
     layer = built(x, condition, kernel_size=kernel_size)

@@ -40,11 +40,15 @@ def test_vertical_sees_rows_above(kernel_size, exclusive):
     np.testing.assert_array_equal(sees(layer, x), expected)
 
 
-@pytest.mark.parametrize(("kernel_size", "exclusive"), VERTICAL)
+# The others are those of tests/conformance.
+@pytest.mark.parametrize(
+    ("kernel_size", "exclusive"),
+    [pytest.param(*case, marks=[pytest.mark.large] * (case[0] in [(1, 1), (2, 3), (2, 5)])) for case in VERTICAL],
+)
 def test_vertical_steps_match_parallel(kernel_size, exclusive):
     layer, x = built(VerticalConv2D(3, kernel_size, exclusive), (5, 4, 2))
     blocks = [(0, 5), (1, 2), (3, 2), (2, 1)]
-    testing.assert_incremental_matches_parallel(layer, x, blocks=blocks, modes=("eager", "function"))
+    testing.assert_incremental_matches_parallel(layer, x, blocks=blocks, modes=("function",))
 
 
 def test_vertical_is_its_formula():
@@ -67,11 +71,11 @@ def test_horizontal_sees_the_row_to_the_left(kernel_size, exclusive):
 
 
 @pytest.mark.parametrize(
-    ("kernel_size", "exclusive"), [case for case in HORIZONTAL if case not in [(1, False), (3, True)]]
+    ("kernel_size", "exclusive"), [pytest.param(3, False, marks=pytest.mark.large), (5, False), (7, True)]
 )
 def test_horizontal_steps_match_parallel(kernel_size, exclusive):
     layer, x = built(HorizontalConv2D(3, kernel_size, exclusive), (3, 5, 2))
-    testing.assert_incremental_matches_parallel(layer, x, blocks=[(0, 3), (1, 1), (1, 2)], modes=("eager", "function"))
+    testing.assert_incremental_matches_parallel(layer, x, blocks=[(0, 3), (1, 1), (1, 2)], modes=("function",))
 
 
 @pytest.mark.parametrize("exclusive", [False, True], ids=["B", "A"])
@@ -97,11 +101,11 @@ def test_colours_see_earlier_colours(exclusive, outputs, inputs, halves):
     assert not found[1, 1, :, 0].any()
 
 
-@pytest.mark.parametrize("exclusive", [False, True], ids=["B", "A"])
+@pytest.mark.parametrize("exclusive", [pytest.param(False, marks=pytest.mark.large), True], ids=["B", "A"])
 def test_colours_step_matches_parallel(exclusive):
     layer = HorizontalConv2D(6, 5, exclusive, 3, "contiguous", input_groups="interleaved", halves=2)
     layer, x = built(layer, (3, 4, 3))
-    testing.assert_incremental_matches_parallel(layer, x, modes=("eager", "function"))
+    testing.assert_incremental_matches_parallel(layer, x, modes=("function",))
 
 
 def test_masks_hold_whatever_the_weights_become():
@@ -151,12 +155,20 @@ class TwoStacks(keras.layers.Layer):
         return self.horizontal(x if self.first is None else self.first(x), self.vertical(x))
 
 
-@pytest.mark.parametrize(("kernel_size", "exclusive"), [(1, False), (3, False), (7, False), (3, True), (5, True)])
+@pytest.mark.parametrize(
+    ("kernel_size", "exclusive"),
+    [
+        (1, False),
+        (3, False),
+        (5, True),
+        *(pytest.param(*case, marks=pytest.mark.large) for case in ((7, False), (3, True))),
+    ],
+)
 def test_link_steps_match_parallel(kernel_size, exclusive):
     layer, x = built(TwoStacks(kernel_size, exclusive), (5, 4, 2))
     blocks = [(0, 5), (1, 2), (3, 2), (2, 1)]
     testing.assert_incremental_matches_parallel(
-        layer, x, blocks=blocks, exclusive=True, modes=("eager", "function"), tolerance=1e-5
+        layer, x, blocks=blocks, exclusive=True, modes=("function",), tolerance=1e-5
     )
 
 

@@ -67,7 +67,7 @@ def test_an_invariant_is_computed_in_front_of_the_loop():
         calls.append(tf.compat.v1.get_default_graph())
         return tf.constant(2.0)
 
-    @tf.function
+    @tf.function(autograph=False)
     def loop():
         graph = tf.compat.v1.get_default_graph()
         with invariants():
