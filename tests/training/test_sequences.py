@@ -23,7 +23,7 @@ def built(cls=tfar.models.CharRNN, **arguments):
 
 @pytest.fixture(scope="module")
 def model():
-    return built(units=3, num_layers=1)
+    return built(units=5)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_sequences_of_unequal_lengths(model, x, monkeypatch):
 
 
 def test_a_condition_goes_with_its_sequence(x):
-    model = built(units=3, num_layers=1, condition=tfar.conditions.Label(3))
+    model = built(units=5, condition=tfar.conditions.Label(3))
     labels = np.array([2, 0, 1, 1, 2], np.int32)
     found = training.sequence_log_probs(model, {"x": x.reshape(5, 9), "condition": labels}, batch_size=4)
     assert_close(np.stack(found), model.score(x.reshape(5, 9), labels))
