@@ -5,6 +5,7 @@ import pytest
 
 import tfar
 from pipelines import sample, text
+from pipelines import workdir as runs
 from pipelines.configs import text_transformer
 from tests.commands import run
 from tests.runs import TEXT
@@ -37,12 +38,13 @@ def test_the_run_shows_samples_and_surprise(runs_bank):
 
 
 def test_the_terminal_gets_the_text_in_pieces(workdir, capsys):
-    texts = sample.sample_text(workdir, 2, length=40, prompt="the ")
+    texts = sample.sample_text(workdir, 2, length=40, prompt="the ", seed=1)
     assert capsys.readouterr().out == f"--- 1 ---\n{texts[0]}\n--- 2 ---\n{texts[1]}\n"
     assert all(len(one) == 44 and one.startswith("the ") for one in texts) and texts[0] != texts[1]
+    model = runs.load_run(workdir).model
     # A text does not depend on how many are drawn.
-    assert sample.sample_text(workdir, 1, length=40, prompt="the ") == texts[:1]
-    assert sample.sample_text(workdir, 1, length=40, prompt="the ", seed=1) != texts[:1]
+    assert text.generate(model, prompt="the ", length=40, seed=1) == texts[:1]
+    assert text.generate(model, prompt="the ", length=40) != texts[:1]
 
 
 def test_a_file_instead(workdir, tmp_path, capsys):
