@@ -11,7 +11,8 @@ def test_a_pixel_sees_all_before_it_but_for_the_blind_spot(example):
     row, column = 5, 3
     position = row * 8 + column
     for name, model in models.items():
-        seen = fields.seen_by_pixel(model, row, column, draws=3) > 0
+        # What is seen shows in one draw; what is hidden is so in all of them.
+        seen = fields.seen_by_pixel(model, row, column, draws=3 if name == "PixelCNN" else 1) > 0
         expected = np.arange(64) < position
         if name == "PixelCNN":
             hidden = [source for target, source in blind.blind_of_pixel_cnn(model) if target == position]

@@ -1,61 +1,22 @@
-"""One short run of the command; most tests of this folder look at what it left."""
+"""Tiny runs; most tests of this folder look at what they left."""
 
 import os
-import pathlib
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 
-from tests.commands import run
 
-ROOT = pathlib.Path(__file__).parents[2]
-# Intervals that do not divide each other, and more than one epoch.
-FLAGS = ("--config.train.steps=90", "--config.train.checkpoint_every=7", "--config.train.eval_every=45")
+@pytest.fixture(scope="session")
+def runs_bank(tmp_path_factory):
+    """Trained runs, shared between the processes of pytest-xdist."""
+    from tests.runs import Runs
 
-
-def train_command(workdir, *more):
-    return (
-        "pipelines.train",
-        f"--config={ROOT}/pipelines/configs/digits_tiny.py",
-        f"--workdir={workdir}",
-        *FLAGS,
-        *more,
-    )
-
-
-class Trained:
-    """A complete run in this process, and beside it one in a process of its own that was killed."""
-
-    def __init__(self, folder):
-        self.workdir, self.killed = folder / "whole run", folder / "killed"
-        arguments = [sys.executable, "-m", *train_command(self.killed)]
-        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-        victim = subprocess.Popen(
-            arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        self.killed_at = self._kill(victim)
-        self.returncode, self.stdout, self.stderr = run(*train_command(self.workdir))
-
-    def _kill(self, victim):
-        """SIGKILL at a moment of chance after the first checkpoint; the name of the newest checkpoint then."""
-        checkpoints = self.killed / "checkpoints"
-        delay = int.from_bytes(os.urandom(1)) / 256
-        deadline = time.monotonic() + 240
-        while not (checkpoints.is_dir() and any(checkpoints.glob("step-*.ckpt"))):
-            if victim.poll() is not None or time.monotonic() > deadline:
-                victim.kill()
-                raise RuntimeError(f"no checkpoint was written: {victim.communicate()[1]}")
-            time.sleep(0.005)
-        time.sleep(delay)
-        victim.send_signal(signal.SIGKILL)
-        victim.communicate()
-        self.kill_returncode = victim.returncode
-        return max(path.name for path in checkpoints.glob("step-*.ckpt"))
+    base = tmp_path_factory.getbasetemp()
+    return Runs((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "runs")
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory):
-    return Trained(tmp_path_factory.mktemp("runs"))
+def trained(runs_bank):
+    """The complete run on digits and what the command wrote."""
+    found = runs_bank.digits()
+    assert found["code"] == 0, found["stderr"]
+    return found

@@ -52,9 +52,8 @@ def test_report_section(tmp_path):
     arrays, info = load_arrays("plucked_strings", "test", condition="timbre")
     arrays = {key: value[:3] for key, value in arrays.items()}
     arrays["x"], arrays["length"] = arrays["x"][:, :60], np.array([60, 60, 50])
-    model = tfar.models.from_preset(
-        "wavenet_tiny", event_shape=(None,), head=tfar.heads.Categorical(256), condition=tfar.conditions.Label(3)
-    )
+    sizes = {"residual_channels": 4, "dilation_channels": 4, "skip_channels": 8, "num_stacks": 1, "layers_per_stack": 1}
+    model = tfar.models.WaveNet((None,), tfar.heads.Categorical(256), condition=tfar.conditions.Label(3), **sizes)
     section = audio.report_section(tmp_path, model, info, arrays, 2)
     assert section.count("<audio") == 4 and section.count("<img") == 8
     assert "timbre=" in section and "bits/sample" in section

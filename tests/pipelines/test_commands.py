@@ -8,14 +8,10 @@ from pipelines import evaluate, sample
 from pipelines import workdir as runs
 from tests.commands import run
 
-# One worker of pytest-xdist makes the run once (with --dist=loadgroup).
-pytestmark = pytest.mark.xdist_group("trained")
-
 
 @pytest.fixture(scope="module")
 def workdir(trained):
-    assert trained.returncode == 0, trained.stderr
-    return trained.workdir
+    return trained["workdir"]
 
 
 def test_evaluate_agrees_with_the_run(workdir):

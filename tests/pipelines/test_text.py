@@ -4,27 +4,18 @@ import numpy as np
 import pytest
 
 import tfar
-from pipelines import sample, text, train
-from pipelines.configs import text_transformer, text_transformer_tiny
+from pipelines import sample, text
+from pipelines import workdir as runs
+from pipelines.configs import text_transformer
 from tests.commands import run
+from tests.runs import TEXT
 from tfar.core.vocabulary import Vocabulary
 from tfar.testing import randomize_weights
 
-pytestmark = pytest.mark.xdist_group("text_transformer")
-TEXT = "the quick brown fox jumps over the lazy dog\n" * 60
-
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("text")
-    (folder / "fox.txt").write_text(TEXT)
-    config = text_transformer_tiny.get_config()
-    config.data.name = f"text:{folder / 'fox.txt'}"
-    config.data.valid_fraction = 0.1
-    config.train.steps = 10
-    config.report.num_samples = 2
-    assert train.train(config.to_dict(), folder / "run") == 0
-    return folder / "run"
+def workdir(runs_bank):
+    return runs_bank.char_rnn()
 
 
 @pytest.fixture(scope="module", params=["characters", "bytes"])
@@ -36,7 +27,8 @@ def model(request):
     return model
 
 
-def test_the_run_shows_samples_and_surprise(workdir):
+def test_the_run_shows_samples_and_surprise(runs_bank):
+    workdir = runs_bank.transformer()
     page, samples = (workdir / "report.html").read_text(), (workdir / "samples.txt").read_text()
     assert "What each character costs" in page and "Completions" not in page
     key = page[page.index('<p class="key">') : page.index('<pre class="text">')]
@@ -46,12 +38,13 @@ def test_the_run_shows_samples_and_surprise(workdir):
 
 
 def test_the_terminal_gets_the_text_in_pieces(workdir, capsys):
-    texts = sample.sample_text(workdir, 2, length=40, prompt="the ")
+    texts = sample.sample_text(workdir, 2, length=40, prompt="the ", seed=1)
     assert capsys.readouterr().out == f"--- 1 ---\n{texts[0]}\n--- 2 ---\n{texts[1]}\n"
     assert all(len(one) == 44 and one.startswith("the ") for one in texts) and texts[0] != texts[1]
+    model = runs.load_run(workdir).model
     # A text does not depend on how many are drawn.
-    assert sample.sample_text(workdir, 1, length=40, prompt="the ") == texts[:1]
-    assert sample.sample_text(workdir, 1, length=40, prompt="the ", seed=1) != texts[:1]
+    assert text.generate(model, prompt="the ", length=40, seed=1) == texts[:1]
+    assert text.generate(model, prompt="the ", length=40) != texts[:1]
 
 
 def test_a_file_instead(workdir, tmp_path, capsys):

@@ -9,34 +9,20 @@ import pytest
 import tfar
 from pipelines import evaluate, train
 from pipelines import workdir as runs
-from pipelines.configs import text_char_rnn, text_char_rnn_tiny
+from pipelines.configs import text_char_rnn
+from tests.runs import TEXT, char_rnn
 from tfar import training
 from tfar.data import load_arrays
 
-pytestmark = pytest.mark.xdist_group("text_char_rnn")
-TEXT = "the quick brown fox jumps over the lazy dog\n" * 60
 
-
-def tiny(file, **changes):
-    config = text_char_rnn_tiny.get_config()
-    config.data.name = f"text:{file}"
-    config.train.update({"steps": 30, "eval_every": 15, "checkpoint_every": 15, "eval_rows": 2, **changes})
-    config.model.dropout = 0.0
-    return config.to_dict()
+@pytest.fixture(scope="module")
+def file(runs_bank):
+    return runs_bank.file
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("text") / "fox.txt"
-    path.write_text(TEXT)
-    return path
-
-
-@pytest.fixture(scope="module")
-def workdir(file, tmp_path_factory):
-    path = tmp_path_factory.mktemp("runs") / "text"
-    assert train.train(tiny(file), path) == 0
-    return path
+def workdir(runs_bank):
+    return runs_bank.char_rnn()
 
 
 def test_scores_are_in_bits_and_nats_per_character(workdir, file):
@@ -72,15 +58,15 @@ def test_the_vocabulary_travels_with_the_run(workdir):
 
 @pytest.mark.large
 def test_a_run_that_stopped_goes_on_as_if_it_had_not(workdir, file, tmp_path):
-    assert train.train(tiny(file, steps=15), tmp_path) == 0
-    config = tiny(file)
+    assert train.train(char_rnn(file, steps=15), tmp_path) == 0
+    config = char_rnn(file)
     assert train.train(config, tmp_path) == 0
     one, other = (training.Checkpoints(folder / "checkpoints").load(30) for folder in (workdir, tmp_path))
     assert set(one.carried) == set(other.carried) == {"last", "layers.0/h", "layers.0/c"}
 
 
 def test_another_window_is_another_run(workdir, file):
-    config = tiny(file)
+    config = char_rnn(file)
     config["data"]["window"] = 8
     resolved = runs.read_config(workdir)["resolved"]
     with pytest.raises(ValueError, match="data.window is 16 there and 8 now"):
@@ -99,17 +85,17 @@ def test_a_text_that_is_too_short_is_one_error(tmp_path, content, match):
     path = tmp_path / "short.txt"
     path.write_text(content)
     with pytest.raises(ValueError, match=match) as error:
-        train.train(tiny(path), tmp_path / "run")
+        train.train(char_rnn(path), tmp_path / "run")
     assert "short.txt" in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere.txt"):
-        train.train(tiny(tmp_path / "nowhere.txt"), tmp_path / "run")
+        train.train(char_rnn(tmp_path / "nowhere.txt"), tmp_path / "run")
 
 
 def test_a_window_must_be_given(file):
-    config = tiny(file)
+    config = char_rnn(file)
     config["data"]["window"] = None
     with pytest.raises(ValueError, match="config.data.window"):
         runs.load_batches(config)
@@ -125,6 +111,6 @@ def test_the_real_configuration_builds():
 
 @pytest.mark.large
 def test_half_precision_trains_and_is_scored_in_single(file, tmp_path):
-    assert train.train(tiny(file, precision="mixed_bfloat16"), tmp_path / "half") == 0
+    assert train.train(char_rnn(file, precision="mixed_bfloat16"), tmp_path / "half") == 0
     model = tfar.models.load(str(tmp_path / "half" / "model.keras"))
     assert model.network.compute_dtype == "float32"

@@ -1,6 +1,7 @@
 import html.parser
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -10,21 +11,18 @@ import tfar
 from pipelines import report
 from pipelines import workdir as runs
 from tests.commands import run
+from tests.runs import digits_command
 from tfar import training
 from tfar.data import load_arrays
-
-# One worker of pytest-xdist makes the run once (with --dist=loadgroup).
-pytestmark = pytest.mark.xdist_group("trained")
 
 
 @pytest.fixture(scope="module")
 def workdir(trained):
-    assert trained.returncode == 0, trained.stderr
-    return trained.workdir
+    return trained["workdir"]
 
 
 def test_the_last_lines_say_the_score_and_where_things_are(trained, workdir):
-    lines = trained.stdout.splitlines()
+    lines = trained["stdout"].splitlines()
     assert re.fullmatch(
         r"digits test: \d\.\d{3} bits/dim \(95% CI \d\.\d{3} to \d\.\d{3}\), [\d.]+ nats per image \(95% CI .*\), "
         r"180 images, averaged weights, single model",
@@ -32,7 +30,8 @@ def test_the_last_lines_say_the_score_and_where_things_are(trained, workdir):
     )
     for line, name in zip(lines[-3:], ("report.html", "samples.png", "model.keras"), strict=True):
         assert line.endswith(str(workdir / name)) and (workdir / name).stat().st_size > 500
-    assert "90/90" in trained.stderr and "bits/dim" in trained.stderr and "Traceback" not in trained.stderr
+    stderr = trained["stderr"]
+    assert "90/90" in stderr and "bits/dim" in stderr and "Traceback" not in stderr
 
 
 def test_the_work_directory(workdir):
@@ -106,23 +105,22 @@ def test_examples_take_the_labels_in_turn():
     assert arrays["condition"][rows].tolist() == [*range(10), 0, 1]
 
 
-def test_a_run_killed_by_sigkill_ends_as_one_that_was_not(trained, workdir):
-    from tests.pipelines.conftest import train_command
-
-    assert trained.kill_returncode == -9, "the run had ended before it was killed"
-    assert not (trained.killed / "report.html").exists()
-    code, stdout, stderr = run(*train_command(trained.killed))
+def test_a_run_killed_by_sigkill_ends_as_one_that_was_not(runs_bank, workdir, tmp_path):
+    victim = runs_bank.killed()
+    assert victim["code"] == -9, "the run had ended before it was killed"
+    assert not (victim["workdir"] / "report.html").exists()
+    killed = tmp_path / "run"
+    shutil.copytree(victim["workdir"], killed)
+    code, stdout, stderr = run(*digits_command(killed))
     assert code == 0, stderr
-    assert f"going on from step {int(trained.killed_at[5:13])}" in stdout or "going on from step" in stdout
-    assert (trained.killed / "metrics.jsonl").read_bytes() == (workdir / "metrics.jsonl").read_bytes(), (
-        trained.killed_at
-    )
-    a, b = (training.Checkpoints(folder / "checkpoints").load() for folder in (workdir, trained.killed))
+    assert f"going on from step {int(victim['newest'][5:13])}" in stdout or "going on from step" in stdout
+    assert (killed / "metrics.jsonl").read_bytes() == (workdir / "metrics.jsonl").read_bytes(), victim["newest"]
+    a, b = (training.Checkpoints(folder / "checkpoints").load() for folder in (workdir, killed))
     assert a.state["step"] == b.state["step"] == 90
     for group in ("weights", "averages", "optimizer"):
         for left, right in zip(getattr(a, group), getattr(b, group), strict=True):
             np.testing.assert_array_equal(left, right)
-    score, again = (json.loads((folder / "test.json").read_text()) for folder in (workdir, trained.killed))
+    score, again = (json.loads((folder / "test.json").read_text()) for folder in (workdir, killed))
     assert score["nats"] == again["nats"]
 
 
@@ -146,9 +144,7 @@ def test_more_steps_are_welcome_and_noted(workdir, tmp_path):
         runs.write_config(tmp_path, record["config"], record["resolved"])
 
 
-def test_a_truncated_checkpoint_is_named(trained, workdir, tmp_path):
-    import shutil
-
+def test_a_truncated_checkpoint_is_named(workdir, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(workdir, copy)
     newest = training.Checkpoints(copy / "checkpoints").path(90)

@@ -1,3 +1,5 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -7,9 +9,26 @@ from tfar import training
 from tfar.data import Batches
 
 
-def _step(
-    cls=training.TrainStep, dropout=0.5, ema_decay=0.8, batch_size=8, clip_norm=1.0, seed=3, filters=2, rate=0.05
-):
+class Anew:
+    """A `TrainStep` whose variables can be put back to what they were when it was built.
+
+    So several runs share what was traced; each starts as in a process of its own.
+    """
+
+    def __init__(self, step):
+        self.step = step
+        self.variables = [*step.model.weights, *step.optimizer.variables, *step.averages]
+        self.values = [np.asarray(variable).copy() for variable in self.variables]
+
+    def __call__(self):
+        for variable, value in zip(self.variables, self.values, strict=True):
+            variable.assign(value)
+        self.step.restore_carried({})
+        return self.step
+
+
+@functools.cache
+def _built(dropout, ema_decay, batch_size, clip_norm, filters, seed=3):
     keras.utils.set_random_seed(seed)
     strategy = training.strategy("one")
     with strategy.scope():
@@ -22,8 +41,18 @@ def _step(
             dropout=dropout,
             condition=tfar.conditions.Label(2),
         )
-        optimizer = training.optimizer("adam", training.schedule("cosine", rate, 100, warmup_steps=2))
-    return cls(model, optimizer, strategy, batch_size, clip_norm, ema_decay, seed)
+        optimizer = training.optimizer("adam", training.schedule("cosine", 0.05, 100, warmup_steps=2))
+    return Anew(training.TrainStep(model, optimizer, strategy, batch_size, clip_norm, ema_decay, seed))
+
+
+def _step(dropout=0.5, ema_decay=0.8, batch_size=8, clip_norm=1.0, filters=2):
+    """One object for each set of arguments, with new weights: it must not be used for two runs at once."""
+    return _built(dropout, ema_decay, batch_size, clip_norm, filters)()
+
+
+@pytest.fixture(scope="session")
+def anew():
+    return Anew
 
 
 @pytest.fixture(scope="session")

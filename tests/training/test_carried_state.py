@@ -10,6 +10,9 @@ from tfar import testing, training
 from tfar.core.units import Unit
 from tfar.data import WindowBatches
 
+# What is traced is shared by the tests of this file.
+pytestmark = pytest.mark.xdist_group("carried_state")
+CLIP_VALUE = 1e-4
 X = np.random.default_rng(0).integers(0, 4, [1, 150]).astype(np.int32)
 
 
@@ -27,9 +30,22 @@ def make_batches():
     return WindowBatches({"x": X}, 3, 6, contiguous=True)
 
 
-def test_the_losses_of_windows_are_those_of_the_whole_stretch():
-    step, batches = make_step(rate=0.0), make_batches()
+@pytest.fixture(scope="module")
+def make_fixed(anew):
+    """Steps that leave the weights, which are random ones, as they are; every call begins anew."""
+    step = make_step(rate=0.0, clip_norm=None)
     testing.randomize_weights(step.model)
+    return anew(step)
+
+
+@pytest.fixture(scope="module")
+def make_dropping(anew):
+    """Steps with dropout that clip the elements of the gradient; every call begins anew."""
+    return anew(make_step(dropout=0.3, clip_value=CLIP_VALUE, clip_norm=None))
+
+
+def test_the_losses_of_windows_are_those_of_the_whole_stretch(make_fixed):
+    step, batches = make_fixed(), make_batches()
     steps = batches.steps_per_epoch
     for epoch in (0, 1):  # the second one begins from the zero state again
         seen = [batches.batch(epoch * steps + index) for index in range(steps)]
@@ -40,9 +56,8 @@ def test_the_losses_of_windows_are_those_of_the_whole_stretch():
     np.testing.assert_array_equal(step.carried_arrays()["last"][:, 0], whole[:, -1])
 
 
-def test_the_gradient_stops_at_the_border_of_a_window():
-    step, batches = make_step(rate=0.0, clip_norm=None), make_batches()
-    testing.randomize_weights(step.model)
+def test_the_gradient_stops_at_the_border_of_a_window(make_fixed):
+    step, batches = make_fixed(), make_batches()
     step(batches.batch(0), 0)
     carried = {key: tf.constant(value) for key, value in step.carried_arrays().items()}
     model, x = step.model, batches.batch(1)["x"]
@@ -69,42 +84,48 @@ def test_conditions_are_dropped_as_in_any_other_step():
     assert loss == pytest.approx(losses[1], rel=1e-5) and abs(losses[0] - losses[1]) > 1e-3
 
 
-def test_dropout_is_at_work():
-    step, batches = make_step(rate=0.0, dropout=0.5), make_batches()
-    losses = [float(step(batches.batch(0), index)[0]) for index in (0, 1, 0)]
+def test_dropout_is_at_work(make_dropping):
+    # Every time from the same weights.
+    losses = [float(make_dropping()(make_batches().batch(0), index)[0]) for index in (0, 1, 0)]
     assert losses[0] != losses[1] and losses[0] == losses[2]
 
 
-def test_elements_of_the_gradient_are_clipped():
-    step = make_step(clip_value=1e-4, clip_norm=None)
+def test_elements_of_the_gradient_are_clipped(make_dropping):
+    step = make_dropping()
     _, norm = step(make_batches().batch(0), 0)
-    assert 0 < float(norm) <= 1e-4 * np.sqrt(step.model.count_params())
+    assert 0 < float(norm) <= CLIP_VALUE * np.sqrt(step.model.count_params())
     with pytest.raises(ValueError, match="clip_value"):
         make_step(clip_value=-1.0)
 
 
-def loop(workdir, steps, policy="float32"):
-    keras.config.set_dtype_policy(policy)
-    try:
-        step = make_step(dropout=0.3)
-    finally:
-        keras.config.set_dtype_policy("float32")
+def loop(step, workdir, steps):
     settings = training.Settings(steps=steps, log_every=4, eval_every=7, checkpoint_every=3, eval_rows=2)
     return training.TrainingLoop(step, make_batches(), {"x": X[:, :40]}, settings, workdir, unit=Unit("char"))
 
 
+def step_of(policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        return make_step(dropout=0.3)
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
 @pytest.mark.parametrize("policy", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.large)])
-def test_a_resumed_run_goes_on_with_its_state(tmp_path, policy):
-    whole = loop(tmp_path / "whole", 11, policy)
+def test_a_resumed_run_goes_on_with_its_state(make_dropping, tmp_path, policy):
+    make = make_dropping if policy == "float32" else lambda: step_of(policy)
+    whole = loop(make(), tmp_path / "whole", 11)
     whole.run()
+    carried = whole.train_step.carried_arrays()
+    weights = [np.asarray(weight).copy() for weight in whole.train_step.model.weights]
     for steps in (5, 11):  # 5: in the middle of an epoch of 8 steps
-        part = loop(tmp_path / "part", steps, policy)
+        part = loop(make(), tmp_path / "part", steps)
         part.run()
-    carried, again = whole.train_step.carried_arrays(), part.train_step.carried_arrays()
+    again = part.train_step.carried_arrays()
     assert set(carried) == {"last", "layers.0/h", "layers.0/c"}
     for key, value in carried.items():
         np.testing.assert_array_equal(value, again[key])
-    for one, other in zip(whole.train_step.model.weights, part.train_step.model.weights, strict=True):
+    for one, other in zip(weights, part.train_step.model.weights, strict=True):
         np.testing.assert_array_equal(one, other)
     text = whole.metrics_path.read_text()
     last = text.splitlines()[-1]

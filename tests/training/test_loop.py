@@ -8,6 +8,9 @@ import pytest
 from tfar import training
 from tfar.data import Batches
 
+# What is traced is shared by the tests of two files.
+pytestmark = pytest.mark.xdist_group("train_steps")
+
 
 class Dies(Exception):
     pass
@@ -31,7 +34,7 @@ def die():
 
 def everything(loop):
     variables = [*loop.train_step.model.weights, *loop.train_step.optimizer.variables, *loop.train_step.averages]
-    return [np.asarray(variable) for variable in variables]
+    return [np.asarray(variable).copy() for variable in variables]
 
 
 def lines(workdir):
@@ -42,17 +45,18 @@ def lines(workdir):
 def reference(make_loop, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("reference")
     loop = make_loop(workdir)
-    return workdir, loop, loop.run()
+    outcome = loop.run()
+    return workdir, everything(loop), outcome
 
 
 def assert_same_run(workdir, loop, reference):
     assert (workdir / "metrics.jsonl").read_bytes() == (reference[0] / "metrics.jsonl").read_bytes()
-    for got, want in zip(everything(loop), everything(reference[1]), strict=True):
+    for got, want in zip(everything(loop), reference[1], strict=True):
         np.testing.assert_array_equal(got, want)
 
 
 def test_metrics(reference):
-    workdir, loop, outcome = reference
+    workdir, _, outcome = reference
     records = lines(workdir)
     assert [record["step"] for record in records if "train_bits_per_dim" in record] == [5, 10, 13]
     valid = {record["step"]: record["valid_bits_per_dim"] for record in records if "valid_bits_per_dim" in record}
@@ -63,8 +67,9 @@ def test_metrics(reference):
     assert any("tfevents" in path.name for path in (workdir / "tensorboard").iterdir())
 
 
-def test_validation_uses_the_averaged_weights(reference, arrays):
-    workdir, loop, _ = reference
+def test_validation_uses_the_averaged_weights(make_loop, reference, arrays):
+    workdir = reference[0]
+    loop = make_loop(workdir)  # with the weights and averages of the last checkpoint
     with loop.train_step.averaged_weights() as model:
         expected = float(np.mean(model.bits_per_dim(arrays["x"], arrays["condition"])))
     assert lines(workdir)[-1]["valid_bits_per_dim"] == pytest.approx(expected, rel=1e-6)
@@ -93,23 +98,21 @@ def test_sigint_saves_and_goes_on(make_loop, arrays, reference, tmp_path, capsys
 
 
 def test_a_complete_run_is_not_trained_again(make_loop, reference, tmp_path):
-    workdir, loop, outcome = reference
+    workdir, _, outcome = reference
     before = (workdir / "metrics.jsonl").read_bytes()
     again = make_loop(workdir)
     assert again.finished and again.run() == outcome
     assert (workdir / "metrics.jsonl").read_bytes() == before
 
 
-class Poisoned(training.TrainStep):
-    def __call__(self, batch, step):
-        if step == 8:
-            for weight in self.model.trainable_variables:
-                weight.assign(weight * np.nan)
-        return super().__call__(batch, step)
+def test_nan_names_the_step_and_keeps_the_last_good_checkpoint(make_loop, make_step, arrays, tmp_path):
+    step = make_step()
 
+    def poison():
+        for weight in step.model.trainable_variables:
+            weight.assign(weight * np.nan)
 
-def test_nan_names_the_step_and_keeps_the_last_good_checkpoint(make_loop, make_step, tmp_path):
-    loop = make_loop(tmp_path, step=make_step(Poisoned))
+    loop = make_loop(tmp_path, Stopping(arrays, 8, poison), step)
     with pytest.raises(training.NonFiniteLoss, match="step 9: the loss is nan") as error:
         loop.run()
     assert error.value.step == 9
@@ -118,13 +121,14 @@ def test_nan_names_the_step_and_keeps_the_last_good_checkpoint(make_loop, make_s
     assert all(np.isfinite(array).all() for array in newest.weights)
 
 
-def test_early_stop_keeps_the_best(make_loop, make_step, tmp_path):
-    # A rate of 5 throws the weights about: after some evaluation there is no better one.
-    loop = make_loop(tmp_path, step=make_step(rate=5.0), steps=60, eval_every=1, patience=3)
+def test_early_stop_keeps_the_best(make_loop, arrays, tmp_path):
+    # It learns the negatives of what it is scored on: after some evaluation there is no better one.
+    negatives = Batches({**arrays, "x": 1 - arrays["x"]}, 8, seed=1)
+    loop = make_loop(tmp_path, negatives, steps=60, eval_every=1, patience=3)
     outcome = loop.run()
     assert outcome.stopped_early and outcome.step == outcome.best_step + 3 < 60
     assert loop.checkpoints.load_best().state["step"] == outcome.best_step
-    again = make_loop(tmp_path, step=make_step(rate=5.0), steps=60, eval_every=1, patience=3)
+    again = make_loop(tmp_path, negatives, steps=60, eval_every=1, patience=3)
     assert again.finished and again.run().step == outcome.step
 
 
@@ -134,7 +138,7 @@ def test_a_checkpoint_of_another_architecture(make_loop, make_step, reference):
     assert "\n" not in str(error.value)
 
 
-def test_edited_metrics_are_refused(make_loop, reference, tmp_path):
+def test_edited_metrics_are_refused(make_loop, tmp_path):
     loop = make_loop(tmp_path, steps=2, eval_every=2)
     loop.run()
     (tmp_path / "metrics.jsonl").write_text("")
