@@ -55,19 +55,36 @@ def bank(tmp_path_factory):
 # === Order ===
 
 
+# Files whose tests share a server, sessions or an export.
+GROUPS = {
+    "served": ("test_client.py", "test_demo.py", "test_deploy.py", "test_endless.py", "test_made.py"),
+    "stepped": ("test_everywhere.py", "test_sessions.py", "test_signatures.py", "test_states.py"),
+}
+
+
 def unit_of(item):
+    """What one process runs whole: a group of tests, else a file."""
     group = item.get_closest_marker("xdist_group")
-    return group.args[0] if group and group.args else item.path.relative_to(ROOT).as_posix()
+    if group:
+        return group.args[0]
+    path = item.path.relative_to(ROOT)
+    if path.parts[:2] == ("tests", "export"):
+        shared = next((group for group, names in GROUPS.items() if path.name in names), None)
+        return shared or ("server" if "serving" in path.parts else path.as_posix())
+    return path.as_posix()
 
 
-# After the conftest files of folders have given groups.
-@pytest.hookimpl(trylast=True)
+# Before pytest-xdist reads the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Longest first: groups, which one process runs whole, then files, whose tests fill the gaps."""
+    """Longest first: groups, then files, each of which one process runs whole."""
     known = json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
     units = {item: unit_of(item) for item in items}
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(units[item]))
     # Names decide between equals, so that every process has the same order.
-    items.sort(key=lambda item: (units[item].endswith(".py"), -known.get(units[item], 0), units[item]))
+    items.sort(key=lambda item: (-known.get(units[item], 0), units[item]))
 
 
 def pytest_collection_finish():
@@ -83,7 +100,8 @@ def pytest_collection_finish():
 def pytest_runtest_protocol(item):
     before = processor_seconds()
     result = yield
-    name = f"{unit_of(item)}\n{item.nodeid}"
+    unit = unit_of(item)
+    name = f"{unit}\n{item.nodeid.removesuffix(f'@{unit}')}"
     item.config.stash[_spent][name] = processor_seconds() - before
     return result
 

@@ -9,24 +9,8 @@ import pytest
 from export.serving.options import Options
 from export.serving.server import Server
 
-# What uses the same server or the same sessions runs in one worker of pytest-xdist (with --dist=loadgroup).
-_GROUPS = {
-    "served": ("test_client.py", "test_demo.py", "test_deploy.py", "test_endless.py", "test_made.py"),
-    "stepped": ("test_everywhere.py", "test_sessions.py", "test_signatures.py", "test_states.py"),
-}
 _FOLDER = Path(__file__).parent
 MONITORING = _FOLDER.parents[1] / "export" / "deploy" / "config" / "monitoring.config"
-
-
-# Before pytest-xdist reads the groups: the order of hooks depends on the folders that pytest was given.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Gives the tests of this folder their groups."""
-    groups = {name: group for group, names in _GROUPS.items() for name in names}
-    for item in items:
-        if _FOLDER in item.path.parents:
-            server = "server" if item.path.parent.name == "serving" else item.path.stem
-            item.add_marker(pytest.mark.xdist_group(groups.get(item.path.name, server)))
 
 
 class Served:
