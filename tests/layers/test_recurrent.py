@@ -93,7 +93,7 @@ def test_steps_and_blocks_match_parallel(cell, exclusive):
     testing.assert_incremental_matches_parallel(layer, x, condition, blocks=blocks, modes=("function",))
 
 
-@pytest.mark.parametrize(("cell", "length"), [("vanilla", 16), ("gru", 5), ("lstm", 5)])
+@pytest.mark.parametrize(("cell", "length"), [("vanilla", 5), ("gru", 5), ("lstm", 16)])
 def test_the_gradient_is_that_of_the_unrolled_steps(cell, length):
     layer, x, _ = built(cell, length)
     target = tf.constant(np.random.default_rng(1).normal(size=(2, length, 3)), tf.float32)

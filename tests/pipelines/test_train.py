@@ -113,7 +113,7 @@ def test_a_run_killed_by_sigkill_ends_as_one_that_was_not(runs_bank, workdir, tm
     shutil.copytree(victim["workdir"], killed)
     code, stdout, stderr = run(*digits_command(killed))
     assert code == 0, stderr
-    assert f"going on from step {int(victim['newest'][5:13])}" in stdout or "going on from step" in stdout
+    assert "going on from step" in stdout
     assert (killed / "metrics.jsonl").read_bytes() == (workdir / "metrics.jsonl").read_bytes(), victim["newest"]
     a, b = (training.Checkpoints(folder / "checkpoints").load() for folder in (workdir, killed))
     assert a.state["step"] == b.state["step"] == 90
