@@ -62,7 +62,7 @@ train: $(STAMP)  ## train on the digits, evaluate and sample into runs/digits (a
 	@start=$$(date +%s); "$(PY)" -m pipelines.train $(ARGS) && \
 	echo "tfar: done ($$(( $$(date +%s) - start )) s)"
 
-test: $(STAMP)  ## run the tests, but for the large ones (some 19 minutes on 2 cores; 7 are the aim)
+test: $(STAMP)  ## run the tests, but for the large ones (some 12 minutes on 2 cores; 7 are the aim)
 	@echo "tfar: running the tests in $(WORKERS) processes ..."
 	@"$(PY)" -m pytest -n $(WORKERS) --dist=loadgroup --no-loadscope-reorder $(ARGS)
 
