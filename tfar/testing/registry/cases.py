@@ -56,13 +56,14 @@ def tiny(model: type[AutoregressiveModel], **sizes: Any) -> Callable[..., ModelC
         ('MADE_binary', True, (4,))
     """
     expected = {field.name for field in dataclasses.fields(ModelCase)}
+    build: Callable[..., AutoregressiveModel] = model  # subclasses begin with event_shape and head
 
     def case(variant: str, event_shape: tuple[int, ...], head: heads.Head, *args: Any, **kwargs: Any) -> ModelCase:
         given = {**sizes, **kwargs}
         own = {name: given.pop(name) for name in expected & set(given)}
         return ModelCase(
             f"{model.__name__}_{variant}",
-            lambda: model(event_shape, head, *args, **given),
+            lambda: build(event_shape, head, *args, **given),
             event_shape=event_shape,
             head=head,
             **own,
