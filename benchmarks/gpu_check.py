@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import dataclasses
 import json
 import os
 import pathlib
@@ -32,6 +31,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -98,7 +98,7 @@ def main() -> int:
                 _write(values.json, result)
         if "numerics" in values.only:
             result["numerics"] = {
-                model: compare(*(_load(folder, model, device) for device in ("cpu", "gpu"))) for model in MODELS
+                model: compare(*(load(folder, model, device) for device in ("cpu", "gpu"))) for model in MODELS
             }
     result["passed"] = passed(result)
     _write(values.json, result)
@@ -149,11 +149,15 @@ def waves(parts: list[str], tiny: bool, device: str, folder: pathlib.Path) -> li
 # === Processes ===
 
 
-@dataclasses.dataclass
 class Job:
-    """A process of `benchmarks.gpu_jobs` and its description."""
+    """A process of `benchmarks.gpu_jobs`.
 
-    spec: dict[str, Any]
+    Args:
+        spec: its description.
+    """
+
+    def __init__(self, spec: dict[str, Any]):
+        self.spec = spec
 
     def start(self, deadline: float) -> None:
         """Starts the process and returns when it is ready or has ended."""
@@ -200,7 +204,7 @@ class Job:
                 return ""
 
 
-def run_wave(specs: list[dict[str, Any]], parallel: int, deadline: float) -> Any:
+def run_wave(specs: list[dict[str, Any]], parallel: int, deadline: float) -> Iterator[dict[str, Any]]:
     """Prepares jobs side by side, then measures them one after the other; yields their results."""
     jobs = [Job(spec) for spec in specs]
     began = time.monotonic()
@@ -219,7 +223,8 @@ def run_wave(specs: list[dict[str, Any]], parallel: int, deadline: float) -> Any
 _TOLERANCE_NATS, _TOLERANCE_LOSS, _TOLERANCE_TIE = 1e-3, 0.02, 1e-4
 
 
-def _load(folder: str, model: str, device: str) -> dict[str, np.ndarray] | None:
+def load(folder: str | pathlib.Path, model: str, device: str) -> dict[str, np.ndarray] | None:
+    """What a job of numerics found; None where it failed."""
     path = pathlib.Path(folder) / f"{model}_{device}.npz"
     return dict(np.load(path)) if path.exists() else None
 

@@ -8,6 +8,7 @@ standard input, measures, and writes its figures as one line of JSON.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import statistics
@@ -159,14 +160,13 @@ def sample(spec: dict[str, Any]) -> Measure:
     forward = _forwards(model, events)
 
     def measure() -> dict[str, Any]:
-        calls: dict[str, Callable[[], Any]] = {**forward, "sample": draw}
-        seconds = {name: _median(call, spec["repeats"]) for name, call in calls.items()}
+        seconds = _medians({**forward, "sample": draw}, spec["repeats"])
         least = min(seconds[name] for name in forward)
         return {
             "first_call_s": first,
             "sample_s": seconds["sample"],
             "cost_in_forwards": seconds["sample"] / least,
-            **{f"forward_{name}_s": seconds[name] for name in forward},
+            **{f"{name}_s": seconds[name] for name in forward},
             **_memory(),
         }
 
@@ -191,17 +191,18 @@ def other_samplers(spec: dict[str, Any]) -> Measure:
     )
     iterate = _fixed_point(model, spec["batch"])
     incremental_events = sampling.draw_events(model, spec["batch"], True)
-    for call in (plain["plain"], *slow.values()):
+    naive_calls = {f"naive_{mode}": call for mode, call in slow.items()}
+    for call in (plain["plain"], *naive_calls.values()):
         call()
     events, passes = (result.numpy() for result in iterate())
     forward = _forwards(model, events)
 
     def measure() -> dict[str, Any]:
-        scaled = {"plain": (plain["plain"], units / drawn)}
-        scaled |= {f"naive_{mode}": (call, positions / measured) for mode, call in slow.items()}
-        seconds = {name: scale * _median(call, spec["repeats"]) for name, (call, scale) in scaled.items()}
-        seconds["fixed_point"] = _median(lambda: iterate()[0].numpy(), spec["repeats"])
-        least = min(_median(call, spec["repeats"]) for call in forward.values())
+        scales = {"plain": units / drawn, "fixed_point": 1.0, **dict.fromkeys(naive_calls, positions / measured)}
+        calls = {"plain": plain["plain"], "fixed_point": lambda: iterate()[0].numpy(), **naive_calls}
+        found = _medians({**forward, **calls}, spec["repeats"])
+        seconds = {name: scale * found[name] for name, scale in scales.items()}
+        least = min(found[name] for name in forward)
         return {
             **{f"{name}_s": value for name, value in seconds.items()},
             **{f"{name}_in_forwards": value / least for name, value in seconds.items()},
@@ -232,8 +233,8 @@ def _forwards(model: Any, events: Any) -> dict[str, Callable[[], Any]]:
     calls: dict[str, Callable[[], Any]] = {}
     for name, jit in (("plain", None), ("xla", True)):
         function = tf.function(model.decode, autograph=False, jit_compile=jit)
-        calls[name] = functools.partial(sampling.fetch, function, encoded)
-        calls[name]()
+        calls[f"forward_{name}"] = functools.partial(sampling.fetch, function, encoded)
+        calls[f"forward_{name}"]()
     return calls
 
 
@@ -241,41 +242,33 @@ def _fixed_point(model: Any, batch: int) -> Callable[[], Any]:
     """Repeats x <- F(x; noise), all positions at once, until nothing changes: the incremental sampler's sample."""
     import tensorflow as tf
 
-    from tfar.core import noise as noises
-    from tfar.core.request import NOTHING
-    from tfar.sampling import SampleInputs
+    from benchmarks import sampling
 
     (stage,) = model.stages
     event = stage.event
-    numbers = noises.uniform(noises.seed_rows(0, batch), event.num_positions, event.head.noise_size)
-    context, numbers = model.begin_draws(NOTHING, numbers)
-    inputs = SampleInputs(numbers, tf.ones([batch]))
+    context, given = sampling.drawing_inputs(model, batch)
+    inputs = dataclasses.replace(given, values=None)
 
     @functools.partial(tf.function, autograph=False, jit_compile=True)
     def iterate() -> Any:
-        canvas = event.to_grid(tf.zeros([batch, *model.event_shape], event.head.dtype))
-
         def body(canvas: Any, changed: Any, passes: Any) -> Any:
             del changed
             outputs = stage.parallel(canvas, context)
             drawn = tf.concat([inputs.draw_all(event, outputs, group) for group in range(event.groups)], -1)
             return drawn, tf.reduce_any(drawn != canvas), passes + 1
 
-        start = canvas, tf.constant(True), tf.constant(0)
+        start = given.values, tf.constant(True), tf.constant(0)
         canvas, _, passes = tf.while_loop(lambda canvas, changed, passes: changed, body, start, parallel_iterations=1)
         return tf.reshape(canvas, [batch, *model.event_shape]), passes
 
     return iterate
 
 
-def _median(call: Callable[[], Any], repeats: int) -> float:
-    call()
-    seconds = []
-    for _ in range(repeats):
-        began = time.monotonic()
-        call()
-        seconds.append(time.monotonic() - began)
-    return statistics.median(seconds)
+def _medians(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    """Seconds of a call of each, in alternating rounds."""
+    from benchmarks import sampling
+
+    return {name: statistics.median(seconds) for name, seconds in sampling.alternate(calls, repeats).items()}
 
 
 KINDS = {job.__name__: job for job in (numerics, train, sample, other_samplers)}

@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import functools
 import statistics
-import time
 from typing import Any
 
 import numpy as np
 from absl import flags
 
+from benchmarks import sampling
 from pipelines import command
-
-_LEAST_SECONDS = 0.2
 
 
 def define_flags() -> None:
@@ -49,11 +47,10 @@ def measure(name: str, batch: int, repeats: int, tiny: bool = False) -> dict[str
     import keras
     import tensorflow as tf
 
-    from benchmarks.sampling_models import build
     from tfar.sampling import incremental
 
     keras.utils.set_random_seed(0)
-    model = build(name, tiny)
+    model = sampling.build(name, tiny)
     (stage,) = model.stages
     last = incremental.num_units(stage, model.event.num_cells) - 1
     own = np.linspace(0, last, batch).astype(np.int32) // stage.period * stage.period
@@ -72,26 +69,15 @@ def measure(name: str, batch: int, repeats: int, tiny: bool = False) -> dict[str
         "same": begun._replace(position=tf.constant(last)),
         "own": begun._replace(position=tf.constant(own)),
     }
-    for carry in carries.values():
-        step(carry)
-    rounds: dict[str, list[float]] = {place: [] for place in carries}
-    for _ in range(repeats):
-        for place, carry in carries.items():
-            rounds[place].append(_time(functools.partial(step, carry)))
+    rounds = sampling.alternate(
+        {place: functools.partial(sampling.fetch, step, carry) for place, carry in carries.items()}, repeats
+    )
     return {
         "same_s": statistics.median(rounds["same"]),
         "own_s": statistics.median(rounds["own"]),
         "positions": len(set(own.tolist())),
         "ratio": statistics.median(own / same for own, same in zip(rounds["own"], rounds["same"], strict=True)),
     }
-
-
-def _time(call: Any) -> float:
-    count, began = 0, time.perf_counter()
-    while time.perf_counter() - began < _LEAST_SECONDS:
-        call().numpy()
-        count += 1
-    return (time.perf_counter() - began) / count
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ def measure(
     )
     read_bytes = _bytes_of_a_step(model, batch)
     calls, flops = _calls(model, batch, draw, draw_near, naive_slice, read_bytes > 0)
-    rounds = _alternate(calls, repeats)
+    rounds = alternate(calls, repeats)
     median = {name: statistics.median(seconds) for name, seconds in rounds.items()}
 
     forward_s = min(median[f"forward {mode}"] for mode in MODES)
@@ -259,34 +259,44 @@ def slices_of(
     """A sampler on a slice of the event, in the middle or from `begin`: by mode; units in all; units of the slice."""
     import tensorflow as tf
 
-    from tfar.core import noise as noises
-    from tfar.core.request import NOTHING
     from tfar.sampling import SampleInputs, incremental
 
     (stage,) = model.stages
-    canvas = model.event.to_grid(tf.zeros([batch, *model.event_shape], model.head.dtype))
-    numbers = noises.uniform(noises.seed_rows(0, batch), model.event.num_positions, model.head.noise_size)
-    context, numbers = model.begin_draws(NOTHING, numbers)
-    state = sampler.start(stage, SampleInputs(numbers, tf.ones([batch]), canvas), context)
+    context, inputs = drawing_inputs(model, batch)
+    state = sampler.start(stage, inputs, context)
     units = sampler.num_units(stage, model.event.num_cells)
     measured = min(most, units)
     begin = (units - measured) // 2 if begin is None else begin
     if sampler is incremental:
         state = state._replace(carry=state.carry._replace(position=tf.constant(begin)))
 
-    def advance(state: Any, numbers: tf.Tensor, context: Any, start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
-        state = sampler.advance(stage, state, SampleInputs(numbers, tf.ones([batch])), context, start, stop)
+    def advance(state: Any, noise: tf.Tensor, context: Any, start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+        state = sampler.advance(stage, state, SampleInputs(noise, inputs.temperature), context, start, stop)
         return sampler.values(stage, state, context)
 
     span = tf.constant(begin), tf.constant(begin + measured)
     slices: dict[str, Callable[[], Any]] = {}
     for mode, jit_compile in jit.items():
         function = tf.function(advance, autograph=False, jit_compile=jit_compile or None)
-        slices[mode] = functools.partial(fetch, function, state, numbers, context, *span)
+        slices[mode] = functools.partial(fetch, function, state, inputs.noise, context, *span)
     return slices, units, measured
 
 
-def _alternate(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
+def drawing_inputs(model: Any, batch: int) -> tuple[Any, Any]:
+    """The context of `batch` events, and their inputs: noise of seed 0, temperature 1, a canvas of zeros."""
+    import tensorflow as tf
+
+    from tfar.core import noise as noises
+    from tfar.core.request import NOTHING
+    from tfar.sampling import SampleInputs
+
+    numbers = noises.uniform(noises.seed_rows(0, batch), model.event.num_positions, model.head.noise_size)
+    context, numbers = model.begin_draws(NOTHING, numbers)
+    canvas = model.event.to_grid(tf.zeros([batch, *model.event_shape], model.head.dtype))
+    return context, SampleInputs(numbers, tf.ones([batch]), canvas)
+
+
+def alternate(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
     """Seconds per call, one after the other in every round."""
     counts = {}
     for name, call in calls.items():

@@ -26,7 +26,6 @@ litert:
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import sys
@@ -36,7 +35,7 @@ from typing import Any
 from absl import app, flags, logging
 
 from export import disk_cache
-from export.quiet import quietly, set_log_level
+from export.quiet import set_log_level, start_tensorflow
 
 SAVED_MODEL, LITERT = "saved_model", "litert"
 FORMATS = (SAVED_MODEL, LITERT, "tflite")
@@ -69,8 +68,7 @@ def main(
     message = _wrong(workdir, model, out, format, options)
     if message is None:
         # TensorFlow takes seconds to import, which no mistyped flag should cost.
-        disk_cache.use()
-        saved_model = quietly(lambda: importlib.import_module("export.saved_model"))
+        saved_model = start_tensorflow("export.saved_model")
         from export.errors import ExportError
 
         try:
@@ -115,7 +113,7 @@ def _name(workdir: str | None, model: str | None) -> str:
 
 
 def _facts(workdir: str | None) -> dict[str, Any]:
-    """What a training left about its scores."""
+    """Reads the scores of a finished run from its test.json; empty where there is none."""
     try:
         with open(os.path.join(workdir or "", "test.json"), encoding="utf-8") as file:
             scores = json.load(file)
@@ -125,7 +123,7 @@ def _facts(workdir: str | None) -> dict[str, Any]:
 
 
 def _wrong(workdir: str | None, model: str | None, out: str | None, format: str, options: dict[str, Any]) -> str | None:
-    """What is wrong with the flags, or None."""
+    """Checks the flags; returns the message of the first mistake, None where there is none."""
     if format not in FORMATS:
         return f"--format must be one of {', '.join(FORMATS)}, got {format!r}"
     if options.get("quantization", QUANTIZATIONS[0]) not in QUANTIZATIONS:

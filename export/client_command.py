@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from typing import Any
 
@@ -11,7 +10,7 @@ from absl import app, flags
 
 from export.client import Client
 from export.client_signatures import Signature, Tensor
-from export.quiet import quietly, set_log_level
+from export.quiet import set_log_level, start_tensorflow
 from export.serving.errors import Code, ServingError
 
 
@@ -47,7 +46,7 @@ def verify(client: Client, path: str) -> str:
         ServingError: a call failed.
         ExportError: the file holds no model, or the server disagrees with it; the message says where.
     """
-    saved_model = quietly(lambda: importlib.import_module("export.saved_model"))
+    saved_model = start_tensorflow("export.saved_model")
     from export.errors import ExportError
     from export.signatures import Options, Signatures
 

@@ -109,7 +109,7 @@ def _default() -> pathlib.Path:
 
 
 def _processor_and_version() -> str:
-    """Of what a compiled program depends on besides its source: it may use any instruction of the processor."""
+    """Name of the folder of programs: TensorFlow's version, a digest of the processor's instructions and settings."""
     try:
         info = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
         features = next((line for line in info.splitlines() if line.startswith(("flags", "Features"))), "")

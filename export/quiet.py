@@ -1,12 +1,15 @@
-"""Keeps TensorFlow's remarks on its own start out of a command's output."""
+"""Starts TensorFlow in a command: what it keeps on disk, and its remarks on its own start, which nobody needs."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import tempfile
 from collections.abc import Callable
 from typing import Any
+
+from export import disk_cache
 
 # There only where a driver for NVIDIA GPUs is loaded.
 _DRIVER = "/proc/driver/nvidia"
@@ -20,6 +23,15 @@ def set_log_level() -> None:
     (level 3). What really fails raises an exception in Python at any level, and failed checks are always shown.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if os.path.exists(_DRIVER) else "3")
+
+
+def start_tensorflow(module: str) -> Any:
+    """Imports a module that imports TensorFlow, once the disk cache is set up, without TensorFlow's start-up messages.
+
+    A command calls it behind the checks of its flags: the import takes seconds.
+    """
+    disk_cache.use()
+    return quietly(lambda: importlib.import_module(module))
 
 
 def quietly(load: Callable[[], Any]) -> Any:

@@ -14,9 +14,9 @@ from PIL import Image
 
 from pipelines import pictures
 from tfar import training
+from tfar.core.files import write_atomically
 from tfar.core.units import bits_per_dim
 from tfar.data.recordings import decode
-from tfar.training.checkpoint import write_atomically
 
 _WINDOW, _HOP = 256, 64  # of the short-time Fourier transform, in samples
 _RANGE_DB = 70.0  # what is shown below the loudest point of a spectrogram

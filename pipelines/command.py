@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import pathlib
 import sys
@@ -12,7 +11,7 @@ from typing import Any
 from absl import app, logging
 
 from export import disk_cache
-from export.quiet import quietly
+from export.quiet import start_tensorflow
 
 
 def import_quietly() -> None:
@@ -20,8 +19,7 @@ def import_quietly() -> None:
 
     What the command compiles is kept on disk, where the flag --cache_dir or its default says.
     """
-    disk_cache.use()
-    quietly(lambda: importlib.import_module("tfar"))
+    start_tensorflow("tfar")
 
 
 def check_workdir(workdir: str | os.PathLike) -> pathlib.Path:
@@ -65,7 +63,7 @@ def run(main: Callable[[], int | None], define_flags: Callable[[], None]) -> Non
 
 
 def _or_one_line(parse: Callable[[], Any]) -> Any:
-    """What `parse` returns; a setting that does not exist, or no file of settings, ends the command in one line."""
+    """Calls `parse`; a setting that does not exist, or a missing file of settings, ends the command with one line."""
     try:
         return parse()
     except (AttributeError, KeyError, OSError) as error:

@@ -38,7 +38,7 @@ def main() -> int:
         if workdir is not None:
             command.check_workdir(workdir)  # before TensorFlow, which takes seconds
     command.import_quietly()
-    from tfar.training.checkpoint import write_atomically
+    from tfar.core.files import write_atomically
 
     values = flags.FLAGS
     record, line = evaluate(

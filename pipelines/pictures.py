@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tfar.training.checkpoint import write_atomically
+from tfar.core.files import write_atomically
 
 _MARGIN = 0.08  # of an image's side, between images
 _BACKGROUND = 128

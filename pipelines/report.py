@@ -13,9 +13,9 @@ import numpy as np
 from pipelines import audio, pictures, scoring, text
 from pipelines import workdir as runs
 from tfar import training
+from tfar.core.files import write_atomically
 from tfar.core.units import Unit, bits_per_dim
 from tfar.data import DataInfo
-from tfar.training.checkpoint import write_atomically
 
 _SEED = 0  # of every sample in a report
 

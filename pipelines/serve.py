@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from absl import app, flags
 
 from export import disk_cache
-from export.quiet import quietly, set_log_level
+from export.quiet import quietly, set_log_level, start_tensorflow
 from export.serving.options import Options
 
 # TensorFlow Serving's REST port in its container; --demo needs one.
@@ -88,8 +88,7 @@ def main(options: Options) -> int:
     print("This server is for development and tests; in production run TensorFlow Serving with the same export.")
     print(f"loading {options.model_base_path or options.model_config_file}", flush=True)
     # TensorFlow takes seconds to import, which no mistyped flag should cost.
-    disk_cache.use()
-    serving = quietly(lambda: importlib.import_module("export.serving.server"))
+    serving = start_tensorflow("export.serving.server")
     if not options.xla_cpu_compilation_enabled:
         quietly(importlib.import_module("export.serving.compat").disable_xla)
     from export.serving.errors import ServingError

@@ -22,8 +22,8 @@ import tfar
 from pipelines import command
 from tfar import data as data_lib
 from tfar import training
+from tfar.core.files import write_atomically
 from tfar.data.transforms import resolve
-from tfar.training.checkpoint import write_atomically
 
 Arrays = dict[str, np.ndarray]
 

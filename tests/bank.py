@@ -1,15 +1,13 @@
 """One bank of exported tiny models for a session: the first test that asks for one writes it, in whichever process."""
 
 import contextlib
-import fcntl
 import functools
-import os
-import pathlib
 from unittest import mock
 
 import tfar
 from export import saved_model
 from export.signatures import Options
+from tests.once import Once
 from tfar import heads, models
 from tfar.core.conditions import Label
 from tfar.testing.registry import MODELS as REGISTERED
@@ -54,36 +52,23 @@ def model(name):
     return built
 
 
-class Bank:
-    """Models, their exports and their files, each written once.
-
-    Args:
-        folder: common to the test processes.
-    """
-
-    def __init__(self, folder):
-        self.folder = pathlib.Path(folder)
-        self.folder.mkdir(exist_ok=True)
+class Bank(Once):
+    """Models, their exports and their files, each written once."""
 
     def model(self, name):
         return model(name)
 
     def versions(self, name):
         """The folder that holds version 1 of an export; copy it before writing beside it."""
-        out = self.folder / name
-        with open(self.folder / f"{name}.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (out / "1").exists():
+        with self.once(name) as (out, new):
+            if new:
                 with unchecked(name):
                     saved_model.export(model(name), out, OPTIONS.get(name), name)
         return out
 
     def file(self, name):
         """The model's .keras file."""
-        path = self.folder / f"{name}.keras"
-        if not path.exists():
-            # Complete from the first moment in which it can be seen.
-            temporary = self.folder / f"{os.getpid()}-{name}.keras"
-            model(name).save(temporary)
-            temporary.rename(path)
+        with self.once(f"{name}.keras") as (path, new):
+            if new:
+                model(name).save(path)
         return path

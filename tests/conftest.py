@@ -44,12 +44,18 @@ def processor_seconds():
 
 
 @pytest.fixture(scope="session")
-def bank(tmp_path_factory):
-    """Exported models, shared between the processes of pytest-xdist: their folders lie in one."""
+def common_folder(tmp_path_factory):
+    """A temporary folder of the session, the same in all processes of pytest-xdist."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def bank(common_folder):
+    """Exported models, shared between the processes."""
     from tests.bank import Bank
 
-    base = tmp_path_factory.getbasetemp()
-    return Bank((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "bank")
+    return Bank(common_folder / "bank")
 
 
 # === Order ===

@@ -8,8 +8,6 @@
 Tests leave the folders as they are; those that go on with a run copy it first.
 """
 
-import contextlib
-import fcntl
 import json
 import os
 import pathlib
@@ -21,6 +19,7 @@ import time
 from pipelines import train
 from pipelines.configs import text_char_rnn_tiny, text_transformer_tiny
 from tests.commands import run
+from tests.once import Once
 
 ROOT = pathlib.Path(__file__).parents[1]
 # Intervals that do not divide each other, and more than one epoch; all pictures are drawn in batches of one size.
@@ -59,37 +58,20 @@ def transformer(file):
     return config.to_dict()
 
 
-class Runs:
-    """Runs, each trained once.
-
-    Args:
-        folder: common to the test processes.
-    """
-
-    def __init__(self, folder):
-        self.folder = pathlib.Path(folder)
-        self.folder.mkdir(exist_ok=True)
-
-    @contextlib.contextmanager
-    def _once(self, name):
-        """Gives a folder, and whether it is to be filled now: nobody else is at it meanwhile."""
-        path, done = self.folder / name, self.folder / f"{name}.done"
-        with open(self.folder / f"{name}.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield path, not done.exists()
-            done.touch()
+class Runs(Once):
+    """Runs, each trained once."""
 
     @property
     def file(self):
         """The text."""
-        with self._once("fox.txt") as (path, new):
+        with self.once("fox.txt") as (path, new):
             if new:
                 path.write_text(TEXT)
         return path
 
     def digits(self):
         """{"workdir", "code", "stdout", "stderr"} of the complete run on digits."""
-        with self._once("digits") as (folder, new):
+        with self.once("digits") as (folder, new):
             workdir = folder / "whole run"
             if new:
                 code, stdout, stderr = run(*digits_command(workdir))
@@ -98,7 +80,7 @@ class Runs:
 
     def killed(self):
         """{"workdir", "code", "newest"} of the killed one: its exit code and its newest checkpoint."""
-        with self._once("killed") as (folder, new):
+        with self.once("killed") as (folder, new):
             workdir = folder / "killed"
             if new:
                 code, newest = _kill(workdir)
@@ -115,7 +97,7 @@ class Runs:
 
     def _train(self, name, config):
         file = self.file
-        with self._once(name) as (workdir, new):
+        with self.once(name) as (workdir, new):
             if new:
                 assert train.train(config(file), workdir) == 0
         return workdir

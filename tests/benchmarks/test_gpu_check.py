@@ -1,4 +1,5 @@
 import pathlib
+import time
 
 import numpy as np
 import pytest
@@ -70,8 +71,8 @@ def test_jobs_run(tmp_path):
     first, *steps = gpu_check.waves(["numerics", "train", "sample"], True, "CPU:0", pathlib.Path(tmp_path))
     chosen = [job for job in first if job["kind"] != "numerics"][-3:]
     chosen += [job for job in first if job["kind"] == "numerics" and job["model"] == "made"] + steps[0][:1]
-    done = list(gpu_check.run_wave(chosen, 2, gpu_check.time.monotonic() + 1200))
+    done = list(gpu_check.run_wave(chosen, 2, time.monotonic() + 1200))
     assert [job for job in done if "error" in job] == []
-    comparison = gpu_check.compare(*(gpu_check._load(tmp_path, "made", device) for device in ("cpu", "gpu")))
+    comparison = gpu_check.compare(*(gpu_check.load(tmp_path, "made", device) for device in ("cpu", "gpu")))
     assert comparison["passed"]
     assert "fixed point" in gpu_report.table({"gpu": "none", "jobs": done})

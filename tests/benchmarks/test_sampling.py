@@ -49,10 +49,10 @@ def test_operations_of_a_forward_are_those_of_its_convolutions():
     assert 2 * kernels * pixels <= counted <= 1.1 * 2 * kernels * pixels
 
 
-def test_rounds_alternate():
+def test_roundsalternate():
     order = []
     calls = {name: (lambda name=name: order.append(name)) for name in "abc"}
-    rounds = sampling._alternate(calls, 2)
+    rounds = sampling.alternate(calls, 2)
     assert {name: len(seconds) for name, seconds in rounds.items()} == {"a": 2, "b": 2, "c": 2}
     # Two calls to warm up, then rounds of many calls each, for these take no time.
     many = sampling._MOST_CALLS

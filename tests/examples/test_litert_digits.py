@@ -10,8 +10,6 @@ import tfar
 from examples import litert_digits
 from export import litert
 
-# One process exports the model.
-pytestmark = pytest.mark.xdist_group("litert_digits")
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -1,17 +1,14 @@
 """Tiny runs; most tests of this folder look at what they left."""
 
-import os
-
 import pytest
 
 
 @pytest.fixture(scope="session")
-def runs_bank(tmp_path_factory):
-    """Trained runs, shared between the processes of pytest-xdist."""
+def runs_bank(common_folder):
+    """Trained runs, shared between the processes."""
     from tests.runs import Runs
 
-    base = tmp_path_factory.getbasetemp()
-    return Runs((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "runs")
+    return Runs(common_folder / "runs")
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,6 @@ from tfar import testing, training
 from tfar.core.units import Unit
 from tfar.data import WindowBatches
 
-# What is traced is shared by the tests of this file.
-pytestmark = pytest.mark.xdist_group("carried_state")
 CLIP_VALUE = 1e-4
 X = np.random.default_rng(0).integers(0, 4, [1, 150]).astype(np.int32)
 

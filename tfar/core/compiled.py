@@ -33,7 +33,7 @@ def updates_slices() -> bool:
 
 
 def tracing_for_litert() -> contextlib.AbstractContextManager[None]:
-    """What is traced in here is converted for LiteRT, and runs nowhere else."""
+    """Context in which graphs are traced for LiteRT's converter; they run nowhere else."""
     return evaluating(target="litert")
 
 
@@ -105,7 +105,7 @@ def _trace(function: Callable[..., Any], arguments: Any, jit_compile: bool) -> A
 
 
 class _Entry:
-    """A function, and the lock of whoever traces it."""
+    """A function, None before it is traced, and the lock that is held while it is traced."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()

@@ -22,7 +22,6 @@ import logging
 import os
 import pathlib
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,6 +30,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import compat
+from tfar.core.files import write_atomically
 
 logger = logging.getLogger("tfar")
 
@@ -40,14 +40,14 @@ _OURS = ("tfar.", "keras.")
 
 
 def folder() -> pathlib.Path | None:
-    """Where graphs are kept, None where they are not."""
+    """Folder of the graphs of this version; None where no graphs are kept."""
     chosen = os.environ.get("TFAR_CACHE_DIR", "off")
     return None if chosen in ("", "off") else pathlib.Path(chosen) / "graphs" / _version()
 
 
 @functools.cache
 def _version() -> str:
-    """Of everything besides the model that a graph depends on."""
+    """Digest of versions, devices and source: all that a graph depends on besides the model."""
     digest = _DIGEST(f"{tf.__version__} {keras.__version__} {tf.config.list_physical_devices('GPU')}".encode())
     root = pathlib.Path(__file__).parents[1]
     for path in sorted(root.rglob("*.py")):
@@ -66,7 +66,7 @@ class KeptGraphs:
         self._model = model
 
     def load_or_trace(self, key: Any, trace: Callable[[], Any]) -> Callable[..., Any]:
-        """The function that `trace` would return, from its file where there is one.
+        """Loads the function from its file, or traces it and writes the file.
 
         Args:
             key: of plain values; identifies the function and the structure of its arguments.
@@ -97,6 +97,7 @@ class KeptGraphs:
 
     @functools.cached_property
     def _identity(self) -> str:
+        """Digest of the model's configuration and of shapes and types of its weights."""
         config = json.dumps(keras.saving.serialize_keras_object(self._model), sort_keys=True, default=str)
         weights = [(tuple(variable.shape), str(variable.dtype)) for variable in self._model.variables]
         return _DIGEST(f"{config} {weights} {keras.config.floatx()}".encode()).hexdigest()
@@ -157,6 +158,7 @@ class KeptGraphs:
 
 
 def _value(node: Any) -> np.ndarray:
+    """The constant that a function captured."""
     return tf.make_ndarray(node.attr["value"].tensor)
 
 
@@ -197,18 +199,10 @@ def _read(path: pathlib.Path) -> Any:
 
 
 def _write(path: pathlib.Path, graph: Any) -> None:
-    """Writes a graph, whole or not at all."""
+    """Writes a graph behind its checksum; a folder that cannot be written costs a warning."""
     content = graph.SerializeToString()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            try:
-                file.write(_DIGEST(content).digest() + content)
-                file.close()
-                os.replace(file.name, path)
-            except OSError:
-                os.unlink(file.name)
-                raise
+        write_atomically(path, _DIGEST(content).digest() + content)
     except OSError as error:
         logger.warning("a traced graph was not kept in %s: %s", path.parent, error.strerror)
 

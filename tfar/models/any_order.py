@@ -113,7 +113,8 @@ class AnyOrder(Ensemble):
 
     def take_turn(self, request: Request, batch: Any) -> Request:
         """See `Ensemble.take_turn`: an order for every example."""
-        if not self._lacks_member(request) and (not self.order_agnostic or request.order is not None):
+        takes_turns = self.order_agnostic or self.num_members > 1
+        if not takes_turns or request.choice:
             return request
         tables = np.stack([each.permutation for each in self.orderings])
         if self.order_agnostic:

@@ -107,7 +107,7 @@ class Ensemble(AutoregressiveModel):
         return request._replace(member=member), first
 
     def take_turn(self, request: Request, batch: Any) -> Request:
-        """What a training step of `batch` examples trains: the member whose turn it is."""
+        """Adds to the request of a training step the member whose turn it is."""
         if not self._lacks_member(request):
             return request
         member = tf.cast(self.training_steps.value % self.num_members, tf.int32)

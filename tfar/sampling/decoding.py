@@ -203,12 +203,12 @@ class _Choice:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """What the graph depends on."""
+        """Options that choose the graph."""
         return self.greedy, self.some, self.stop
 
     @property
     def tensors(self) -> tuple[Any, ...]:
-        """What the graph is given."""
+        """Tensors that the graph takes."""
         return self.noise, self.temperature, self.top_k, self.top_p
 
 
@@ -250,7 +250,7 @@ class _Decoding(Continuation):
         )
 
     def start(self, choice: _Choice) -> _Text:
-        """What is known behind the prompt."""
+        """Reads the prompt; returns the text so far."""
         carry, nats = self.read_prompt()
         # A stop symbol inside of the prompt ends nothing.
         rest = [[0, self.length - self.prompt_length], [0, 0]]

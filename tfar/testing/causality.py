@@ -132,41 +132,55 @@ def assert_causal(
     hidden = np.zeros(before.shape[1:], bool)
     for target, source in (blind(model) if callable(blind) else blind) or ():
         hidden[target, source] = True
-    expected = before & ~hidden
 
     def differentiate() -> np.ndarray:
         return dependencies(model.decode, encoded, ranks.shape[1], ranks.shape[1], context)
 
-    def report(pairs: np.ndarray, what: str, verb: str) -> None:
-        """`pairs` is True for (target, source) where something is wrong in any of the draws."""
-        found = np.argwhere(pairs.any(0))
-        if not len(found):
-            return
-        named = []
-        for target, source in found[:5]:
-            draw = int(np.argmax(pairs[:, target, source]))
-            named.append(
-                f"position {_place(target, positions)} {verb} {_place(source, positions)} (ranks "
-                f"{ranks[draw, target]} and {ranks[draw, source]}, derivative {strength[:, target, source].max():.3g})"
-            )
-        count = "1 pair is" if len(found) == 1 else f"{len(found)} pairs are"
-        raise AssertionError(f"{count} {what}: {'; '.join(named)}{'; ...' if len(found) > 5 else ''}")
+    def refuse(pairs: np.ndarray, what: str, verb: str) -> None:
+        if pairs.any():
+            raise AssertionError(_describe(pairs, what, verb, ranks, strength, positions))
 
     strength = differentiate()
     own = model.get_weights()
     try:
         for trial in range(num_weights + 1):
-            report((strength > tolerance) & ~before, "not causal", "depends on")
-            report((strength > tolerance) & before & hidden, "seen that should be blind", "sees")
+            seen = strength > tolerance
+            refuse(seen & ~before, "not causal", "depends on")
+            refuse(seen & before & hidden, "seen that should be blind", "sees")
             # A pair counts as seen when one of the draws in which the source comes first shows it.
-            missing = expected & ~((strength > tolerance) & before).any(0)
+            missing = before & ~hidden & ~(seen & before).any(0)
             if trial == num_weights or not missing.any():
                 break
             randomize_weights(model, seed=seed + trial)
             strength = np.maximum(strength, differentiate())
     finally:
         model.set_weights(own)
-    report(missing, "not seen (a blind spot, or all weights between them are 0)", "does not see")
+    refuse(missing, "not seen (a blind spot, or all weights between them are 0)", "does not see")
+
+
+def _describe(
+    pairs: np.ndarray, what: str, verb: str, ranks: np.ndarray, strength: np.ndarray, positions: tuple[int, ...]
+) -> str:
+    """Names pairs of positions about which something is wrong.
+
+    Args:
+        pairs: bool [B, target, source], True where it is wrong in a draw.
+        what: is wrong.
+        verb: what the target does with the source.
+        ranks: of the flat positions, [B, N].
+        strength: derivatives, [B, target, source].
+        positions: shape of the positions.
+    """
+    found = np.argwhere(pairs.any(0))
+    named = []
+    for target, source in found[:5]:
+        draw = int(np.argmax(pairs[:, target, source]))
+        named.append(
+            f"position {_place(target, positions)} {verb} {_place(source, positions)} (ranks "
+            f"{ranks[draw, target]} and {ranks[draw, source]}, derivative {strength[:, target, source].max():.3g})"
+        )
+    count = "1 pair is" if len(found) == 1 else f"{len(found)} pairs are"
+    return f"{count} {what}: {'; '.join(named)}{'; ...' if len(found) > 5 else ''}"
 
 
 def _place(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:

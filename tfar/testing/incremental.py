@@ -107,13 +107,7 @@ def assert_incremental_matches_parallel(
         _compare_specs(single, carry, name)
         span = slice(begin * forced.width, (begin + count) * forced.width)
         worst = max(worst, forced.compare(found, expected[span], tolerance, name, begin * forced.width))
-        for key in sorted(single.state):
-            error = _error(carry.state[key], single.state[key], tolerance)
-            if error.max(initial=0) > 1:
-                raise AssertionError(
-                    f"{name}: state entry {key!r} differs from that of {count} single units by "
-                    f"{np.abs(_float64(carry.state[key]) - _float64(single.state[key])).max():.3g}"
-                )
+        _compare_states(single, carry, tolerance, name, count)
     return worst
 
 
@@ -263,6 +257,17 @@ class TeacherForcing:
                 f"than {tolerance:g}, the first is step {wrong[0] if wrong else step + first_step}"
             )
         return float(np.abs(_float64(outputs) - _float64(expected)).max())
+
+
+def _compare_states(single: Carry, carry: Carry, tolerance: float, name: str, count: int) -> None:
+    """Raises AssertionError where a block of units leaves another state than `count` single ones."""
+    for key in sorted(single.state):
+        error = _error(carry.state[key], single.state[key], tolerance)
+        if error.max(initial=0) > 1:
+            raise AssertionError(
+                f"{name}: state entry {key!r} differs from that of {count} single units by "
+                f"{np.abs(_float64(carry.state[key]) - _float64(single.state[key])).max():.3g}"
+            )
 
 
 def _compare_specs(before: Carry, after: Carry, name: str) -> None:

@@ -65,6 +65,7 @@ def assert_saves(
 def _assert_continues(
     model: AutoregressiveModel, loaded: AutoregressiveModel, x: np.ndarray, condition: Any, tolerance: float | None
 ) -> None:
+    """Asserts that `loaded` computes the last unit from the state in which `model` stopped before it."""
     original, continued = (TeacherForcing.of_model(each, x, condition) for each in (model, loaded))
     expected = original.parallel()
     carry, outputs = original.begin(), tf.zeros_like(expected)

@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from tfar.core.files import write_atomically
+
 _MAGIC = b"tfar checkpoint 1\n"
 _NAME = re.compile(r"step-(\d+)\.ckpt")
 _KEPT = 2  # newest ones: should the last be damaged, the one before can be used
@@ -53,22 +55,6 @@ class Checkpoint:
     state: dict[str, Any]
     architecture: str = ""
     carried: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
-
-
-def write_atomically(path: str | os.PathLike, data: bytes) -> None:
-    """Writes a file under a temporary name, then renames it: readers see all of it or the old one."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def save(path: str | os.PathLike, checkpoint: Checkpoint) -> None:
