@@ -10,7 +10,6 @@ audio of 1,000 samples, which costs as much a step as a second of it.
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
@@ -41,15 +40,16 @@ def main() -> int:
     values = flags.FLAGS
     if not os.path.isfile(os.path.join(values.tree, "benchmarks", "sampling.py")):
         raise ValueError(f"--tree={values.tree} is no checkout of this repository")
-    results = []
+    from benchmarks import results  # not above: the worker runs this file in checkouts that may not have it
+
+    measured = []
     for name in values.models:
         for mode in values.modes:
             result = compare({"before": values.tree, "now": os.getcwd()}, name, mode, values.repeats)
-            results.append(result)
+            measured.append(result)
             print(line(result), flush=True)
-            if values.json:
-                with open(values.json, "w", encoding="utf-8") as file:
-                    file.write(json.dumps(results, indent=1) + "\n")
+            figures = {f"against/{item['model']}_{item['mode']}": figure(item) for item in measured}
+            results.write(values.json, figures, measured)
     return 0
 
 
@@ -67,6 +67,15 @@ def compare(trees: dict[str, str], name: str, mode: str, repeats: int) -> dict[s
         for worker in workers.values():
             worker.process.kill()
     return {"model": name, "mode": mode, "same_sample": len(set(sums.values())) == 1, "rounds_s": rounds}
+
+
+def figure(result: dict[str, Any]) -> dict[str, Any]:
+    """The figure of a model and mode for docs/results.json."""
+    from benchmarks import results
+
+    what = f"`{result['model']}`, {'XLA' if result['mode'] == 'xla' else 'plain graph'}"
+    text = " ".join(line(result).split(maxsplit=2)[2:])
+    return results.figure(what, text, {"same_sample": result["same_sample"], **result["rounds_s"]})
 
 
 def line(result: dict[str, Any]) -> str:

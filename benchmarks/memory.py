@@ -24,6 +24,7 @@ from typing import Any
 
 from absl import flags
 
+from benchmarks import results
 from pipelines import command
 
 # Linux counts in KiB.
@@ -53,7 +54,7 @@ def main() -> int:
         shape = tuple(int(size) for size in values.event_shape)
         print(json.dumps(measure(values.preset, shape, int(values.batches[0]), values.measure)))
         return 0
-    results = []
+    measured = []
     for batch in values.batches:
         for way in ways(values.preset):
             arguments = [f"--measure={way}", f"--preset={values.preset}", f"--batches={batch}"]
@@ -61,12 +62,9 @@ def main() -> int:
             output = subprocess.run(
                 [sys.executable, "-m", "benchmarks.memory", *arguments], check=True, capture_output=True, text=True
             ).stdout
-            results.append(json.loads(output.splitlines()[-1]))
-    print(table(results))
-    if values.json:
-        with open(values.json, "w", encoding="utf-8") as file:
-            file.write(json.dumps(results, indent=2) + "\n")
-        print(f"written: {values.json}", file=sys.stderr)
+            measured.append(json.loads(output.splitlines()[-1]))
+    print(table(measured))
+    results.write(values.json, figures(measured), measured, quick=values.preset.endswith("_tiny"))
     return 0
 
 
@@ -131,14 +129,27 @@ def measure(preset: str, event_shape: tuple[int, ...], batch: int, way: str) -> 
     }
 
 
-def table(results: list[dict[str, Any]]) -> str:
+def figures(measured: list[dict[str, Any]]) -> dict[str, results.Figure]:
+    """The figures of a preset, one for each batch."""
+    found = {}
+    for kept in (result for result in measured if result["way"] == "kept"):
+        steps = {result["way"]: result["step_mib"] for result in measured if result["batch"] == kept["batch"]}
+        others = (f"{way} {mib} ({mib / max(kept['step_mib'], 1):.0%})" for way, mib in steps.items() if way != "kept")
+        cell = f"{kept['step_mib']} MiB; {', '.join(others)}"
+        shape = " x ".join(map(str, kept["event_shape"]))
+        name = f"memory/{kept['preset']}_batch_{kept['batch']}"
+        found[name] = results.figure(f"`{kept['preset']}`, {shape}, batch {kept['batch']}", cell, steps)
+    return found
+
+
+def table(measured: list[dict[str, Any]]) -> str:
     """The figures for people."""
     lines = [
-        f"{results[0]['preset']}, {' x '.join(map(str, results[0]['event_shape']))}: memory of a training step",
+        f"{measured[0]['preset']}, {' x '.join(map(str, measured[0]['event_shape']))}: memory of a training step",
         f"{'batch':>6}  {'way':<12}{'memory':>12}{'share':>8}{'seconds a step':>16}",
     ]
-    kept = {result["batch"]: result["step_mib"] for result in results if result["way"] == "kept"}
-    for result in results:
+    kept = {result["batch"]: result["step_mib"] for result in measured if result["way"] == "kept"}
+    for result in measured:
         share = result["step_mib"] / max(kept[result["batch"]], 1)
         figures = f"{result['step_mib']:>8} MiB{share:>8.0%}{result['step_s']:>16.2f}"
         lines.append(f"{result['batch']:>6}  {result['way']:<12}{figures}")

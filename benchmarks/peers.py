@@ -15,10 +15,8 @@ The two networks have different numbers of weights: tfp's shortcuts and shifted 
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +24,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
+from benchmarks import results
 from pipelines import command
 
 _MIXTURES = 5
@@ -48,10 +47,7 @@ def main() -> int:
     )
     result = measure(values.batch, values.repeats, **sizes)
     print(table(result))
-    if values.json:
-        with open(values.json, "w", encoding="utf-8") as file:
-            file.write(json.dumps(result, indent=2) + "\n")
-        print(f"written: {values.json}", file=sys.stderr)
+    results.write(values.json, figures(result), result, quick=values.tiny)
     return 0
 
 
@@ -154,6 +150,27 @@ def _seconds(call: Callable[[], Any]) -> float:
     began = time.perf_counter()
     call()
     return time.perf_counter() - began
+
+
+def figures(result: dict[str, Any]) -> dict[str, results.Figure]:
+    """The figures: sampling, and a training step."""
+    image = "x".join(str(size) for size in result["image"][:2])
+    network = f"PixelCNN++ of {result['filters']} filters and {result['num_resnets']} blocks"
+    both = f"{result['xla_sample_s']:.2f} s, {result['peer_sample_s']:.0f} s"
+    sample = results.figure(
+        f"{result['batch']} images {image} from a {network} / `tfp.distributions.PixelCNN` of that depth and width",
+        f"{result['times_faster']:.0f} times faster ({both}); first call {result['xla_first_call_s']:.1f} s",
+        {name: result[name] for name in ("times_faster", "xla_sample_s", "peer_sample_s", "xla_first_call_s")},
+        "200 times faster",
+    )
+    step = results.figure(
+        "a training step of the same two",
+        f"{result['step_ratio']:.2f} of its time ({result['step_s']:.3f} s, {result['peer_step_s']:.3f} s); "
+        f"{result['weights']:,} weights here, {result['peer_weights']:,} there",
+        {name: result[name] for name in ("step_ratio", "step_s", "peer_step_s")},
+        "0.8 of its time",
+    )
+    return {"peers/sample": sample, "peers/step": step}
 
 
 def table(result: dict[str, Any]) -> str:

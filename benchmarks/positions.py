@@ -1,6 +1,7 @@
 """What it costs that the examples of a batch stand at positions of their own.
 
     python -m benchmarks.positions [--models=char_rnn,causal_transformer,wavenet,gated_pixel_cnn] [--batch=64]
+                                     [--json=FILE]
 
 A step of the plain graph (of an image a row) draws the next unit of every example: once with all examples at the last
 position, where attention reads most, once with each at another one. Rounds alternate; printed are medians and the
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from benchmarks import sampling
+from benchmarks import results, sampling
 from pipelines import command
 
 
@@ -26,19 +27,22 @@ def define_flags() -> None:
     flags.DEFINE_integer("batch", 64, "Examples.", lower_bound=2)
     flags.DEFINE_integer("repeats", 7, "Rounds of which the medians are taken.", lower_bound=1)
     flags.DEFINE_bool("tiny", False, "Models at a size that says nothing about speed, for tests.")
+    flags.DEFINE_string("json", None, "File to write the numbers to.")
 
 
 def main() -> int:
     """Runs the command; returns the exit code."""
     values = flags.FLAGS
     command.import_quietly()
+    measured = {}
     for name in values.models:
-        result = measure(name, values.batch, values.repeats, values.tiny)
+        result = measured[name] = measure(name, values.batch, values.repeats, values.tiny)
         print(
             f"{name:20} {1e3 * result['same_s']:.2f} ms at one position, {1e3 * result['own_s']:.2f} ms at "
             f"{result['positions']}: ratio {result['ratio']:.2f}",
             flush=True,
         )
+    results.write(values.json, figures(measured, values.batch), measured, quick=values.tiny)
     return 0
 
 
@@ -78,6 +82,16 @@ def measure(name: str, batch: int, repeats: int, tiny: bool = False) -> dict[str
         "positions": len(set(own.tolist())),
         "ratio": statistics.median(own / same for own, same in zip(rounds["own"], rounds["same"], strict=True)),
     }
+
+
+def figures(measured: dict[str, dict[str, Any]], batch: int) -> dict[str, results.Figure]:
+    """The figures of the models."""
+    found = {}
+    for name, result in measured.items():
+        what = f"next unit of {batch} examples, at {result['positions']} positions against one, `{name}`"
+        cell = f"{result['ratio']:.2f} ({1e3 * result['own_s']:.1f} ms, {1e3 * result['same_s']:.1f} ms)"
+        found[f"positions/{name}"] = results.figure(what, cell, result, "ratio 1.3")
+    return found
 
 
 if __name__ == "__main__":

@@ -26,11 +26,9 @@ forward are those that TensorFlow's profiler counts in its graph (products and a
 from __future__ import annotations
 
 import functools
-import json
 import math
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -38,10 +36,11 @@ from typing import Any
 import numpy as np
 from absl import flags
 
+from benchmarks import results
+from benchmarks.sampling_figures import MODES, figures, table
 from benchmarks.sampling_models import SAMPLE_RATE, Benchmarked, benchmarked, build
 from pipelines import command
 
-MODES = ("xla", "plain")
 _MATMUL_SIZE = 1024
 _LEAST_SECONDS = 0.02
 _MOST_CALLS = 100
@@ -69,16 +68,13 @@ def main() -> int:
     audio: dict[str, Any] = {}
     if known.audio:
         audio = {"near": build(values.model, values.tiny, dilation=2), "plain_units": _PLAIN_STEPS_OF_AUDIO}
-    figures = measure(model, batch, values.repeats, values.naive_positions, **audio)
+    measured = measure(model, batch, values.repeats, values.naive_positions, **audio)
     if known.audio:
         for mode in MODES:
-            figures[mode]["real_time"] = figures["num_positions"] / SAMPLE_RATE / figures[mode]["sample_s"]
-    result = {"model": values.model, **figures}
+            measured[mode]["real_time"] = measured["num_positions"] / SAMPLE_RATE / measured[mode]["sample_s"]
+    result = {"model": values.model, **measured}
     print(table(result))
-    if values.json:
-        with open(values.json, "w", encoding="utf-8") as file:
-            file.write(json.dumps(result, indent=2) + "\n")
-        print(f"written: {values.json}", file=sys.stderr)
+    results.write(values.json, figures(result), result, quick=values.tiny)
     return 0
 
 
@@ -352,42 +348,6 @@ def count_flops(graph: Any) -> int:
     options = profiler.ProfileOptionBuilder(profiler.ProfileOptionBuilder.float_operation())
     with quiet():
         return profiler.profile(graph, options=options.with_empty_output().build()).total_float_ops
-
-
-_NOTES = {
-    "read_gb_per_s": "reads {0:.1f} GB/s (weights, keys, values); a memory copy {copy_gb_per_s:.1f} GB/s",
-    "sample_to_dilations_of_2": "{0:.2f} times the time of the same network with all dilations 2",
-    "real_time": "{0:.2f} seconds of sound per second",
-}
-
-
-def table(result: dict[str, Any]) -> str:
-    """The figures for people."""
-    lines = [
-        f"{result['model']}: {result['class']} {tuple(result['event_shape'])}, {result['num_parameters']:,} weights, "
-        f"batch {result['batch']}, {result['device']}, {result['num_cpus']} cores, "
-        f"load {result['load_average_before']} before, medians of {result['repeats']} rounds",
-        f"forward    plain {_time(result['forward_plain_s'])}, XLA {_time(result['forward_xla_s'])}; the faster one: "
-        f"{result['forward_gflop_per_s']:.0f} GFLOP/s, {result['forward_share_of_matmul']:.0%} of a matrix product's "
-        f"{result['matmul_gflop_per_s']:.0f}",
-        f"{'':11}{'first call':>12}{'sample':>12}{'cost':>16}{'naive':>12}{'speedup':>10}",
-    ]
-    for mode in MODES:
-        row = result[mode]
-        cost = f"{row['cost_in_forwards']:.2f} forwards"
-        lines.append(
-            f"{'XLA' if mode == 'xla' else mode:11}{_time(row['first_call_s']):>12}{_time(row['sample_s']):>12}"
-            f"{cost:>16}{_time(row['naive_s']):>12}{row['speedup']:>9.0f}x"
-        )
-        for name, text in _NOTES.items():
-            if name in row:
-                lines.append(f"{'':13}" + text.format(row[name], **result))
-    lines.append(result["naive_note"].replace("_s is", " is").replace("_s from", " from"))
-    return "\n".join(lines)
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds * 1e3:.2f} ms" if seconds < 0.1 else f"{seconds:.2f} s"
 
 
 if __name__ == "__main__":

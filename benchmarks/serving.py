@@ -23,7 +23,6 @@ Latencies are of calls whose deadline was far away. Any failure makes the exit c
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import sys
@@ -38,6 +37,7 @@ import grpc
 import numpy as np
 from absl import flags, logging
 
+from benchmarks import results, serving_figures
 from benchmarks import serving_checks as checks
 from benchmarks.serving_models import TTL, Scene
 from benchmarks.serving_reference import Log, Reference
@@ -50,7 +50,6 @@ Figures = dict[str, Any]
 SECTIONS = ("overhead", "batch", "threads", "load", "replicas", "versions")
 _PERCENTILES = (50, 95, 99)
 _STANDSTILL = 3.0  # seconds
-_OVERHEAD_AIM, _BATCH_AIM = 1.2, 2.0
 
 
 def define_flags() -> None:
@@ -79,9 +78,7 @@ def main() -> int:
         scene = Scene.build(folder, values.workdir, *sizes, values.tiny, values.batch_calls)
         figures = run(scene, values.clients, values.seconds, values.repeats, values.only or SECTIONS)
     print(table(figures))
-    if values.json:
-        Path(values.json).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-        print(f"written: {values.json}", file=sys.stderr)
+    results.write(values.json, serving_figures.figures(figures), figures, quick=values.tiny)
     failed = failures(figures)
     for text in failed:
         print(f"FAILED {text}", file=sys.stderr)
@@ -244,14 +241,17 @@ def table(figures: Figures) -> str:
     if "overhead" in told:
         lines += [
             "",
-            f"overhead of gRPC (aim {_OVERHEAD_AIM:g})",
+            f"overhead of gRPC (aim {serving_figures.OVERHEAD_AIM:g})",
             f"{'rows':>8}{'in process':>14}{'gRPC':>14}{'ratio':>8}",
         ]
         for rows, item in figures["overhead"]["rows"].items():
             here, there = item["in_process_s"] * 1e3, item["grpc_s"] * 1e3
             lines.append(f"{rows:>8}{here:>11.1f} ms{there:>11.1f} ms{item['ratio']:>8.2f}")
     if "batch" in told:
-        lines += ["", f"calls of one row, or sessions, at once beside one call of all rows (aim {_BATCH_AIM:g})"]
+        lines += [
+            "",
+            f"calls of one row, or sessions, at once beside one call of all rows (aim {serving_figures.BATCH_AIM:g})",
+        ]
         columns = (("one call", 14), ("bare calls", 14), ("calls", 14), ("ratio", 8), ("sessions", 14), ("ratio", 8))
         lines.append(f"{'export':>12}{'rows':>8}" + "".join(f"{head:>{width}}" for head, width in columns))
         for name, item in figures["batch"]["exports"].items():
