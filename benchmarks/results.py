@@ -28,7 +28,7 @@ Figure = dict[str, Any]
 BEGIN, END = "<!-- {} of docs/results.json: written by benchmarks.all -->", "<!-- end -->"
 # The README's table, in this order.
 README = (
-    "suite/make_train",
+    "training/make_train",
     "likelihoods/digits",
     "sampling/gated_pixel_cnn",
     "sampling/made",
@@ -134,13 +134,22 @@ def machine() -> str:
 def table(figures: dict[str, Figure], area: str) -> str:
     """The table of an area of docs/results.md, in Markdown."""
     chosen = [item for name, item in figures.items() if name.split("/")[0] == area]
-    with_target = any(item["target"] for item in chosen)
-    rows = [["what", *(["aim"] if with_target else []), "measured", "command; commit, machine, date"]]
-    for item in chosen:
-        made = ", ".join(filter(None, [item["commit"], item["machine"], item["date"]]))
-        origin = "; ".join(filter(None, [f"`{item['command']}`" if item["command"] else "", made]))
-        rows.append([item["what"], *([item["target"]] if with_target else []), item["measured"], origin])
-    return _markdown(rows)
+    origins = [_origin(item) for item in chosen]
+    # An origin that all figures share stands above the table.
+    columns = {
+        "what": [item["what"] for item in chosen],
+        "aim": [item["target"] for item in chosen],
+        "measured": [item["measured"] for item in chosen],
+        "command; commit, machine, date": origins if len(set(origins)) > 1 else [],
+    }
+    shown = {name: cells for name, cells in columns.items() if any(cells)}
+    made = _markdown([list(shown), *(list(row) for row in zip(*shown.values(), strict=True))])
+    return made if len(set(origins)) > 1 else f"{origins[0]}:\n\n{made}"
+
+
+def _origin(item: Figure) -> str:
+    made = ", ".join(filter(None, [item["commit"], item["machine"], item["date"]]))
+    return "; ".join(filter(None, [f"`{item['command']}`" if item["command"] else "", made]))
 
 
 def readme_table(figures: dict[str, Figure]) -> str:
