@@ -22,6 +22,6 @@ def get_config() -> config_dict.ConfigDict:
     config.data.pattern = "{digit}_{speaker}_{index}.wav"
     config.condition = "digit+speaker"
     # A receptive field of 128 samples, too short to tell the speaker by: with 1,024 samples the network recognises the
-    # speaker by itself, and 600 steps of training with labels were worse than without (BUILD_NOTES.md).
+    # speaker by itself, and 600 steps of training with labels were worse than without (docs/results.md).
     config.model.layers_per_stack = 6
     return config

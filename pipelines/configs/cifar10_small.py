@@ -7,7 +7,7 @@ Command:   python -m pipelines.train --config=pipelines/configs/cifar10_small.py
                --config.data.name=npz:cifar10_subset.npz --workdir=runs/cifar10_small_pixel_cnn_pp
            and likewise with :gated_pixel_cnn and :pixel_snail
 Time:      about 20 minutes each on 2 cores.
-Expected:  see the table of measured results in BUILD_NOTES.md. All have the same head, a mixture of 5 logistics.
+Expected:  see docs/results.md, Likelihoods. All have the same head, a mixture of 5 logistics.
 """
 
 from ml_collections import config_dict

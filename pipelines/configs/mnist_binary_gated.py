@@ -5,7 +5,7 @@ Paper:     van den Oord et al., Conditional Image Generation with PixelCNN Decod
 Data:      tensorflow-datasets must have prepared "mnist" (TFDS_DATA_DIR or --config.data.data_dir).
 Command:   python -m pipelines.train --config=pipelines/configs/mnist_binary_gated.py
 Time:      up to an hour on 2 cores; stop with Ctrl-C and start again at will.
-Expected:  see the table of measured results in BUILD_NOTES.md.
+Expected:  see docs/results.md, Likelihoods.
 """
 
 from ml_collections import config_dict

@@ -30,8 +30,12 @@ def test_render_changes_nothing_but_the_table():
     page = f"before\n{begin}\nold\n{results.END}\nafter"
     made = results.render(page, figures)
     assert made.startswith(f"before\n{begin}\n") and made.endswith(f"{results.END}\nafter") and "old" not in made
-    assert "| what | 1 s | `python -m benchmarks.x`; abc, M, 2026-01-01 |" in made
+    assert "`python -m benchmarks.x`; abc, M, 2026-01-01:\n\n| what | measured |\n|---|---|\n| what | 1 s |\n" in made
     assert results.render(made, figures) == made
+    figures["a/two"] = {**figures["a/one"], "target": "2 s", "commit": "def"}
+    row = "| what | 2 s | 1 s | `python -m benchmarks.x`; def, M, 2026-01-01 |"
+    assert row in results.render(page, figures)
+    del figures["a/two"]
     figures["a/one"]["quick"] = True
     with pytest.raises(ValueError, match=r"the area a needs figures of a whole run, got \['a/one'\]"):
         results.render(page, figures)
