@@ -107,7 +107,7 @@ class Worker:
         )
 
     def ask(self, what: str) -> float:
-        """Its answer, a number."""
+        """Sends a question to the process; returns its answer, a number."""
         assert self.process.stdin and self.process.stdout  # noqa: S101
         self.process.stdin.write(what + "\n")
         self.process.stdin.flush()

@@ -55,7 +55,7 @@ MODELS = (
 # The batch of each, and the length of a sequence.
 TRAINED = {"gated_pixel_cnn": (128, None), "pixel_cnn_pp_cifar10": (16, None), "causal_transformer_gpt2": (8, 1024)}
 SAMPLED = ("pixel_cnn_pp_cifar10", "gated_pixel_cnn")
-# What a preset is rehearsed with.
+# The model that stands for a preset in a rehearsal.
 TINY = {"pixel_cnn_pp_cifar10": "pixel_cnn_pp", "causal_transformer_gpt2": "causal_transformer"}
 PRECISIONS = ("float32", "tf32", "bfloat16")
 # Settings of XLA by name. Without a setting it records runs of kernels, but no loops, as command buffers.
@@ -224,13 +224,13 @@ _TOLERANCE_NATS, _TOLERANCE_LOSS, _TOLERANCE_TIE = 1e-3, 0.02, 1e-4
 
 
 def load(folder: str | pathlib.Path, model: str, device: str) -> dict[str, np.ndarray] | None:
-    """What a job of numerics found; None where it failed."""
+    """Reads the result of a job of numerics; None where it failed."""
     path = pathlib.Path(folder) / f"{model}_{device}.npz"
     return dict(np.load(path)) if path.exists() else None
 
 
 def compare(cpu: dict[str, np.ndarray] | None, gpu: dict[str, np.ndarray] | None) -> dict[str, Any]:
-    """What differs between two devices, and whether that is within the tolerances."""
+    """Compares two devices; returns their differences and whether these are within the tolerances."""
     if cpu is None or gpu is None:
         return {"passed": False}
     nats = float(np.abs(cpu["scores"] - gpu["scores"]).max())

@@ -72,7 +72,7 @@ def numerics(spec: dict[str, Any]) -> Measure:
 
 
 def train(spec: dict[str, Any]) -> Measure:
-    """Steps of training on one batch that stays the same.
+    """Times training steps on one batch.
 
     `spec`: model; batch; length, of sequences; precision, "float32", "tf32" or "bfloat16"; xla; tiny.
     """
@@ -277,7 +277,7 @@ KINDS = {job.__name__: job for job in (numerics, train, sample, other_samplers)}
 def main() -> None:
     """Runs the job that the argument describes."""
     spec = json.loads(sys.argv[1])
-    # What TensorFlow prints belongs on standard error: standard output is the channel to the check.
+    # TensorFlow's messages go to standard error: standard output is the channel to the check.
     channel, sys.stdout = sys.stdout, sys.stderr
     measure = KINDS[spec["kind"]](spec)
     print("ready", file=channel, flush=True)

@@ -1,4 +1,4 @@
-"""What `benchmarks.gpu_check` prints: lines and tables of its results."""
+"""Formats the results of `benchmarks.gpu_check` as lines and tables."""
 
 from __future__ import annotations
 

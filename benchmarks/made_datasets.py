@@ -31,7 +31,7 @@ from pipelines import command
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """What is known of a data set.
+    """A data set of the paper, with its limit and published figures.
 
     Attributes:
         published: test nats per example of MADE with a fixed mask.

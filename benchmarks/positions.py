@@ -1,4 +1,4 @@
-"""What it costs that the examples of a batch stand at positions of their own.
+"""Measures the cost of a step whose examples stand at positions of their own.
 
     python -m benchmarks.positions [--models=char_rnn,causal_transformer,wavenet,gated_pixel_cnn] [--batch=64]
                                      [--json=FILE]

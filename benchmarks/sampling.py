@@ -153,7 +153,7 @@ def measure(
 
 
 def _facts(model: Any) -> dict[str, Any]:
-    """What was measured, and where."""
+    """Returns the facts about the model and the machine."""
     import tensorflow as tf
 
     return {
@@ -168,7 +168,7 @@ def _facts(model: Any) -> dict[str, Any]:
 
 
 def _draws(model: Any, batch: int, plain_units: int | None) -> tuple[dict[str, Callable[[], Any]], int, int]:
-    """Sampling by mode; units of an event, and how many of them the plain graph draws."""
+    """Returns sampling calls by mode, the units of an event, and how many of them the plain graph draws."""
     from tfar.sampling import incremental
 
     draw: dict[str, Callable[[], Any]] = {
@@ -188,7 +188,7 @@ def _calls(
     naive_slice: dict[str, Callable[[], Any]],
     copies: bool,
 ) -> tuple[dict[str, Callable[[], Any]], int]:
-    """What a round times, by name, and the floating point operations of a forward pass."""
+    """Returns the calls that a round times, by name, and the floating point operations of a forward pass."""
     import tensorflow as tf
 
     encoded = model.encode(draw_events(model, batch, True))
@@ -217,7 +217,7 @@ def _of_mode(
     scale: float,
     read_bytes: int,
 ) -> dict[str, float]:
-    """Figures of sampling under XLA or in the plain graph; `scale` makes a whole sample of what was timed."""
+    """Returns the figures of sampling under XLA or in the plain graph; `scale` converts to a whole sample."""
     naive_s = median[f"naive {mode}"] * num_positions / measured
     sample_s = median[f"sample {mode}"] * scale
     found = {
@@ -252,7 +252,7 @@ def draw_events(model: Any, batch: int, jit_compile: bool) -> np.ndarray:
 def slices_of(
     sampler: Any, model: Any, batch: int, most: int, jit: dict[str, bool], begin: int | None = None
 ) -> tuple[dict[str, Callable[[], Any]], int, int]:
-    """A sampler on a slice of the event, in the middle or from `begin`: by mode; units in all; units of the slice."""
+    """Returns calls that sample a slice of the event, by mode; the units of the event; the units of the slice."""
     import tensorflow as tf
 
     from tfar.sampling import SampleInputs, incremental
@@ -293,7 +293,7 @@ def drawing_inputs(model: Any, batch: int) -> tuple[Any, Any]:
 
 
 def alternate(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
-    """Seconds per call, one after the other in every round."""
+    """Times each call once in every round, one after the other; returns seconds per call."""
     counts = {}
     for name, call in calls.items():
         call()  # traces and compiles
@@ -313,7 +313,7 @@ def _seconds(call: Callable[[], Any], count: int = 1) -> float:
 
 
 def _bytes_of_a_step(model: Any, batch: int) -> int:
-    """Bytes that a step of a sequence cannot but read: every weight, all keys and values of attention; 0 of others."""
+    """Counts the bytes that a step of a sequence must read: weights, keys and values of attention; 0 for others."""
     if type(model).__name__ not in ("CharRNN", "CausalTransformer", "ImageTransformer", "WaveNet"):
         return 0
     (stage,) = model.stages
@@ -333,7 +333,7 @@ def _weights_of_matrices(network: Any) -> int:
         mask = getattr(layer, "mask", None)
         for weight in compat.own_weights(layer):
             if weight.trainable and len(weight.shape) > 1:
-                # What a mask makes zero is not computed.
+                # Entries that the mask sets to zero are not computed.
                 total += int(np.sum(mask)) if mask is not None and weight is layer.kernel else math.prod(weight.shape)
     return total
 

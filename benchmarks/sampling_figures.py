@@ -1,4 +1,4 @@
-"""What `benchmarks.sampling` says of its measurements: a table for people, a figure for docs/results.json."""
+"""Formats the measurements of `benchmarks.sampling`: a table for people, a figure for docs/results.json."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks import results
 
 MODES = ("xla", "plain")
-# What is drawn, without the number of events.
+# The events and the model, without the number of events.
 _EVENTS = {
     "gated_pixel_cnn": "images 28x28 from a Gated PixelCNN of 64 filters and 10 blocks",
     "made": "vectors of 784 from a MADE of 500 units",

@@ -219,11 +219,11 @@ def _load_average() -> float:
     return round(os.getloadavg()[0], 2)
 
 
-# What is said of it.
+# Report.
 
 
 def failures(figures: Figures) -> list[str]:
-    """Everything that must not be, one line each; times are figures, not failures."""
+    """Lists all failures, one line each; slow times are no failures."""
     found = [f"{section}: {text}" for section in SECTIONS for text in figures.get(section, {}).get("failures", [])]
     found += [f"the log of the server: {line}" for line in figures.get("faults", [])]
     counts: dict[str, int] = {}

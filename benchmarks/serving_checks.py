@@ -1,4 +1,4 @@
-"""The measurements of `benchmarks.serving`: each returns figures, and says what must not be."""
+"""The measurements of `benchmarks.serving`: each returns figures and a list of failures."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _sessions(server: LocalServer, reference: Reference, rows: np.ndarray) -> tu
 
 
 def exhaustion(server: LocalServer, reference: Reference, calls: int) -> Figures:
-    """More calls than threads: some are refused at once; clients that pause and try again all get their events."""
+    """Sends more calls than threads: some are refused at once; clients that try again all get their events."""
     rows = np.arange(calls) % len(reference.seed)
     data = [request(reference.name, "sample", reference.inputs(rows[i : i + 1])) for i in range(calls)]
     _, results = at_once(server.target, data, LONG)
@@ -209,7 +209,7 @@ def load(server: LocalServer, folder: Path, ttl: float, seconds: float, clients:
 
 
 def judge(log: Log, models: Mapping[str, Any], references: Mapping[str, Reference]) -> Figures:
-    """What the clients have seen beside Python: ties of rounding, wrong streams, seeds that were used twice."""
+    """Compares the clients' events with Python's: finds ties of rounding, wrong streams, seeds used twice."""
     from export.errors import ExportError
     from export.ties import count_ties
     from tfar.core import noise as noises
@@ -245,7 +245,7 @@ def judge(log: Log, models: Mapping[str, Any], references: Mapping[str, Referenc
 
 
 def draw(model: Any, reference: Reference, seed: np.ndarray, given: Mapping[str, np.ndarray]) -> np.ndarray:
-    """What Python draws, in the plain graph."""
+    """Draws events in Python, in the plain graph."""
     condition = given.get("condition")
     return model.sample(len(seed), condition, seed, jit_compile=False, length=reference.length).numpy()
 
@@ -253,7 +253,7 @@ def draw(model: Any, reference: Reference, seed: np.ndarray, given: Mapping[str,
 def aftermath(
     server: LocalServer, references: Mapping[str, Reference], ttl: float, threads: int, before: Mapping[str, float]
 ) -> Figures:
-    """After the load: no slot is lost, no thread is stuck."""
+    """Checks after the load that no slot is lost and no thread is stuck."""
     failures: list[str] = []
     figures: Figures = {"before": dict(before), "failures": failures}
     time.sleep(ttl + 1.0)
@@ -281,7 +281,7 @@ def aftermath(
 
 
 def fill(server: LocalServer, references: Mapping[str, Reference], threads: int) -> list[str]:
-    """As many calls at once as the server takes; the failures among them."""
+    """Sends as many calls at once as the server takes; returns the failures among them."""
     reference = next(iter(references.values()))
     rows = np.arange(threads) % len(reference.seed)
     data = [request(reference.name, "sample", reference.inputs(rows[i : i + 1])) for i in range(threads)]
@@ -291,7 +291,7 @@ def fill(server: LocalServer, references: Mapping[str, Reference], threads: int)
 
 
 def replicas(first: LocalServer, second: LocalServer, references: Mapping[str, Reference]) -> Figures:
-    """Two servers of one export: the same samples, a state that changes sides, a session that does not."""
+    """Checks two servers of one export: equal samples, a state continues on the other server, a session does not."""
     failures: list[str] = []
     compared = 0
     for name, reference in references.items():

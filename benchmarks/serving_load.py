@@ -88,7 +88,7 @@ class Caller(threading.Thread):
             for client in self._clients.values():
                 client.close()
 
-    # What it does.
+    # Calls.
 
     def _sample(self, reference: Reference) -> None:
         """Whole events from known seeds."""
@@ -199,7 +199,7 @@ class Caller(threading.Thread):
         inputs = {"sample": reference.inputs(np.array([row])), "session_begin": reference.draws(row)}
         signature = self._random.choice(list(inputs))
         call = client.calls.channel.unary_unary(PREDICT)
-        # With a deadline and without one: then the server works on for nobody.
+        # With a deadline and without one: the server then continues without a client.
         timeout = self._random.choice([None, 2.0])
         call.future(request(reference.name, signature, inputs[signature]), timeout=timeout)
         time.sleep(self._random.uniform(0.0, 0.05))

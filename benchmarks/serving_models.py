@@ -1,4 +1,4 @@
-"""What `benchmarks.serving` serves: models, their exports, and what Python draws from them."""
+"""Builds the models that `benchmarks.serving` serves, exports them, and draws reference samples in Python."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TEXT_LENGTH = 48
 
 @dataclasses.dataclass
 class Scene:
-    """Models, their exports, and what Python draws.
+    """Models, their exports, and reference samples that Python draws.
 
     Attributes:
         models: in Python, by the names that they are served by; "next" is version 2 of "texts".

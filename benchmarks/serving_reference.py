@@ -1,4 +1,4 @@
-"""What a model draws, as Python knows it, and what clients saw of it."""
+"""Reference samples that Python draws, and the log of what clients received."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclasses.dataclass
 class Reference:
-    """A served model and what Python draws from it.
+    """A served model and the samples that Python draws from it.
 
     Attributes:
         name: as in requests.
@@ -44,15 +44,15 @@ class Reference:
         return self.samples.shape[1]
 
     def draws(self, row: int) -> Arrays:
-        """What `session_begin` and `start` take for one of the events."""
+        """Returns the inputs of `session_begin` and `start` for one of the events."""
         return {"seed": self.seed[row : row + 1], **{name: value[row : row + 1] for name, value in self.given.items()}}
 
     def prefixed(self, row: int, size: int) -> Arrays:
-        """What `sample` takes to draw the rest of an event that begins with its first values."""
+        """Returns the inputs of `sample` that draw the rest of an event behind its first values."""
         return {**self.inputs(np.array([row])), "prefix": self.samples[row].reshape(1, -1)[:, :size]}
 
     def inputs(self, rows: np.ndarray, seed: np.ndarray | None = None) -> Arrays:
-        """What `sample` takes for some of the events."""
+        """Returns the inputs of `sample` for some of the events."""
         length = {} if self.length is None else {"length": np.full([len(rows)], self.length, np.int32)}
         given = {name: value[rows] for name, value in self.given.items()}
         return {"seed": self.seed[rows] if seed is None else seed, **given, **length}
@@ -73,7 +73,7 @@ class Reference:
 
 
 class Log:
-    """What the clients of a process have seen; their threads share it.
+    """The results of the clients of a process; their threads share it.
 
     Attributes:
         counts: kind of call -> outcome -> number.
@@ -92,14 +92,14 @@ class Log:
         self.failures: list[str] = []
 
     def count(self, kind: str, outcome: str, seconds: float | None = None) -> None:
-        """One more call."""
+        """Counts a call."""
         with self._lock:
             self.counts[kind][outcome] += 1
             if seconds is not None:
                 self.seconds[kind].append(seconds)
 
     def fail(self, text: str) -> None:
-        """Something that must not happen."""
+        """Notes a failure."""
         with self._lock:
             self.failures.append(text)
 
@@ -117,7 +117,7 @@ class Log:
         temporary.replace(path)
 
     def merge(self, path: Path) -> None:
-        """Takes in what another process has seen."""
+        """Adds the log of another process."""
         plain = json.loads(path.read_text(encoding="utf-8"))
         for kind, outcomes in plain["counts"].items():
             self.counts[kind].update(outcomes)

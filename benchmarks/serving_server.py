@@ -1,4 +1,4 @@
-"""A local server as a process of its own, and calls of its ModelService."""
+"""Starts a local server in a process of its own, and calls its ModelService."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model changes its version under load."""
+"""Changes the version of a model under load."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What a code is worth: auto-encoders with a PixelCNN as decoder, codes of 10 and of 100 numbers.
+"""Measures how many nats a code saves: auto-encoders with a PixelCNN as decoder, codes of 10 and of 100 numbers.
 
     python -m examples.autoencoder --out=autoencoder.png                                    # digits, 2 minutes
     python -m examples.autoencoder --data=fashion_mnist --transforms=bits:3 --steps=2000    # or mnist, npz:FILE, ...
 
-An encoder makes h of an image, a Gated PixelCNN is told h in every layer and draws the image again; both are trained
+An encoder maps an image to h, a Gated PixelCNN gets h in every layer and draws the image again; both are trained
 end to end on the likelihood, and the decoder once more without a code. The picture shows test images and one draw per
 code; the table gives the nats of test images under the right code and under the code of another image:
 

@@ -1,4 +1,4 @@
-"""What a label-conditional model can do besides drawing: complete, explain pixel by pixel, exaggerate, classify.
+"""Uses a label-conditional model beyond drawing: completes, explains pixel by pixel, exaggerates, classifies.
 
     python -m examples.completions --out=completions.png                            # digits, 2 minutes
     python -m examples.completions --data=mnist --transforms=binarize --steps=2000
@@ -37,7 +37,7 @@ flags.DEFINE_integer("held_out", 500, "at most so many test images are classifie
 
 
 def trained(x: np.ndarray, labels: np.ndarray, levels: int) -> tfar.models.GatedPixelCNN:
-    """The model, which does without the label in half of its training: p(x) is the harder half to learn."""
+    """Trains the model; half of the examples come without their label, because p(x) is the harder half to learn."""
     keras.utils.set_random_seed(0)
     model = tfar.models.GatedPixelCNN(
         x.shape[1:],

@@ -1,4 +1,4 @@
-"""Portraits of people a model has never seen, from the embedding of one photograph of them.
+"""Draws portraits of people a model has never seen, from the embedding of one photograph of them.
 
     python -m examples.faces --data=npz:faces.npz        # "images" [N, H, W, 1] and "labels" [N], one per person
     python -m examples.faces --data=images:FOLDER        # a folder per person: FOLDER/ann/1.png, FOLDER/bob/1.png, ...

@@ -27,7 +27,7 @@ _GAP = 1  # pixels between two images
 
 
 def read_metadata(content: bytes) -> dict[str, Any]:
-    """What the file says of itself: the JSON called "tfar" among its metadata."""
+    """Reads the JSON called "tfar" from the file's metadata."""
     model = schema.Model.GetRootAs(content, 0)
     for entry in (model.Metadata(index) for index in range(model.MetadataLength())):
         if entry.Name() == b"tfar":

@@ -1,4 +1,4 @@
-r"""A Bayesian network relearned from its own samples: five variables of a lung-cancer diagnosis.
+r"""Relearns a Bayesian network from its own samples: five variables of a lung-cancer diagnosis.
 
     python -m examples.lung_cancer --out=lung_cancer.png
 

@@ -1,4 +1,4 @@
-"""The whole distribution of every pixel: a 5 x 5 image with 256 levels, drawn as 25 histograms.
+"""Draws the distribution of every pixel of a 5 x 5 image with 256 levels as 25 histograms.
 
     python -m examples.pixel_histograms --out=pixel_histograms.png
 

@@ -1,4 +1,4 @@
-r"""What a pixel sees, by gradient: blind spot, full field, and linear against exponential growth in depth.
+r"""Draws what a pixel sees, by gradient: blind spot, full field, and linear against exponential growth in depth.
 
     python -m examples.receptive_fields --out=receptive_fields.png
 

@@ -195,7 +195,7 @@ def _figure(samples: np.ndarray, rate: int, caption: str) -> str:
 
 
 def _name(info: Any, arrays: dict[str, np.ndarray], row: int) -> str:
-    """What the condition of a recording is, in words; empty where it has no name."""
+    """Returns the condition of a recording in words; empty where it has no name."""
     names = info.label_names
     if names is None or "condition" not in arrays:
         return ""

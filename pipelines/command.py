@@ -1,4 +1,4 @@
-"""How every command starts and ends: errors of the user are one line and exit code 1."""
+"""Starts and ends every command: errors of the user are one line and exit code 1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samples drawn by a server, written as `pipelines.sample` writes those that it draws itself.
+"""Draws samples from a server and writes them as `pipelines.sample` writes its own.
 
 The same seed gives the same samples, up to ties of rounding. Pictures and texts need nothing but the server; the rate
 of a recording, and conditions other than labels, are read from the work directory.
@@ -26,7 +26,7 @@ _HERE_ONLY = ("weights", "top_k", "top_p", "beam_width")
 
 
 def main() -> int:
-    """What `pipelines.sample` does with --server; returns the exit code."""
+    """Runs `pipelines.sample` with --server; returns the exit code."""
     values = flags.FLAGS
     for name in _HERE_ONLY:
         if values[name].present:
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def read_record(client: Client) -> dict[str, Any]:
-    """What the run says that was exported; without a run, what the server says.
+    """Reads the description of the exported model, from the run or, without a run, from the server.
 
     Raises:
         ValueError: the work directory is that of another model, or it is needed and is not there.

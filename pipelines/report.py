@@ -1,4 +1,4 @@
-"""What a run ends with: the test score, pictures of what was learned, and report.html with all of it."""
+"""Writes the results of a run: test score, samples, likelihood maps, completions, and report.html with all of it."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def _heat_maps(run: runs.Run, info: DataInfo, x: np.ndarray, condition: Any) -> 
 
 
 def _member(model: Any) -> dict[str, Any]:
-    """An ensemble has no factors; its first member has."""
+    """Returns `member=0` for an ensemble, which has no factors of its own; nothing for other models."""
     return {"member": 0} if not model.has_factors else {}
 
 

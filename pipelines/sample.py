@@ -21,7 +21,7 @@ from absl import flags
 from export import client_command
 from pipelines import command
 
-# What is drawn where neither --num, --length nor --out says otherwise; text goes to the terminal.
+# Defaults of --num, --length and --out; text goes to the terminal.
 NUM = {"image": 16, "text": 1, "audio": 1}
 TEXT_LENGTH = 500
 OUT = {"image": "samples.png", "text": None, "audio": "samples.wav"}
@@ -83,7 +83,7 @@ def kind_of(record: dict[str, Any]) -> str:
 
 
 def refuse_others(kind: str) -> None:
-    """Raises ValueError for a flag that means nothing for what the run models."""
+    """Raises ValueError for a flag that has no meaning for the run's kind of data."""
     meant = {
         "image": ("columns", "batch_size"),
         "text": ("prompt", "length", "top_k", "top_p", "beam_width"),
@@ -268,7 +268,7 @@ def sample_audio(
 
 
 def check(num: int, temperature: float, seed: int, out: str | None = None, suffix: str = "") -> None:
-    """Raises ValueError for what can be told from the arguments alone."""
+    """Raises ValueError for mistakes that the arguments alone show."""
     if num < 1:
         raise ValueError(f"--num must be at least 1, got {num}")
     if not (temperature > 0 and math.isfinite(temperature)):

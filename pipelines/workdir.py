@@ -1,4 +1,4 @@
-"""From a run configuration to data and a model, and from a work directory back to them.
+"""Builds data and a model from a run configuration, and loads them from a work directory.
 
 config.json       the configuration as it was resolved, the model's arguments with what the data decided
 checkpoints/      see tfar.training.checkpoint
@@ -154,7 +154,7 @@ def build_model(resolved: Mapping[str, Any]) -> tfar.models.AutoregressiveModel:
 
 
 def _named(what: str, module: Any, description: Mapping[str, Any]) -> Any:
-    """The class that a module hands on under a name, called with the other entries."""
+    """Calls the class that a module exports under a name with the other entries."""
     arguments = dict(description)
     name = arguments.pop("name")
     cls = getattr(module, str(name), None)

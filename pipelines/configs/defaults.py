@@ -1,4 +1,4 @@
-"""What every run configuration begins with; each file of this folder changes what its run needs.
+"""The defaults of every run configuration; each file of this folder changes what its run needs.
 
 `config.model` and `config.head` hold a class's name and its arguments; arguments of the model that are not listed keep
 the class's defaults. Any value can be replaced on the command line: `--config.train.steps=100`.

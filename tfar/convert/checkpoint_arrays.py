@@ -9,7 +9,7 @@ import numpy as np
 
 
 class CheckpointArrays:
-    """What a checkpoint holds, and what of it goes where.
+    """The arrays of a checkpoint, and the variables that take them.
 
     Args:
         arrays: arrays by name. Where some names begin with "w/", only those are weights.

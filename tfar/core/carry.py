@@ -1,4 +1,4 @@
-"""What a stage carries from unit to unit and from site to site: named tuples of tensors, see `tfar.core.stage`."""
+"""The state of a partly drawn batch, between two units or two sites: named tuples of tensors, see `tfar.core.stage`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tfar.core.scope import State
 
 
 class Carry(NamedTuple):
-    """What is known between two units.
+    """The state of a partly drawn batch between two units.
 
     Attributes:
-        state: of the network; empty dictionaries are those of no network.
+        state: of the network; empty where there is no network.
         last: raw values of the last unit, [B, C] of a cell or [B, W, C] of a row; 0 before the first.
         position: units so far, int32: a scalar, or [B] where every example stands at its own.
     """
@@ -25,9 +25,9 @@ class Carry(NamedTuple):
 
 
 class StepCarry(NamedTuple):
-    """A `Carry` of a sequence inside of a loop over steps: the last cell is there as the network takes it.
+    """A `Carry` of a sequence inside of a loop over steps; it holds the last cell encoded instead of its raw values.
 
-    Encoded by the step that drew it, it is one operation less in front of the network's first product.
+    The step that draws a cell also encodes it, so the network's first product waits for one operation less.
 
     Attributes:
         state: of the network.
@@ -41,7 +41,7 @@ class StepCarry(NamedTuple):
 
 
 class RowCarry(NamedTuple):
-    """What is known inside of a row of an image.
+    """The state of a partly drawn batch inside of a row of an image.
 
     Attributes:
         state: of the network.
@@ -61,7 +61,7 @@ class RowCarry(NamedTuple):
 
 
 class Site(NamedTuple):
-    """Where a value stands.
+    """The place of a value in the order of drawing.
 
     Attributes:
         position: the unit, a scalar or [B].

@@ -9,7 +9,7 @@ import numpy as np
 
 
 def check_sizes(**sizes: int | None) -> None:
-    """Raises ValueError where a size is below 1, by its name; None is a size that is left open.
+    """Raises ValueError, naming the size, where one is below 1; None leaves a size open.
 
     Example:
         >>> check_sizes(filters=3, num_layers=0)
@@ -22,7 +22,7 @@ def check_sizes(**sizes: int | None) -> None:
 
 
 def check_choice(known: Collection[str], **choices: Any) -> None:
-    """Raises ValueError where a choice is none of those known, by its name.
+    """Raises ValueError, naming the argument, where a choice is unknown.
 
     Example:
         >>> check_choice(("gru", "lstm"), cell="rnn")

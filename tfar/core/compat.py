@@ -1,4 +1,4 @@
-"""What the project needs of Keras and TensorFlow that is not public, one function each.
+"""Wraps each private name of Keras and TensorFlow that the project uses in one function.
 
 A new version may change any of these; tests/core/test_compat.py then fails and names it. Nothing else of this
 repository reads a private name of theirs (tests/test_layering.py), but for the development server, which does not
@@ -16,7 +16,7 @@ from tensorflow.python.eager import context
 
 
 def entry_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """The outermost layer of the call that runs now, of which `layer` is a part; `layer` itself where none is."""
+    """Returns the outermost layer of the running call that contains `layer`; `layer` itself outside of a call."""
     return layer._get_call_context().entry_layer or layer
 
 

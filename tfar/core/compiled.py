@@ -17,7 +17,7 @@ CAPACITY = 64  # functions of a model; a text client of any habits does not fill
 
 
 def for_xla() -> bool:
-    """Whether what is traced now is compiled by XLA for certain, so that operations which only XLA has may be used.
+    """Returns whether XLA is certain to compile the graph that is traced now, which may then use XLA's own operations.
 
     False outside of `CompiledFunctions`: a function that somebody else compiles with XLA uses what works everywhere.
     """
@@ -25,7 +25,7 @@ def for_xla() -> bool:
 
 
 def updates_slices() -> bool:
-    """Whether what is traced now may write a slice with `XlaDynamicUpdateSlice`.
+    """Returns whether the graph that is traced now may write a slice with `XlaDynamicUpdateSlice`.
 
     XLA has it, and LiteRT has a built-in operator for it, where a scatter becomes several that copy everything.
     """

@@ -1,4 +1,4 @@
-"""Conditions h of p(x | h): what a model may be told about an example besides the example itself."""
+"""Conditions h of p(x | h): side information about an example, such as its label."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Condition(Configured):
         return tuple(next(sizes) if size is None else size for size in self.shape)
 
     def describe(self) -> dict[str, Any]:
-        """What JSON says of it: the kind and the constructor arguments."""
+        """Returns the kind and the constructor arguments as JSON values."""
         return {"kind": type(self).__name__, **self.get_config()}
 
     def example(
@@ -276,7 +276,7 @@ class Joint(Condition):
         return tuple(part.prepare(item, num, event_shape) for part, item in pairs)
 
     def describe(self) -> dict[str, Any]:
-        """What JSON says of it: the kind and the conditions."""
+        """Returns the kind and the conditions as JSON values."""
         return {"kind": "Joint", "conditions": [part.describe() for part in self.parts]}
 
     def _example(self, event_shape: Any, num: int, random: np.random.Generator | None, open_size: int) -> Any:

@@ -1,4 +1,4 @@
-"""Configurations read from constructors, so that arguments are said once."""
+"""Reads an object's configuration from its constructor's signature, so that each argument is written once."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _rebuilt(value: Any) -> Any:
 
 
 def serialized(value: Any) -> Any:
-    """What JSON can hold, or Keras makes JSON of: tuples, arrays and orderings become lists."""
+    """Converts a value for JSON, or for Keras to convert: tuples, arrays and orderings become lists."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.ndarray | np.generic):

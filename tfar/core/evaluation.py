@@ -1,4 +1,4 @@
-"""How the layers that a thread calls compute: in parallel or in steps, for which compiler, with what kept beside them.
+"""The evaluation mode of a thread: parallel or incremental, the compiler aimed at, and values that layers share.
 
 One immutable object per thread; `evaluating` replaces parts of it for the length of a `with` block.
 """
@@ -19,7 +19,7 @@ _thread = threading.local()
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What layers and operations ask for; the defaults are a parallel pass that may run anywhere.
+    """The mode that layers and operations read; by default a parallel pass that runs on any device and compiler.
 
     Attributes:
         scope: positions and state of an incremental evaluation; None: all positions in parallel.
@@ -46,7 +46,7 @@ def evaluation() -> Evaluation:
 
 @contextlib.contextmanager
 def evaluating(**changes: Any) -> Iterator[None]:
-    """Inside, the evaluation of this thread has other attributes.
+    """Changes attributes of this thread's evaluation inside of a `with` block.
 
     Example:
         >>> with evaluating(target="xla"):

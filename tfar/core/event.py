@@ -1,4 +1,4 @@
-"""What is modelled: the shape of an event and its positions."""
+"""The shape of an event, its positions and its grid of cells."""
 
 from __future__ import annotations
 

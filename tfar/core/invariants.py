@@ -1,4 +1,4 @@
-"""What is computed of weights alone: once in front of a sampling loop instead of once in every step.
+"""Computes values that depend on weights alone once, in front of a sampling loop, instead of in every step.
 
     with invariants():                    # in front of the loop, where the loop's graph is built
         tf.while_loop(..., body)          # layers call invariant(...) inside of the body
@@ -21,14 +21,14 @@ from tfar.core.evaluation import evaluating, evaluation
 
 @contextlib.contextmanager
 def invariants() -> Iterator[None]:
-    """Values asked for inside of loops that are built in here belong to the graph that is current here."""
+    """Lets loops that are built inside of the block capture invariant values from the graph around the block."""
     graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
     with evaluating(invariants=(graph, {})):
         yield
 
 
 def invariant(owner: Any, name: Hashable, compute: Callable[[], tf.Tensor]) -> tf.Tensor:
-    """`compute()`, or what it gave before inside of the same `invariants`.
+    """Returns `compute()`, or its earlier result inside of the same `invariants`.
 
     Args:
         owner: the layer.

@@ -7,8 +7,8 @@ programs lie too (`export/disk_cache.py`). A file's name is a digest of all that
 structure of its arguments, the model's configuration and the shapes of its weights, the versions of TensorFlow and
 Keras, and the source of this library. Weights are not kept; a graph reads those of the model that runs it.
 
-Kept are functions that XLA compiles, the samplers: nobody takes a gradient of them, for which a graph from a file has
-no way. Whatever cannot be kept is traced as always: models with classes from outside of this library, whose source is
+Only samplers are kept, the functions that XLA compiles: a graph from a file has no gradient, and samplers need none.
+Whatever cannot be kept is traced as always: models with classes from outside of this library, whose source is
 not known, and models whose weights lie on several devices. So is what cannot be read: a file carries a checksum.
 """
 
@@ -83,7 +83,7 @@ class KeptGraphs:
             if graph is None:
                 return traced
             _write(path, graph)
-        # What was just traced runs in the form that the file has, too: XLA then finds its program the next time.
+        # The function runs in the form of the file in this process too: XLA then finds its program the next time.
         return self._function(graph)
 
     @functools.cached_property
@@ -166,7 +166,7 @@ def _value(node: Any) -> np.ndarray:
 
 
 def forget_programs() -> bool:
-    """Removes the compiled programs that XLA keeps on disk, once in a process; False where there are none.
+    """Removes XLA's compiled programs from disk, at most once in a process; returns whether there were any.
 
     TensorFlow gives up a call where it cannot read a program (a damaged file) or write one (a full disk). Without the
     files it compiles again.

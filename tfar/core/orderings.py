@@ -1,4 +1,4 @@
-"""Orderings: in which order the positions of an event are drawn.
+"""Orderings: the order in which the positions of an event are drawn.
 
 An ordering is a rank per position; position with rank 0 comes first. Positions of equal rank are independent given all
 that comes before, and are drawn together. Every function here returns an `Ordering` without equal ranks (`snakes`
@@ -86,7 +86,7 @@ def raster(*shape: int) -> Ordering:
 
 
 def together(*shape: int) -> Ordering:
-    """All positions at once: they are independent, given what the model is told."""
+    """Draws all positions at once: they are independent given the condition."""
     return Ordering(np.zeros(shape, np.int32))
 
 

@@ -1,4 +1,4 @@
-"""The names of the layers of a network, by which their state is kept."""
+"""Names the layers of a network; their state is stored under these names."""
 
 from __future__ import annotations
 

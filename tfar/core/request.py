@@ -1,4 +1,4 @@
-"""What one call asks a model for, besides the event: a condition, and which factorization where a model has several."""
+"""The arguments of one call besides the event: a condition, and a factorization where a model has several."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 
 class Request(NamedTuple):
-    """What is given beside the event.
+    """The arguments of one call besides the event.
 
     `model.request(...)` makes it of checked values, `model.context(request)` replaces the condition by the features
     that the network takes. Features are computed once for a whole event, never once per position.
@@ -33,7 +33,7 @@ class Request(NamedTuple):
 
     @property
     def choice(self) -> dict[str, Any]:
-        """Which factorization a network is asked for: `order=` and `member=`, as far as they are given."""
+        """The arguments `order=` and `member=` that select a factorization, those that are not None."""
         return {name: value for name in ("order", "member") if (value := getattr(self, name)) is not None}
 
     def map(self, function: Callable[[Any], Any]) -> Request:
@@ -61,7 +61,7 @@ NOTHING = Request()
 
 
 def call_network(network: Callable[..., tf.Tensor], x: tf.Tensor, context: Any = None, **options: Any) -> tf.Tensor:
-    """`network(x, condition, order=, member=)`, with those arguments that the context has.
+    """Calls `network(x, condition, order=, member=)` with the arguments that the context has.
 
     Args:
         network: the network.

@@ -130,7 +130,7 @@ class Incremental:
         return self.first + np.arange(self.length, dtype=np.int32)
 
     def shared(self, name: Hashable, compute: Callable[[], Any]) -> Any:
-        """`compute()`, or what it gave to another layer in the same scope and graph: indices of positions."""
+        """Returns `compute()`, or its earlier result for another layer in the same scope and graph (index tensors)."""
         key = (name, None if tf.executing_eagerly() else id(tf.compat.v1.get_default_graph()))
         if key not in self._shared:
             self._shared[key] = compute()
@@ -138,7 +138,7 @@ class Incremental:
 
     @property
     def whole_rows(self) -> bool:
-        """True in the pixel phase of a block of complete rows."""
+        """Whether this is the pixel phase of a block of complete rows."""
         return self.phase == "pixel" and self.column is None
 
     def __enter__(self) -> Self:
@@ -203,7 +203,7 @@ class Incremental:
         self._touched.update(self.entries(prefix))
 
     def write_column(self, key: str, value: tf.Tensor, every: int = 1) -> None:
-        """Pixel phase: replaces what the entry `key` [columns, ...] holds for the current column.
+        """Pixel phase: replaces the current column of the entry `key` [columns, ...].
 
         Args:
             key: name of the entry.
@@ -223,7 +223,7 @@ class Incremental:
         return x * tf.cast(self.column > 0, x.dtype)
 
     def only_rows(self, x: tf.Tensor, filters: int, compute: Callable[[], tf.Tensor]) -> tf.Tensor:
-        """A value of the vertical stack that is read in whole rows only: NaN in the pixel phase, where a reader shows.
+        """Computes a value of the vertical stack for whole rows; NaN in the pixel phase, which exposes a wrong reader.
 
         Args:
             x: of the value's shape but for the channels.
@@ -235,7 +235,7 @@ class Incremental:
         return x[..., :1] * tf.constant(float("nan"), x.dtype, [filters])
 
     def per_row(self, state: LayerState, name: str, compute: Callable[[], tf.Tensor]) -> tf.Tensor:
-        """A value of the vertical stack: computed for whole rows, then returned column by column in the pixel phase.
+        """Computes a value of the vertical stack for whole rows; the pixel phase returns it column by column.
 
         Args:
             state: of the calling layer.
@@ -315,12 +315,12 @@ class LayerState:
         return f"{self.path}/{name}"
 
     def write_column(self, name: str, value: tf.Tensor) -> None:
-        """Replaces what the entry `name` [W, ...] holds for the current column of the pixel phase."""
+        """Replaces the current column of the entry `name` [W, ...] in the pixel phase."""
         self.read(name)
         self.scope.write_column(self.key(name), value)
 
     def keep(self) -> None:
-        """Leaves all entries of this layer, and of the layers inside of it, as they are: they need not be called."""
+        """Leaves the state of this layer and of the layers inside of it unchanged, so that they need not be called."""
         own = (f"{self.path}/", f"{self.path}.")
         self.scope._touched.update(key for key in self.scope._new if key.startswith(own))
 

@@ -11,7 +11,7 @@ from tfar.core.compiled import updates_slices
 
 
 def varies(start: Any) -> bool:
-    """Whether every example has a position of its own, [B]."""
+    """Returns whether every example has a position of its own, [B]."""
     return _rank(start) == 1
 
 
@@ -41,7 +41,7 @@ def look_up(table: tf.Tensor, start: Any, size: int = 1) -> tf.Tensor:
 
 
 def entry(start: Any) -> Any:
-    """Where `put` and `pick` find an entry: a scalar as it is, for a start [B] the index [B, 2] of (start, example)."""
+    """Returns the index that `put` and `pick` use: a scalar start as it is, of starts [B] pairs (start, example)."""
     return tf.stack([start, tf.range(tf.shape(start)[0])], -1) if varies(start) else start
 
 

@@ -68,7 +68,7 @@ class Stage:
     encode: Callable[[tf.Tensor], tf.Tensor]
     guidance_scale: float = 1.0
 
-    # What the stage is.
+    # Properties.
 
     @property
     def is_image(self) -> bool:
@@ -77,7 +77,7 @@ class Stage:
 
     @property
     def unit(self) -> str:
-        """What the network advances by: "row" or "step"."""
+        """The unit by which the network advances: "row" or "step"."""
         return "row" if self.is_image else "step"
 
     @property
@@ -87,17 +87,17 @@ class Stage:
 
     @property
     def period(self) -> int:
-        """Examples at different positions advance together where these agree modulo the period."""
+        """The period of positions: examples whose positions agree modulo it advance together."""
         return period(self.network)
 
     @property
     def copies(self) -> int:
-        """Examples of the network's batch for every example that is drawn."""
+        """Number of examples in the network's batch for each example that is drawn: 2 under guidance, else 1."""
         return 1 if self.guidance_scale == 1.0 else 2
 
     @property
     def key(self) -> Any:
-        """Tells stages of one model apart where functions made of them are kept."""
+        """Identifies this stage among those of its model in the cache of compiled functions."""
         return self.guidance_scale
 
     def order(self, context: Request = NOTHING) -> tuple[Any, Any] | None:
@@ -158,7 +158,7 @@ class Stage:
         return Carry(state, tf.zeros([batch, *self._unit_shape], self.event.head.dtype), _zeros(batch, per_example))
 
     def spec(self, context: Request = NOTHING, *, per_example: bool = False) -> Carry:
-        """What `begin` returns, as specs: the axis of the batch is None, wherever it stands.
+        """Returns shapes and types of the result of `begin`; the axis of the batch is None, wherever it stands.
 
         The batch of an entry of the state is `copies` times that of the examples, one copy of all after the other.
         """
@@ -169,7 +169,7 @@ class Stage:
     def read(
         self, carry: Carry, cells: tf.Tensor, context: Request = NOTHING, training: bool | None = None
     ) -> tuple[tf.Tensor, Carry]:
-        """Takes in a block of known units at once, and leaves the carry that single units leave.
+        """Advances by a block of known units in one call; the carry equals that of single units.
 
         Args:
             carry: of examples that all stand at one position.
@@ -318,7 +318,7 @@ class Stage:
         state = {key: cleared(x, batch_axis(spec[key]), self.copies) for key, x in carry.state.items()}
         return Carry(state, cleared(carry.last, 0), cleared(carry.position, 0 if carry.position.shape.rank else None))
 
-    # What the network is given.
+    # The inputs of the network.
 
     @property
     def _unit_shape(self) -> list[int]:
@@ -326,7 +326,7 @@ class Stage:
 
     @property
     def _inputs(self) -> dict[str, tuple[int, ...]]:
-        """Shapes by phase of what the network is given, without the batch."""
+        """Shapes of the network's inputs by phase, without the batch."""
         features = self.encode(tf.zeros([1, self.event.channels], self.event.head.dtype)).shape[-1]
         if self.is_image:
             return {"row": (1, self.width, features), "pixel": (1, 1, features)}
@@ -347,11 +347,11 @@ class Stage:
         return tf.reshape(tf.concat([above[:, 0, -1:], cells[:, :-1]], 1), tf.shape(x)), above
 
     def _place(self, carry: Carry | StepCarry | RowCarry) -> tf.Tensor:
-        """The position, for every example that the network sees where each has its own."""
+        """The position; where examples have their own, one for each example of the network's batch."""
         return self._copied(carry.position) if carry.position.shape.rank else carry.position
 
     def _copied(self, x: tf.Tensor) -> tf.Tensor:
-        """Examples [B, ...] as often as the network sees them, [B * copies, ...]."""
+        """Repeats examples [B, ...] as often as the network sees them, [B * copies, ...]."""
         return x if self.copies == 1 else tf.concat([x] * self.copies, 0)
 
     def _now(self, carry: RowCarry) -> tf.Tensor | None:
@@ -375,7 +375,7 @@ def batch_axis(spec: tf.TensorSpec) -> int | None:
 
 
 def _twice(given: Any, free: Any) -> Any:
-    """Both versions of a part of a request, one behind the other; what is one for all examples stays so."""
+    """Joins both versions of a part of a request along the batch; a part shared by all examples stays as it is."""
     return given if given is None or not given.shape.rank else tf.concat([given, free], 0)
 
 

@@ -25,7 +25,7 @@ def bits_per_dim(log_prob: Number, num_dimensions: int) -> Number:
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-    """What a likelihood is divided by in reports: a dimension of an image, a character, a sample of audio.
+    """The element per which reports give a likelihood: a dimension of an image, a character, a sample of audio.
 
     Attributes:
         name: "dim", "char", "byte" or "sample".

@@ -1,4 +1,4 @@
-"""Which symbol of a text stands for which integer."""
+"""Vocabularies: map the symbols of a text to integers and back."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""What a reported number must be able to say about the data behind it."""
+"""The description of a split, which every reported number carries."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
 class DataInfo:
-    """Description of one split of one data set, as it is handed to a model.
+    """Description of one split of one data set, after transforms.
 
     Attributes:
         name: The name given to `load`, e.g. `"mnist"` or `"npz:faces.npz"`.

@@ -71,7 +71,7 @@ def _open(name: str, data_dir: str | os.PathLike | None, options: dict) -> Sourc
 def _select(
     source: Source, split: str, valid_fraction: float, test_fraction: float, seed: int
 ) -> tuple[str, np.ndarray | None, str]:
-    """The own split to read, the rows to take (None: all), and the note."""
+    """Returns the source's split to read, the indices of the examples to take (None: all), and a note."""
     own, carved = splits_lib.origin(split, source.sizes)
     num = source.sizes[own]
     if not carved:

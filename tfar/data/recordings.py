@@ -1,4 +1,4 @@
-"""Recordings of sound, wherever they come from, as codes with conditions and splits.
+"""Turns recordings of sound from any source into codes with conditions and splits.
 
 A recording has a name, samples in [-1, 1] and fields, such as digit, speaker and index. Conditions made of fields:
 
@@ -167,7 +167,7 @@ def _fields(
 
 
 def word_of(recording: Recording) -> str | None:
-    """What is spoken in a recording: its field `word`, or the name of its field `digit`."""
+    """Returns the word spoken in a recording: its field `word`, or the name of its field `digit`."""
     digit = recording.fields.get("digit")
     if digit is not None and digit.isdigit() and int(digit) < len(_DIGITS):
         return _DIGITS[int(digit)]

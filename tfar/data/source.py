@@ -13,7 +13,7 @@ Reader = Callable[[str, str, np.ndarray | None], np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """What a kind of source hands to `tfar.data.load_arrays`.
+    """The arrays of a source by split and key, which `tfar.data.load_arrays` takes.
 
     Attributes:
         sizes: The source's own splits and their number of examples: any of `train`, `valid`,

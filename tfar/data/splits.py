@@ -73,7 +73,7 @@ def carve(
 
 
 def origin(split: str, sizes: Mapping[str, int]) -> tuple[str, frozenset[str]]:
-    """Which of a source's own splits a split comes from, and which splits are carved from it.
+    """Returns the source's own split that a split comes from, and the splits that are carved from it.
 
     Args:
         split: `train`, `valid` or `test`.

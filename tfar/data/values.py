@@ -1,4 +1,4 @@
-"""What every source's arrays must satisfy before they leave `tfar.data`.
+"""Checks the arrays of every source: values, levels, labels and conditions.
 
 x is `uint8` (up to 256 levels), `int32` (up to 65,536 levels) or `float32` (continuous), labels are
 `int32`. A map of 65,536 levels stays a map of integers: nothing here is ever one-hot.

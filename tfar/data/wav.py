@@ -141,7 +141,7 @@ def read_wav(file: pathlib.Path) -> tuple[np.ndarray, int]:
 
 
 def _format(file: pathlib.Path) -> str:
-    """What is wrong with a file that has a wav header; empty where it has none."""
+    """Returns what is wrong with a file that has a wav header; an empty text where it has none."""
     head = file.read_bytes()[:4096]
     if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         return "it is no wav file"

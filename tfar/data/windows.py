@@ -1,4 +1,4 @@
-"""Windows of long sequences for training, as a function of the step.
+"""Cuts windows from long sequences for training, as a function of the step.
 
 Random windows (batch s holds B windows that begin anywhere):
 

@@ -1,4 +1,4 @@
-"""What every head is: a map from network outputs to one distribution per position.
+"""The base class of heads, which map network outputs to one distribution per position.
 
     p(x | h) = prod_i p(x_i | params_i)          params_i = network(x_1, ..., x_{i-1}, h)_i
 

@@ -11,7 +11,7 @@ from tfar.core.slicing import take
 
 @keras.saving.register_keras_serializable("tfar")
 class AlignedSequence(keras.layers.Layer):
-    """The part of a known sequence that belongs to the elements at hand: features of a local condition.
+    """Returns the part of a known sequence that belongs to the elements being computed: features of a local condition.
 
     In parallel these are the first T steps of it; in a step those at t, ..., t + n - 1. Nothing is hidden: a condition
     is known as a whole.

@@ -166,7 +166,7 @@ class CausalAttention(Configured, keras.layers.Layer):
         return blocked_attention(functools.partial(masked_attention, scale=self.scale), q, k, v, blocks)
 
     def _visible(self, entry: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-        """Which entries [K] of the cache a position [Q] sees, bool [Q, K]: the newest `max_length` up to its own."""
+        """Returns which cache entries [K] positions [Q] see, bool [Q, K]: the newest `max_length` up to their own."""
         age = position[:, None] - entry[None, :]
         return (age >= 0) & (age < self._slots) & (entry >= int(self.exclusive))[None, :]
 
@@ -180,7 +180,7 @@ class CausalAttention(Configured, keras.layers.Layer):
         return self._attend(q, keys, values, position, self._slots)
 
     def _attend(self, q: tf.Tensor, keys: tf.Tensor, values: tf.Tensor, position: Any, slots: int) -> tf.Tensor:
-        """Attention to the first `slots` slots, or to the half of them while no more are filled.
+        """Attends to the first `slots` slots, or to half of them while no more are filled.
 
         Slots are filled in order, and reading them is what a step costs.
         """

@@ -23,7 +23,7 @@ import tensorflow as tf
 
 @dataclasses.dataclass(frozen=True)
 class BlockSparsity:
-    """Which blocks are kept, as a function of the numbers of channels.
+    """Chooses which blocks of a kernel are kept, as a function of the numbers of channels.
 
     Args:
         block_size: channels of a block; divides the channels of input and output.

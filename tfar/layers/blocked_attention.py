@@ -1,4 +1,4 @@
-"""Attention by blocks of queries: time for memory, the weights of all queries are never there at once."""
+"""Attention by blocks of queries, which saves memory: the weights of all queries are never stored at once."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def causal_blocks(
 
 
 def _after(x: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    """`x`, which is not there before `other` is. XLA knows no control dependencies, and simplifies x + 0 y."""
+    """Returns `x`, computed after `other`: XLA ignores control dependencies, and simplifies x + 0 y."""
     first = tf.reshape(other, [-1])[:1]
     # Nothing is added, and next to nothing where `other` is not a number: rows of a batch stay apart.
     return x + tf.where(first == first, tf.zeros([], x.dtype), tf.cast(1e-30, x.dtype))

@@ -85,7 +85,7 @@ class CausalConv1D(Configured, keras.layers.Layer):
             return self._convolve(x)
         state = scope.state_of(self)
         batch, channels, taps = batch_size(x), x.shape[-1], self.kernel_size - 1
-        # What a step reads was taken out of the ring by the step before, behind its own update. Reading the ring first
+        # The step before takes the values for this step out of the ring, behind its own update. Reading the ring first
         # and then changing it would make XLA copy the whole ring at every step, and fuse the slice with what reads it.
         before = state.read("taps", [batch, taps * channels], x.dtype)
         dilated = self.dilation_rate > 1

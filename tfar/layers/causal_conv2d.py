@@ -89,7 +89,7 @@ class CausalConv2D(KernelLayer):
     # what the pixels drawn so far, and the rows above, give to the current pixel and to those right of it.
 
     def _begin_row(self, scope: scopes.Incremental, state: scopes.LayerState, x: tf.Tensor) -> tf.Tensor:
-        """Row phase: what the rows above give to the new row, bias included.
+        """Row phase: computes the contribution of the rows above to the new row, bias included.
 
         State: row [W, B, C], the inputs of the newest row, where inclusive; rows [B, kh - 2, W, C] above it;
         above [n, W, B, filters]; pending [B, max(kw - 1, 1) * filters].
@@ -114,7 +114,7 @@ class CausalConv2D(KernelLayer):
         return tf.zeros([batch, scope.length, width, self.filters], x.dtype)
 
     def _from_rows_above(self, window: tf.Tensor) -> tf.Tensor:
-        """Rows [B, n + kh - 2, W, C] above n rows -> what they give to these, [n, W, B, filters]."""
+        """Computes the contribution [n, W, B, filters] of the rows above, [B, n + kh - 2, W, C], to n rows."""
         kh, kw = self.kernel_size
         kernel = self.used_kernel(window.dtype)[: kh - 1]
         y = tf.nn.conv2d(tf.pad(window, [[0, 0], [0, 0], [kw - 1, 0], [0, 0]]), kernel, 1, "VALID")

@@ -1,4 +1,4 @@
-"""Base of layers that are made of layers."""
+"""The base class of layers that consist of other layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training without the condition now and then."""
+"""Drops the condition of some examples while training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tfar.core.configured import Configured
 
 @keras.saving.register_keras_serializable("tfar")
 class ConditionDropout(Configured, keras.layers.Layer):
-    """Replaces the condition of a share of the examples by zeros while training; what is kept keeps its size.
+    """Replaces the condition of a share of the examples by zeros while training; the others are not rescaled.
 
     Args:
         rate: the share.

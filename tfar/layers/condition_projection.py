@@ -1,4 +1,4 @@
-"""V h: how a condition enters a layer."""
+"""Projects a condition h to the features of a layer: V h."""
 
 from __future__ import annotations
 

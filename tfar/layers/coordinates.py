@@ -1,4 +1,4 @@
-"""Where a pixel is, as channels."""
+"""Channels with the coordinates of every pixel."""
 
 from __future__ import annotations
 

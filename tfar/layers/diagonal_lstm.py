@@ -155,7 +155,7 @@ class DiagonalLSTM(SpatialLSTM):
         count = rows + x.shape[2] - 1
         if self.shifted:
             x, above = x[:, :, ::-1], above[::-1]
-        # What every diagonal reads: its inputs, and the row above in the place of the state above the first row.
+        # Every diagonal reads its inputs, and the row above in the place of the state above the first row.
         read = [tf.transpose(skew(x), [2, 0, 1, 3]), tf.pad(above, [[0, rows - 1], [0, 0], [0, 0]])[:, :, None]]
         if offset.shape.rank == 4:
             offset = offset[:, ::-1] if self.shifted else offset

@@ -64,7 +64,7 @@ class Downsampled(keras.layers.Layer):
 
     @property
     def period(self) -> int:
-        """Rows of different examples that agree modulo this number advance together, see `tfar.core.scope.period`."""
+        """The period of rows: examples whose rows agree modulo it advance together, see `tfar.core.scope.period`."""
         return 2 * scopes.period(self.inner)
 
     def build(self, vertical_shape: tuple[int | None, ...], *_: Any) -> None:
@@ -73,7 +73,7 @@ class Downsampled(keras.layers.Layer):
             raise ValueError(f"height and width must be even to be halved, got {tuple(vertical_shape[1:3])}")
 
     def call(self, vertical: tf.Tensor, horizontal: tf.Tensor, *context: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        """Both stacks, [B, H, W, C] each -> [B, H, W, F] each; `context` is handed on to the inner network."""
+        """Both stacks, [B, H, W, C] each -> [B, H, W, F] each; the inner network also gets `context`."""
         v, h = self.down[0](vertical), self.down[1](horizontal)
         scope = scopes.current()
         if scope is None:
@@ -94,7 +94,7 @@ class Downsampled(keras.layers.Layer):
     def _rows_of_vertical(
         self, scope: scopes.Incremental, state: scopes.LayerState, v: tf.Tensor, h: tf.Tensor, context: Any
     ) -> tf.Tensor:
-        """Row phase: rows of the vertical stack from the pair of rows that the row of the coarser grid gives."""
+        """Row phase: returns rows of the vertical stack, of the pair that one row of the coarser grid becomes."""
         v, h, inner = v[:, :, ::2], h[:, :, ::2], _inner(state)
         pair = state.read("pair", [batch_size(v), 2, 2 * v.shape[2], self.up[0].filters], v.dtype)
         if scope.length > 1 or isinstance(scope.at, int):
@@ -126,7 +126,7 @@ class Downsampled(keras.layers.Layer):
     ) -> tf.Tensor:
         """Pixel phase: one value of the horizontal stack."""
         inner, blocks = _inner(state), state.read("blocks")
-        # What the branch that runs has changed: whole entries, and one column of others, see `CoarseScope`.
+        # The branch that runs returns its changes: whole entries, and one column of others, see `CoarseScope`.
         changed: scopes.State = {}
         every: dict[str, int] = {}
 
@@ -179,7 +179,7 @@ class Downsampled(keras.layers.Layer):
 
 
 def _inner(state: scopes.LayerState) -> str:
-    """What the names of the inner network's entries begin with."""
+    """The prefix of the names of the inner network's entries."""
     return f"{state.path}.inner"
 
 

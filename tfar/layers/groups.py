@@ -1,4 +1,4 @@
-"""Colour groups: which feature maps belong to R, to G and to B, and who may see whom inside of one pixel.
+"""Colour groups: which feature maps belong to R, G and B, and which group sees which inside of one pixel.
 
 mask A   R G B -> R G B          mask B   R G B -> R G B
          R sees -                         R sees R

@@ -1,4 +1,4 @@
-"""Where a cell of an image stands: vectors of its row and of its column and colour, in any order of drawing."""
+"""Position embeddings of an image's cells, by row and by column and colour, in any order of drawing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attention to what is near, computed in blocks: of a sequence, or of an image drawn block by block."""
+"""Local attention, computed in blocks: along a sequence, or over an image drawn block by block."""
 
 from __future__ import annotations
 
@@ -58,18 +58,18 @@ class LocalAttention(Configured, keras.layers.Layer):
         attend = self._step if scope.length == 1 else self._several
         return self._merge(attend(scope.state_of(self), q, k, v, scope.at))
 
-    # What a subclass says: which earlier positions a block sees, and where the cache keeps them.
+    # Subclasses define which earlier positions a block sees, and where the cache keeps them.
 
     def _earlier(self, x: tf.Tensor, num_blocks: int) -> tuple[tf.Tensor | None, np.ndarray]:
         """Earlier positions of every block, [B, heads, blocks, E, d], of x [B, heads, N, d], and which exist."""
         raise NotImplementedError
 
     def _visible(self, position: tf.Tensor, entry: tf.Tensor) -> tf.Tensor:
-        """Which entries a position sees; both broadcast."""
+        """Returns which entries a position sees; both broadcast."""
         raise NotImplementedError
 
     def _recall(self, keys: tf.Tensor, values: tf.Tensor, t: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Of the cache what the block of position t may see, and the flags [K], or [B, 1, 1, K], of what t sees."""
+        """Reads the cached entries that t's block may see; returns them and flags [K] or [B, 1, 1, K] for t."""
         raise NotImplementedError
 
     # All positions, one, or several.

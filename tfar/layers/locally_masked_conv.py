@@ -128,7 +128,7 @@ class LocallyMaskedConv2D(Configured, keras.layers.Layer):
         return taps * tf.cast(self.mask(order), x.dtype)[..., None]
 
     def mask(self, order: Any) -> Any:
-        """Which taps are seen, bool [N, k * k] or [B, N, k * k], in an order [N] or [B, N]."""
+        """Returns which taps are seen, bool [N, k * k] or [B, N, k * k], in an order [N] or [B, N]."""
         static = tf.get_static_value(tf.convert_to_tensor(order))
         if static is None:
             ranks = inverse(order)
@@ -141,7 +141,7 @@ class LocallyMaskedConv2D(Configured, keras.layers.Layer):
         return around < ranks[..., None] if self.exclusive else around <= ranks[..., None]
 
     def _patches_in_steps(self, scope: scopes.Incremental, x: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
-        """Patches [B, n, k * k, C] of the pixels of the scope's ranks; x is what is drawn at or before them.
+        """Patches [B, n, k * k, C] of the pixels of the scope's ranks; x has the pixels drawn at or before them.
 
         State: map [B, N + 1, C]. Entry N is what lies outside of the image, and stays 0.
         """

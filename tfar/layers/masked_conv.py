@@ -171,13 +171,13 @@ class MaskedConv2D(Configured, keras.layers.Layer):
         return from_row + self._from_above(scope, state, x) if half else self._add_bias(from_row)
 
     def _wrapped(self, last: tf.Tensor, width: int) -> tf.Tensor:
-        """What the last pixels [B, n, C] of the rows above give to the first pixels of n rows, [B, n, W, filters]."""
+        """Computes the part [B, n, W, filters] of first pixels of rows that comes from last pixels [B, n, C] above."""
         taps = self._row_kernel(last.dtype)[0, : self.half][::-1][:width]
         y = tf.einsum("bnc,jcf->bnjf", last, taps)
         return tf.pad(y, [[0, 0], [0, 0], [0, width - taps.shape[0]], [0, 0]])
 
     def _begin_rows(self, state: scopes.LayerState, x: tf.Tensor) -> None:
-        """Row phase: what the rows above contribute to the new row, for all of its columns at once.
+        """Row phase: computes the contribution of the rows above to all columns of the new row.
 
         State: rows [B, k // 2 - 1, W, C] above the newest one, above [B, 1, W, filters], left [B, 1, columns, C];
         inclusive also row [W, B, C], its own input, whose features exist only once the pixels of the row are drawn.

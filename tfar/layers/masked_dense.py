@@ -98,7 +98,7 @@ class MaskedDense(Configured, keras.layers.Layer):
 
     @property
     def exclusive(self) -> bool:
-        """Whether outputs see strictly smaller degrees: elements do, and are given the element before in a step."""
+        """Whether outputs see strictly smaller degrees, as elements do; a step then gets the element before."""
         return self.features is not None
 
     def build(
@@ -124,7 +124,7 @@ class MaskedDense(Configured, keras.layers.Layer):
         if condition_shape is not None:
             shape = (condition_shape[-1], columns)
             self.condition_kernel = self.add_weight(shape=shape, initializer="glorot_uniform", name="condition_kernel")
-        # What is new at every step, and in which cell the element of a rank stands.
+        # The units that become known at every step, and the cell of every rank.
         self._fresh, self._fresh_degrees = _fresh_units(np.repeat(self.in_degrees, self._in_features, 1))
         self._in_cells = np.argsort(self.in_degrees, 1).astype(np.int32)
         self._out_cells = np.argsort(self.out_degrees, 1).astype(np.int32)
@@ -264,7 +264,7 @@ class MaskedDense(Configured, keras.layers.Layer):
         return tf.gather(table, positions, axis=own, batch_dims=own if scopes.current().varies else 0)
 
     def _cells(self, scope: scopes.Incremental, member: Any) -> tf.Tensor:
-        """Where the output elements of the current positions stand: [n], or [B, n]; n is missing where it is 1."""
+        """Returns the cells of the output elements at the current positions: [n] or [B, n], without n where it is 1."""
         return self._at(self._of(self._out_cells, member), _positions(scope), member)
 
     def _elements(self, x: tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""A channel of ones, by which a network tells the image from the zeros around it."""
+"""Appends a channel of ones, so that a network can tell the image from the zeros around it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cells in the order in which they are drawn."""
+"""Rearranges cells into the order of drawing and back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tfar.core.row_orders import cells_of, inverse, span
 
 @keras.saving.register_keras_serializable("tfar")
 class Ordered(keras.layers.Layer):
-    """The cell before every cell, in an order of drawing: with causal layers behind it a network of any order.
+    """Shifts cells by one in an order of drawing; causal layers behind it make a network of any order.
 
         y_r = x_(order(r - 1)),     y_0 = 0
 

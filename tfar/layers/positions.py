@@ -1,4 +1,4 @@
-"""Where an element of a sequence stands: learned vectors that are added, or rotations of queries and keys."""
+"""Positions of the elements of a sequence: learned vectors that are added, or rotations of queries and keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A delay by one position in the order of drawing."""
+"""Delays a step by one position in the order of drawing."""
 
 from __future__ import annotations
 

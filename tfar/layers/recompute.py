@@ -1,4 +1,4 @@
-"""Memory for time: activations that are computed again in the backward pass instead of kept."""
+"""Computes activations again in the backward pass instead of storing them, which saves memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tfar.layers.weight_norm import is_initializing
 
 
 def recomputed(layer: keras.layers.Layer, *inputs: tf.Tensor | None, training: bool | None = None) -> tf.Tensor:
-    """`layer(*inputs)`, of which a gradient keeps nothing but the inputs; the backward pass calls the layer again.
+    """Calls `layer(*inputs)` and stores only the inputs for the gradient; the backward pass calls the layer again.
 
     A network of L blocks of which each is recomputed keeps L inputs and the activations of one block, for one more
     forward pass in a training step. Outputs and gradients are the same, dropout included: both calls read the same

@@ -109,7 +109,7 @@ class RowLSTM(SpatialLSTM):
         return tf.broadcast_to(h, shape), tf.broadcast_to(c, shape)
 
     def _run(self, gates: tf.Tensor, h: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """What x gives to the gates of n rows and the state above them -> h of all rows, c of the last."""
+        """Computes h of n rows and c of the last, from the contribution of x to the gates and the state above."""
         rows = gates.shape[0]
 
         def advance(gates: tf.Tensor, h: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -1,4 +1,4 @@
-"""What the LSTMs of images have in common: weights, colour masks, the condition and the cell."""
+"""The base class of LSTMs of images: weights, colour masks, the condition and the cell."""
 
 from __future__ import annotations
 

@@ -262,7 +262,7 @@ class HorizontalConv2D(Configured, keras.layers.Layer):
         y = self._convolve(now, shift=False)
         pending = []
         if self._taps > 1:
-            # What the last pixels leave behind the end of the row.
+            # Products that the last pixels leave for pixels behind the end of the row.
             slots = self._taps - 1
             tail = tf.pad(x[:, -1:], [[0, 0], [0, 0], [slots, slots], [0, 0]])[:, :, -2 * slots :]
             left = tf.nn.conv2d(tail, self.masked_kernel(x.dtype)[:, : self._taps], 1, "VALID")

@@ -1,4 +1,4 @@
-"""From the rate of a local condition to the rate of the elements."""
+"""Upsamples a local condition to the rate of the elements."""
 
 from __future__ import annotations
 

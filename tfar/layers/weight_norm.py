@@ -26,18 +26,18 @@ from tfar.layers.block_sparse import BlockSparsity
 
 
 def data_dependent_initialization() -> contextlib.AbstractContextManager[None]:
-    """Layers with weight normalization that are called in here, in parallel, first set g and b by their input."""
+    """Lets layers with weight normalization set g and b by their input, in parallel passes inside of the block."""
     return evaluating(initializing=True)
 
 
 def is_initializing() -> bool:
-    """Whether this thread is inside of `data_dependent_initialization`."""
+    """Returns whether this thread is inside of `data_dependent_initialization`."""
     return evaluation().initializing
 
 
 @contextlib.contextmanager
 def folded(model: keras.layers.Layer) -> Iterator[list[tf.Variable]]:
-    """Inside, the layers of a model use plain kernels in place of g V / ||V||, and what is traced holds those.
+    """Lets the layers of a model use plain kernels in place of g V / ||V||; graphs traced inside hold those.
 
     Yields:
         The variables of the model, g and V replaced by the kernels.
@@ -116,7 +116,7 @@ class KernelLayer(Configured, keras.layers.Layer):
             self.bias = self.add_weight(shape=features, initializer="zeros", name="bias")
 
     def used_kernel(self, dtype: tf.DType) -> tf.Tensor:
-        """The kernel as it is multiplied by, g V / ||V|| where it is normalized; of a sparse layer with its zeros."""
+        """Returns the effective kernel, g V / ||V|| where it is normalized; of a sparse layer with its zeros."""
         if not self.weight_norm and self.sparsity is None:
             return tf.cast(self.kernel, dtype)
         scope = scopes.current()
@@ -125,7 +125,7 @@ class KernelLayer(Configured, keras.layers.Layer):
         return invariant(self, ("kernel", dtype), lambda: self._expand(self._stored_kernel(dtype)))
 
     def _stored_kernel(self, dtype: tf.DType) -> tf.Tensor:
-        """The kernel as it is multiplied by, of a sparse layer the blocks that are kept."""
+        """Returns the effective kernel; of a sparse layer the blocks that are kept."""
         if self._folded is not None:
             return tf.cast(self._folded, dtype)
         return tf.cast(self._direction() * self._along(self.g) if self.weight_norm else self.kernel, dtype)
@@ -139,7 +139,7 @@ class KernelLayer(Configured, keras.layers.Layer):
         return y if bias is None else y + tf.cast(bias, y.dtype)
 
     def transform(self, multiply: Callable[[tf.Tensor], tf.Tensor], dtype: tf.DType) -> tf.Tensor:
-        """`multiply(kernel)` and the bias; the parallel pass goes through here, where it initializes g and b.
+        """Returns `multiply(kernel)` plus the bias; a parallel pass may first initialize g and b here.
 
         Args:
             multiply: linear in the kernel; the last axis of its result is that of the output features.
@@ -197,7 +197,7 @@ class KernelLayer(Configured, keras.layers.Layer):
         self.b.assign(-mean * g)
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments, without those of what is off: files from before there was such a thing have none."""
+        """Constructor arguments; those of options that are off are left out, as in older files."""
         absent = {"weight_norm", "init_scale"} if not self.weight_norm else set()
         absent |= {"sparsity"} if self.sparsity is None else set()
         return {name: value for name, value in super().get_config().items() if name not in absent}
@@ -210,7 +210,7 @@ def strided_shape(input_shape: tuple[int | None, ...], strides: int, filters: in
 
 
 def multiply(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """[B, ..., C] times [C, filters] as one product of matrices."""
+    """Multiplies [B, ..., C] by [C, filters] as one product of matrices."""
     y = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), kernel)
     lead = [-1 if size is None else size for size in x.shape[:-1]]
     if lead.count(-1) > 1:

@@ -132,7 +132,7 @@ class AnyOrder(Ensemble):
     def _uniform(self, shape: Any) -> tf.Tensor:
         return tf.random.stateless_uniform(shape, tf.cast(self.seed_generator.next(), tf.int32))
 
-    # What several orders, or any observed cells, mean.
+    # Scores and completions under several orders.
 
     def log_prob(self, x: Any, condition: Any = None, **choice: Any) -> tf.Tensor:
         """Exact log-likelihood in nats, under the model's order (the average over all of them where it has several).
@@ -171,7 +171,7 @@ class AnyOrder(Ensemble):
         return super().complete(x, observed, condition, *args, **kwargs)
 
     def _observed_first(self, observed: np.ndarray) -> np.ndarray:
-        """The order [B, N] of every event: cells that are observed whole, in part, not at all; each in the model's."""
+        """Returns orders [B, N]: cells observed whole, then in part, then the rest, each in the model's order."""
         cells = observed.reshape(len(observed), self.event.num_cells, -1)[:, self.ordering.permutation]
         late = 2 - cells.all(2).astype(int) - cells.any(2)
         return self.ordering.permutation[np.argsort(late, 1, kind="stable")]

@@ -1,4 +1,4 @@
-"""The base class of every model: what can be done with p(x | h) = prod_i p(x_i | x_<i, h)."""
+"""The base class of autoregressive models p(x | h) = prod_i p(x_i | x_<i, h): scores, samples, training."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class AutoregressiveModel(SampledDensity):
         self.condition_dropout = condition_dropout
         self.drop_condition = ConditionDropout(condition_dropout) if condition_dropout else None
 
-    # What the model is.
+    # Properties.
 
     @property
     def event_shape(self) -> tuple[Any, ...]:
@@ -126,7 +126,7 @@ class AutoregressiveModel(SampledDensity):
         """Outputs of the network [B, *grid, G * P] -> parameters [B, *positions, P], float32 or float64."""
         return self.event.split(outputs if outputs.dtype == tf.float64 else tf.cast(outputs, tf.float32))
 
-    # What a call asks for.
+    # Arguments of a call.
 
     def request(self, condition: Any = None, num: Any = None, event_shape: Any = None, **choice: Any) -> Request:
         """The arguments of a call besides the event, checked.
@@ -143,7 +143,7 @@ class AutoregressiveModel(SampledDensity):
         return self.choose(Request(self.check_condition(condition, num, event_shape)), num, **choice)
 
     def choose(self, request: Request, num: Any, member: Any = None, ordering: Any = None) -> Request:
-        """The request with the member or the order that is chosen, checked; here there is nothing to choose.
+        """Adds the chosen member or order to the request, checked; the base class has only one factorization.
 
         Args:
             request: with its condition.
@@ -158,11 +158,11 @@ class AutoregressiveModel(SampledDensity):
         return request
 
     def features(self, request: Request) -> Any:
-        """Features of the condition (or of the code) that is given, which the network takes."""
+        """Computes the features that the network takes from the condition or from the code."""
         return self.condition.encode(request.condition)
 
     def context(self, request: Request = NOTHING, training: bool | None = None) -> Request:
-        """What the network is given besides the event: the request with features for its condition.
+        """Replaces the condition of a request by its features, which the network takes.
 
         Args:
             request: from `request`.
@@ -176,7 +176,7 @@ class AutoregressiveModel(SampledDensity):
         return request._replace(condition=features, code=None)
 
     def prepare_draws(self, request: Request, first: tf.Tensor) -> tuple[Request, tf.Tensor]:
-        """What is drawn before the event, from the noise of its first position.
+        """Draws variables that precede the event, such as an ensemble's member, from the noise of the first position.
 
         Args:
             request: from `request`.
@@ -217,7 +217,7 @@ class AutoregressiveModel(SampledDensity):
         return self.decode(self.encode(x), self.context(request))
 
     def take_turn(self, request: Request, batch: Any) -> Request:
-        """What a training step of `batch` examples trains, where a model has several factorisations."""
+        """Adds the factorization that a training step of `batch` examples trains, where a model has several."""
         del batch
         return request
 
@@ -281,7 +281,7 @@ class AutoregressiveModel(SampledDensity):
         return self._compiled.run("score", self.score_graph, x, request)
 
     def score_graph(self, x: tf.Tensor, request: Request = NOTHING) -> tf.Tensor:
-        """`score` as one piece of graph: nothing is checked."""
+        """Computes `score` inside of a graph, without checks of the arguments."""
         return self.head.log_prob(self.decode(self.encode(x), self.context(request)), self.event.to_head(x))
 
     def conditionals(self, x: Any, condition: Any = None, **choice: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What every model of the library is, whatever it is made of: a density p(x | h) that is scored and sampled."""
+"""The base class of every model: a density p(x | h) that is scored and sampled."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _Completed(type(keras.Model)):  # type: ignore[misc]
 
 
 def _keeping_arguments(constructor: Callable[..., None]) -> Callable[..., None]:
-    """The constructor, which then sets an attribute for each of its named arguments that has none."""
+    """Wraps a constructor: afterwards each of its named arguments that has no attribute becomes one."""
     signature = inspect.signature(constructor)
 
     @functools.wraps(constructor)
@@ -101,7 +101,7 @@ class Density(Configured, keras.Model, metaclass=_Completed):
         """Arguments that make an equal model."""
         return {**{name: serialized(self._argument(name)) for name in self.arguments()}, "name": self.name}
 
-    # What the model is.
+    # Properties.
 
     @property
     def stages(self) -> tuple[Stage, ...]:

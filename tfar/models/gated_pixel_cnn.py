@@ -36,7 +36,7 @@ class GatedBlock(Composite):
           \___________________________________________/          (no residual in the first layer)
 
     The vertical maps enter the horizontal stack before their gate; v at row i knows rows < i only. Behind the last
-    block nobody reads v, so it has no vertical gate.
+    block no layer reads v, so it has no vertical gate.
     """
 
     def __init__(

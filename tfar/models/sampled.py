@@ -1,4 +1,4 @@
-"""How events are drawn from a model of one stage: samples, and completions of what is observed."""
+"""Draws samples and completions from a model of one stage."""
 
 from __future__ import annotations
 

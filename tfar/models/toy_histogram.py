@@ -29,7 +29,7 @@ from tfar.models.per_conditional import PerConditional
 
 @dataclasses.dataclass(frozen=True)
 class HistogramFit:
-    """What `ToyHistogram.fit_histogram` has found.
+    """The result of `ToyHistogram.fit_histogram`.
 
     Attributes:
         num_examples: number of values counted.

@@ -91,7 +91,7 @@ class WaveNetNetwork(Composite):
         self.aligned = None if upsampling is None else AlignedSequence()
 
     def prepare(self, vector: tf.Tensor | None, frames: tf.Tensor | None) -> dict[str, tf.Tensor]:
-        """What does not change from step to step: V h of every block [B, L, 2 dilation], and y [B, S, C]."""
+        """Computes what all steps share: V h of every block [B, L, 2 dilation], and y [B, S, C]."""
         context = {}
         if vector is not None:
             projected = self.projection(vector)
@@ -150,7 +150,7 @@ class WaveNet(AutoregressiveModel):
         residual_scale: factor of input plus residual.
         skip_scale: factor of the summed skip outputs.
         use_bias, first_bias: whether there are biases, and one in the first convolution.
-        last_residual: gives the last block a residual output too, which nobody reads, as public checkpoints have it.
+        last_residual: give the last block a residual output too, which no layer reads, as public checkpoints have it.
         dropout: rate on the input of every block's convolution.
         **kwargs: name and dtype.
 
@@ -264,7 +264,7 @@ class WaveNet(AutoregressiveModel):
         return super()._encode_cells(x) if levels is None else tf.one_hot(tf.cast(x[..., 0], tf.int32), levels)
 
     def features(self, request: Request) -> Any:
-        """What is computed of the condition once: see `WaveNetNetwork.prepare`."""
+        """Computes the features of the condition once per event, see `WaveNetNetwork.prepare`."""
         values = request.condition if len(self.condition.parts) > 1 else (request.condition,)
         parts = zip(self.condition.parts, values, strict=True)
         features = {isinstance(part, Local): part.encode(value) for part, value in parts}
@@ -272,7 +272,7 @@ class WaveNet(AutoregressiveModel):
 
 
 def _parts(condition: Condition | None) -> tuple[Condition | None, Local | None]:
-    """The part that holds for the whole event, and the local one."""
+    """Returns the condition of the whole event and the local one, None where there is none."""
     parts = () if condition is None else condition.parts
     vectors = [part for part in parts if isinstance(part, Label | Vector)]
     locals_ = [part for part in parts if isinstance(part, Local)]

@@ -18,7 +18,7 @@ from tfar.sampling.continuation import Continuation
 
 @dataclasses.dataclass(frozen=True)
 class Beams:
-    """What a beam search found, the best first; [rows, width, ...] where several prompts were given.
+    """The sequences that a beam search found, the best first; [num, width, ...] where several prompts were given.
 
     Attributes:
         x: int32 [width, length]; behind an end symbol the end symbol is repeated.
@@ -107,7 +107,7 @@ def _search(continuation: Continuation, width: int, end: int | None, length_pena
             params, pending = stage.predict(found["carry"], context)
             costs = tf.reshape(tf.cast(continuation.log_probs(params), tf.float32), [rows, width, levels])
             done = found["done"][..., None]
-            # What has ended goes on in one way, which costs nothing.
+            # A finished beam continues in one way, at no cost.
             idle = tf.where(tf.range(levels) == (0 if end is None else end), 0.0, -np.inf)
             log_prob = found["log_prob"][..., None] + tf.where(done, idle, costs)
             lengths = found["lengths"][..., None] + tf.cast(~done, tf.int32)

@@ -1,4 +1,4 @@
-"""Sequences of symbols that go on behind a prompt: what every way of decoding has in common."""
+"""Continues sequences of symbols behind a prompt; shared by all ways of decoding."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Continuation:
         stage: network, head and encoding.
         head: of the stage.
         prompt: int32 [num, prompt_length].
-        context: what the network is told.
+        context: the request with the condition's features, see `model.context`.
         compiled: the model's compiled functions.
 
     Raises:

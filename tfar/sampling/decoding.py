@@ -170,7 +170,7 @@ def _pieces(decoding: _Decoding, choice: _Choice, chunk: int) -> Iterator[np.nda
 
 
 class _Text(NamedTuple):
-    """Sequences that are being decoded: the carry, int32 x [length, num], and by sequence what `Decoded` tells."""
+    """Partly decoded sequences: the carry, int32 x [length, num], and the attributes of `Decoded` by sequence."""
 
     carry: Carry
     x: tf.Tensor
@@ -181,7 +181,7 @@ class _Text(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class _Choice:
-    """How a symbol is chosen; what is static decides on the graph, the tensors are its arguments.
+    """The rule by which a symbol is chosen: static options select the graph, tensors are its arguments.
 
     Attributes:
         greedy: take the most probable symbol.
@@ -297,7 +297,7 @@ class _Decoding(Continuation):
 
 
 def keep_probable(logits: tf.Tensor, top_k: tf.Tensor, top_p: tf.Tensor) -> tf.Tensor:
-    """Logits [..., n] with -inf in place of what is not among the most probable.
+    """Replaces the logits [..., n] of all but the most probable symbols by -inf.
 
     Args:
         logits: [..., n].

@@ -45,7 +45,7 @@ def num_units(stage: Stage, num_cells: int | tf.Tensor) -> int | tf.Tensor:
 
 
 def start(stage: Stage, inputs: SampleInputs, context: Request) -> Drawn:
-    """Nothing drawn yet; what is known lies on the canvas."""
+    """Returns the state before the first unit; known values lie on the canvas."""
     order = stage.order(context)
     cells = cells_first(inputs.values, None if order is None else order[0])
     batch = batch_size(inputs.values)

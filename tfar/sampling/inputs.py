@@ -1,4 +1,4 @@
-"""From parameters to values: what the values of a batch depend on besides the network."""
+"""Draws values from parameters of the head, by noise, temperature and known values."""
 
 from __future__ import annotations
 

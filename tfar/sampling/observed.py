@@ -1,4 +1,4 @@
-"""What is observed of an event that is to be completed: a prefix of the order of drawing."""
+"""Checks that the observed part of an event is a prefix of the order of drawing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tfar.sampling.inputs import cells_in_order
 
 
 def check_prefix(stage: Stage, observed: np.ndarray, context: Request, event_shape: Sequence[int]) -> None:
-    """Refuses what is no prefix of the order of drawing: the rest could not be drawn from p(rest | observed).
+    """Raises ValueError unless the observed part is a prefix of the order: p(rest | observed) is not exact otherwise.
 
     Cells of equal rank are independent of each other, so any of them may be observed once all before them are; of the
     channels of a cell the first ones.

@@ -65,7 +65,7 @@ def blind_of_pixel_cnn(model: Any) -> Pairs:
 
 
 def blind_of_row_lstm(model: Any) -> Pairs:
-    """What a `PixelRNN` of Row LSTMs does not see: all outside of a triangle.
+    """Returns the pairs that a `PixelRNN` of Row LSTMs does not see: all sources outside of a triangle.
 
     A state-to-state kernel of 3 taps climbs one row and moves one column at a time, between any two colours; within
     a row the LSTM sees the taps of its input-to-state kernel.
@@ -99,7 +99,7 @@ def blind_of_row_lstm(model: Any) -> Pairs:
 
 
 def blind_of_causal_conv_net(model: Any, length: int | None = None) -> Pairs:
-    """What a `CausalConvNet` does not see: all that is farther back than its receptive field, or between its taps.
+    """Returns the pairs that a `CausalConvNet` does not see: beyond its receptive field, or between its taps.
 
     Args:
         model: the model.
@@ -112,7 +112,7 @@ def blind_of_causal_conv_net(model: Any, length: int | None = None) -> Pairs:
 
 
 def blind_of_wavenet(model: Any, length: int | None = None) -> Pairs:
-    """What a `WaveNet` does not see: all that is farther back than its receptive field, or between its taps.
+    """Returns the pairs that a `WaveNet` does not see: beyond its receptive field, or between its taps.
 
     The blocks see nothing in front of the first element, but every block passes its input on, so all sums of taps of
     some of the blocks are in sight.
@@ -129,7 +129,7 @@ def blind_of_wavenet(model: Any, length: int | None = None) -> Pairs:
 
 
 def blind_of_locally_masked_pixel_cnn(model: Any) -> Pairs:
-    """What a `LocallyMaskedPixelCNN` of one order does not see: pixels that no chain of kernels reaches.
+    """Returns the pairs that a `LocallyMaskedPixelCNN` of one order does not see: no chain of kernels connects them.
 
     Every tap of a chain lies on a pixel that is drawn no later than the one before.
     """
@@ -156,7 +156,7 @@ def blind_of_locally_masked_pixel_cnn(model: Any) -> Pairs:
 
 
 def blind_of_image_transformer(model: Any) -> Pairs:
-    """What an `ImageTransformer` does not see: positions that no chain of attentions to near ones reaches.
+    """Returns the pairs that an `ImageTransformer` does not see: no chain of local attentions connects them.
 
     A token carries the value drawn before it. Every layer adds what the tokens in sight have seen.
 
@@ -190,7 +190,7 @@ def blind_of_image_transformer(model: Any) -> Pairs:
 
 
 def blind_of_pooled_snail(model: Any) -> Pairs:
-    """What a `PixelSNAIL` with pooled attention does not see: recent pixels beyond the reach of the convolutions.
+    """Returns the pairs that a `PixelSNAIL` with pooled attention does not see: recent pixels beyond its convolutions.
 
     A square is attended to once all of its pixels are past.
     """

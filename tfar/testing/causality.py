@@ -1,4 +1,4 @@
-"""Who sees whom: the Jacobian of a network is zero to the future and not zero to the visible past."""
+"""Asserts causality by the Jacobian: zero to the future, not zero to the visible past."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Op by op instead of compiled: what is run once is not worth tracing."""
+"""Runs functions op by op instead of compiled: tracing does not pay for a function that runs once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Incremental evaluation gives what the parallel pass gives."""
+"""Asserts that incremental evaluation equals the parallel pass."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def assert_positions_per_example(
 
 @dataclasses.dataclass(frozen=True)
 class TeacherForcing:
-    """A known event that is drawn: whatever the network says, the value is that of the event.
+    """Draws a known event: every drawn value is replaced by that of the event.
 
     Attributes:
         stage: network and encoding.

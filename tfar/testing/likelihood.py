@@ -1,4 +1,4 @@
-"""The probabilities of all events sum to one."""
+"""Asserts that the probabilities of all events sum to one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samples are functions of noise: of nothing else, and the same for every sampler."""
+"""Asserts that samples are functions of noise alone, the same for every sampler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model that is saved and loaded is the same model, and goes on from the other's state."""
+"""Asserts that a saved and loaded model is the same model, and continues from the other's state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loop of a training run: it can be killed at any moment and goes on as if it had not been.
+"""The loop of a training run, which may be killed at any moment and then resumes exactly.
 
 What a step does depends on (weights, optimizer, averages, carried state, step) alone: the batch and all randomness are
 functions of the step. A checkpoint holds these, the running sums of the log interval and the length of metrics.jsonl,
@@ -97,7 +97,7 @@ class Outcome:
 
 @dataclasses.dataclass
 class _State:
-    """What the loop knows besides tensors; part of every checkpoint."""
+    """The loop's state besides tensors; part of every checkpoint."""
 
     step: int = 0
     best_step: int | None = None

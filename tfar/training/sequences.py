@@ -192,7 +192,7 @@ def sequence_score(nats: list[np.ndarray], info: Any, weights: str, how: str = "
 
 
 def independent_parts(nats: list[np.ndarray]) -> list[np.ndarray]:
-    """What counts as one example in a confidence interval: a sequence, of a single one stretches of 1,000 elements."""
+    """Splits nats into independent examples: sequences; of a single one, stretches of 1,000 elements."""
     return nats if len(nats) > 1 else np.array_split(nats[0], max(1, len(nats[0]) // _STRETCH))
 
 

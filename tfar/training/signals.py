@@ -1,4 +1,4 @@
-"""Ending a run by a signal, at a moment that suits it."""
+"""Ends a run by a signal, after the current step."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ class TrainStep:
                     params = self.model(batch, training=True)
                 loss = self.model.compute_loss(x=batch, y_pred=params)
             loss = loss * (tf.cast(tf.shape(batch["x"])[0], loss.dtype) / self.batch_size)
-        # What the model counts itself, like the turns of an ensemble's members, is written back.
+        # Counters of the model, like the turns of an ensemble's members, are written back.
         for counter in self._counters:
             counted = scope.get_current_value(counter)
             if counted is not None:

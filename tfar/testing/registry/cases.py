@@ -1,4 +1,4 @@
-"""What a case of the registry says."""
+"""Cases of the registry: a tiny model, layer or head with its expected properties."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tfar.models.autoregressive import AutoregressiveModel
 
 @dataclasses.dataclass(frozen=True)
 class ModelCase:
-    """A tiny model and what is to be expected of it.
+    """A tiny model and its expected properties.
 
     Attributes:
         name: identifier, "<class>_<variant>".
@@ -42,7 +42,7 @@ class ModelCase:
 
 
 def tiny(model: type[AutoregressiveModel], **sizes: Any) -> Callable[..., ModelCase]:
-    """Makes cases of one class from what differs: their variant, and arguments of the constructor and of `ModelCase`.
+    """Makes cases of one class that differ by variant and by arguments of the constructor and of `ModelCase`.
 
     Args:
         model: the class.

@@ -31,7 +31,7 @@ LAYERS: list[LayerCase] = [
     LayerCase("CausalConv1D_inclusive", lambda: layers.CausalConv1D(3, 3, dilation_rate=2), (12, 2)),
     LayerCase("CausalConv1D_exclusive", lambda: layers.CausalConv1D(3, 2, exclusive=True), (6, 2)),
     LayerCase("CausalConv1D_ignores_first", lambda: layers.CausalConv1D(3, 3, 2, ignore_first=True), (12, 2)),
-    # What the time step of a local condition is has no state; tests/layers/test_aligned.py sees it at work.
+    # AlignedSequence has no state; tests/layers/test_aligned.py tests its steps.
     LayerCase("AlignedSequence_longer", layers.AlignedSequence, (5, 2), (7, 3), incremental=False),
     LayerCase("SkipSum_scaled", lambda: layers.SkipSum(4, 3, scale=0.5), (5, 6), incremental=False),
     LayerCase("Upsampling1D_repeat", lambda: layers.Upsampling1D(3), (4, 2), incremental=False),
@@ -104,7 +104,7 @@ LAYERS: list[LayerCase] = [
     LayerCase("MaskedDense_push", lambda: layers.MaskedDense(range(5), range(5), features=2), (5, 3), (2,)),
     LayerCase("MaskedDense_pull", lambda: layers.MaskedDense(range(5), range(5), features=9), (5, 3), (2,)),
     LayerCase("MaskedConv2D_pointwise", lambda: layers.MaskedConv2D(3, 1, "B"), (3, 4, 2), incremental=False),
-    # In a step it hands out another position than in parallel; tests/layers/test_attention.py sees it at work.
+    # In a step it returns another position than in parallel; tests/layers/test_attention.py tests it.
     LayerCase("Previous_identity", layers.Previous, (3, 4, 2), incremental=False),
     LayerCase("MaskedConv2D_wrap", lambda: layers.MaskedConv2D(6, 7, "A", wrap=True), (4, 5, 3)),
     LayerCase("DiagonalLSTM_right", lambda: layers.DiagonalLSTM(3, groups=3), (4, 5, 6), context_shape=(2,)),
