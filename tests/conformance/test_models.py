@@ -332,7 +332,7 @@ def test_complete_refuses_a_gap(case, model):
     observed[np.arange(NUM), cells[:, -1]] = True
     gap = np.unravel_index(cells[0, 0] * model.event.channels, x.shape[1:])
     named = r"\(" + ", ".join(str(index) for index in gap)
-    with pytest.raises(ValueError, match=f"not a prefix of the ordering: in row 0 position {named}"):
+    with pytest.raises(ValueError, match=f"not a prefix of the ordering: in example 0 position {named}"):
         model.complete(x, observed.reshape(x.shape), condition, seed=0, jit_compile=False, **choice)
 
 

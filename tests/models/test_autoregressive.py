@@ -85,7 +85,7 @@ def test_length_and_prompt_of_other_models_are_refused():
 
 
 def test_a_gap_is_named_whatever_the_length(model):
-    with pytest.raises(ValueError, match=r"in row 0 position \(2,\) is missing although \(3,\)"):
+    with pytest.raises(ValueError, match=r"in example 0 position \(2,\) is missing although \(3,\)"):
         model.complete(np.zeros([1, 5], np.int32), np.array([1, 1, 0, 1, 0], bool))
 
 

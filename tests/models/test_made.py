@@ -264,7 +264,7 @@ def test_complete_goes_by_the_order_of_the_member(ensemble):
     completed = ensemble.complete(sample[:2], each, member=rows, seed=1, jit_compile=False).numpy()
     np.testing.assert_array_equal(completed[each], sample[:2][each])
     gap = ~observed
-    with pytest.raises(ValueError, match=rf"in row 0 position \({first[0]},\) is missing"):
+    with pytest.raises(ValueError, match=rf"in example 0 position \({first[0]},\) is missing"):
         ensemble.complete(sample, gap, member=2)
 
 

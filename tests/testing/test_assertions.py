@@ -311,7 +311,7 @@ def test_a_sample_that_depends_on_its_batch_is_named(sound, monkeypatch):
         return (x + num) % 3
 
     monkeypatch.setattr(type(sound), "sample", sample)
-    with pytest.raises(AssertionError, match="event 0 drawn alone differs from row 0 of a batch of 3"):
+    with pytest.raises(AssertionError, match="event 0 drawn alone differs from event 0 of a batch of 3"):
         testing.assert_sample_independent_of_batch(sound)
 
 

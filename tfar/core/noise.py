@@ -26,10 +26,10 @@ _MANTISSA = 2**23 - 1  # a float32 between 1 and 2 has 23 bits, so all of these 
 
 
 def seed_rows(seed: Any, num: int) -> tf.Tensor:
-    """The seed of every row.
+    """Makes one seed for every example.
 
     Args:
-        seed: an int s (row r gets [s, r]), an int64 array [num, 2], or None for entropy from the operating system.
+        seed: an int s (example r gets [s, r]), an int64 array [num, 2], or None for entropy from the operating system.
         num: number of rows.
 
     Returns:

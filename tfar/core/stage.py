@@ -32,9 +32,9 @@ import tensorflow as tf
 
 from tfar.core.carry import Carry, Choose, Pending, RowCarry, Site, StepCarry
 from tfar.core.event import Event
+from tfar.core.example_orders import inverse_order
 from tfar.core.orderings import Ordering
 from tfar.core.request import NOTHING, Request, call_network
-from tfar.core.row_orders import inverse
 from tfar.core.scope import Incremental, State, initial_state, period, state_spec
 from tfar.core.sizes import batch_size
 from tfar.core.slicing import put
@@ -110,7 +110,7 @@ class Stage:
             Two int32 [N] (or [B, N], where every example has its own order), or None where cells are drawn as stored.
         """
         if context.order is not None:
-            return context.order, inverse(context.order)
+            return context.order, inverse_order(context.order)
         if not self.orderings:
             return None
         first = self.orderings[0]

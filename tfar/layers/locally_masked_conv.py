@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfar.core import scope as scopes
 from tfar.core.checks import check_sizes
 from tfar.core.configured import Configured
-from tfar.core.row_orders import cells_of, inverse, span
+from tfar.core.example_orders import cells_at_ranks, gather_cells, inverse_order
 from tfar.core.sizes import batch_size
 
 
@@ -131,7 +131,7 @@ class LocallyMaskedConv2D(Configured, keras.layers.Layer):
         """Returns which taps are seen, bool [N, k * k] or [B, N, k * k], in an order [N] or [B, N]."""
         static = tf.get_static_value(tf.convert_to_tensor(order))
         if static is None:
-            ranks = inverse(order)
+            ranks = inverse_order(order)
             outside = tf.fill(tf.concat([tf.shape(ranks)[:-1], [1]], 0), self.num_cells)
             around = tf.gather(tf.concat([ranks, outside], -1), self._neighbours, axis=-1)
         else:
@@ -149,12 +149,12 @@ class LocallyMaskedConv2D(Configured, keras.layers.Layer):
             raise RuntimeError(f"layer {self.name!r} works on sequences of pixels and has no {scope.phase} phase")
         state, batch, outside = scope.state_of(self), batch_size(x), self.num_cells
         first, length = scope.at, scope.length
-        target = span(order, first, length)
+        target = cells_at_ranks(order, first, length)
         known = target
         if self.exclusive:
             # Nothing is drawn before rank 0: the zero that is given is written where zeros are.
             before = tf.concat([tf.fill([*tf.unstack(tf.shape(order))[:-1], 1], outside), order], -1)
-            known = span(before, first, length)
+            known = cells_at_ranks(before, first, length)
             x *= tf.cast(known < outside, x.dtype)[..., None]
         features = state.read("map", [batch, outside + 1, x.shape[-1]], x.dtype)
         examples = tf.broadcast_to(tf.range(batch)[:, None], [batch, length])
@@ -166,7 +166,7 @@ class LocallyMaskedConv2D(Configured, keras.layers.Layer):
         if length > 1:
             # The map knows what is drawn later in the block, too.
             mask = tf.cast(self.mask(order), x.dtype)
-            seen = tf.gather(mask, target) if len(mask.shape) == 2 else cells_of(mask, target)
+            seen = tf.gather(mask, target) if len(mask.shape) == 2 else gather_cells(mask, target)
             patches *= seen[..., None]
         return patches
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
-from tfar.core.row_orders import cells_of, inverse, span
+from tfar.core.example_orders import cells_at_ranks, gather_cells, inverse_order
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -38,19 +38,19 @@ class Ordered(keras.layers.Layer):
         """[B, N, F] as stored -> [B, N, F] by rank; in a step x."""
         if scopes.current() is not None:
             return x
-        x = x if _is_raster(order) else cells_of(x, order)
+        x = x if _is_raster(order) else gather_cells(x, order)
         return tf.pad(x, [[0, 0], [1, 0], [0, 0]])[:, :-1]
 
     def restore(self, y: tf.Tensor, order: Any = None) -> tf.Tensor:
         """[B, N, F] by rank -> as stored; in a step y."""
         if scopes.current() is not None or _is_raster(order):
             return y
-        return cells_of(y, inverse(order))
+        return gather_cells(y, inverse_order(order))
 
     def targets(self, order: Any) -> tf.Tensor:
         """The cells that are computed, by rank: [N] or [B, N]; in a step [n] or [B, n]."""
         scope = scopes.current()
-        return tf.convert_to_tensor(order) if scope is None else span(order, scope.at, scope.length)
+        return tf.convert_to_tensor(order) if scope is None else cells_at_ranks(order, scope.at, scope.length)
 
     def sources(self, order: Any) -> tf.Tensor:
         """The cells before them, N where there is none; of the same shape."""
@@ -67,7 +67,7 @@ class Ordered(keras.layers.Layer):
 def cells_at_hand(x: tf.Tensor, order: Any) -> tf.Tensor:
     """Cells [B, N, ...]; in a step those of the ranks at hand, [B, n, ...]: for layers that compute cells as stored."""
     scope = scopes.current()
-    return x if scope is None else cells_of(x, span(order, scope.at, scope.length))
+    return x if scope is None else gather_cells(x, cells_at_ranks(order, scope.at, scope.length))
 
 
 def _is_raster(order: Any) -> bool:

@@ -28,11 +28,11 @@ class AnyOrder(Ensemble):
     The `ordering` of the constructor says which orders are trained, and under which one the model is evaluated:
 
         one order     log_prob, score, sample, ... are those of this order.
-        several       an ensemble: every row of a training batch gets one of them, drawn anew. `log_prob` averages the
+        several       an ensemble: every training example gets one of them, drawn anew. `log_prob` averages the
                       probabilities (never logits), `score` and `complete` need `member=`; see `Ensemble`.
-        "random"      order-agnostic: every row of a training batch gets a random permutation of the cells. `log_prob`,
+        "random"      order-agnostic: every training example gets a random permutation of the cells. `log_prob`,
                       `score` and `sample` use raster order; `complete` keeps any values, in any places, and is exact:
-                      every row is drawn in the order that has its observed cells first.
+                      every example is drawn in the order that has its observed cells first.
 
     Whatever was trained, every public method takes `ordering=` and then evaluates that order: any order is a
     normalised density, one that was not trained a worse one. `log_prob` takes several and averages probabilities.
@@ -44,7 +44,7 @@ class AnyOrder(Ensemble):
         event_shape: see `AutoregressiveModel`.
         head: see `AutoregressiveModel`.
         ordering: what `trained_orderings` takes.
-        order_annealing: (begin, end) in training steps: a row gets one of the trained orders with a probability of 1
+        order_annealing: (begin, end) in training steps: an example gets one of the trained orders with a probability of 1
             up to step `begin` that falls linearly to 0 at step `end`, otherwise the first order (raster for
             "random"). None keeps the probability at 1. Evaluation does not depend on it.
         **kwargs: see `AutoregressiveModel`.

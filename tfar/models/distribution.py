@@ -67,7 +67,7 @@ class ModelDistribution(tfp.distributions.Distribution):
         return tf.constant(self._model.event_shape, tf.int32)
 
     def _condition(self, num: int) -> Any:
-        """The condition of `num` rows, which repeat the batch."""
+        """Repeats the condition of the batch for `num` examples."""
         if self._given is None or not self._batch:
             return self._given
         return tf.tile(self._given, [num // self._batch[0]] + [1] * (self._given.shape.rank - 1))

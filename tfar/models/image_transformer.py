@@ -33,7 +33,7 @@ from tfar.core import orderings
 from tfar.core.checks import check_choice, check_sizes
 from tfar.core.conditions import Condition, Label, Spatial, Vector
 from tfar.core.event import Event
-from tfar.core.row_orders import cells_of
+from tfar.core.example_orders import gather_cells
 from tfar.layers import CausalAttention, ConditionalBias, LocalAttention1D, LocalAttention2D, Ordered
 from tfar.layers.composite import Composite
 from tfar.layers.image_positions import ImagePositions
@@ -122,7 +122,7 @@ class ImageTransformerNetwork(Composite):
         else:
             count = condition.shape[1] * condition.shape[2]
             pixels = tf.reshape(condition, [tf.shape(condition)[0], count, condition.shape[-1]])
-            x += self.map(cells_of(pixels, self.ordered.targets(self._order) // (len(self._order) // count)))
+            x += self.map(gather_cells(pixels, self.ordered.targets(self._order) // (len(self._order) // count)))
         x = self.dropout(x)
         for block in self.blocks:
             x = recomputed(block, x, training=training) if self._recompute else block(x)

@@ -15,7 +15,7 @@ Reference:
     Jain, Abbeel, Pathak, Locally Masked Convolution for Autoregressive Models, UAI 2020.
 
 Differences from the paper:
-    Every row of a training batch has an order of its own (there: every batch). Any head, conditions, dropout, and
+    Every training example has an order of its own (there: every batch). Any head, conditions, dropout, and
     random orders (`ordering="random"`).
 """
 
@@ -31,8 +31,8 @@ import tensorflow as tf
 from tfar.core.checks import check_sizes
 from tfar.core.conditions import Condition, Label, Spatial, Vector
 from tfar.core.event import Event
+from tfar.core.example_orders import select_order
 from tfar.core.orderings import Ordering
-from tfar.core.row_orders import order_of
 from tfar.layers import LocallyMaskedConv2D
 from tfar.layers.composite import Composite
 from tfar.layers.gated_resnet import concat_elu
@@ -131,7 +131,7 @@ class LocallyMaskedNetwork(Composite):
             order: int [B, N], an order for every example instead of the model's.
             member: index of one of the trained orders, a scalar or [B].
         """
-        order = order_of(self._permutations, order, member)
+        order = select_order(self._permutations, order, member)
         condition = _at_pixels(condition, order)
         u = self.first_norm(self.first(x, order))
         features = [u]

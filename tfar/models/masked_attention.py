@@ -35,8 +35,8 @@ import tensorflow as tf
 from tfar.core.checks import check_choice, check_sizes
 from tfar.core.conditions import Condition, Label, Spatial, Vector
 from tfar.core.event import Event
+from tfar.core.example_orders import gather_cells, select_order
 from tfar.core.orderings import Ordering
-from tfar.core.row_orders import cells_of, order_of
 from tfar.layers import ConditionalBias, Ordered
 from tfar.layers.composite import Composite
 from tfar.models.any_order import AnyOrder, trained_orderings
@@ -109,14 +109,14 @@ class MaskedAttentionNetwork(Composite):
             order: int [B, N], an order for every example instead of the model's.
             member: index of one of the trained orders, a scalar or [B].
         """
-        order = order_of(self._permutations, order, member)
+        order = select_order(self._permutations, order, member)
         target = self.ordered.targets(order)
         tokens = self.ordered(x, order)
         tokens = tokens if self.embed is None else self.embed(tokens)
         tokens = self.positions(tokens, self.ordered.sources(order), target)
         if self.condition_bias is None:
             pixels = tf.reshape(condition, [tf.shape(condition)[0], -1, condition.shape[-1]])
-            tokens += self.map(cells_of(pixels, target // self._cells_per_pixel))
+            tokens += self.map(gather_cells(pixels, target // self._cells_per_pixel))
         else:
             tokens = self.condition_bias(tokens, condition)
         if self.dropout is not None:

@@ -51,14 +51,14 @@ class SampledDensity(Density):
         Args:
             num: number of events.
             condition: values of the condition, [num, ...], or one value for all.
-            seed: an int s (row r uses the seed [s, r]), int64 [num, 2], or None for entropy of the operating system.
-            temperature: positive; a number, or one per row [num].
+            seed: an int s (example r uses [s, r]), int64 [num, 2], or None for entropy of the operating system.
+            temperature: positive; a number, or one per example [num].
             method: "incremental", or "naive", which runs the network once per position.
             length: length of the events of a model of any length, its prompt included.
             prompt: first values of a sequence, [n] or [num, n]; taken in one parallel pass and kept.
             guidance_scale: 1 draws from p(x | h) exactly; more exaggerates the condition, at twice the cost, in a
                 model that was trained with `condition_dropout`. See `tfar.core.Stage`.
-            batch_size: rows that are drawn together; a larger `num` is drawn in batches of this one shape.
+            batch_size: examples that are drawn together; a larger `num` is drawn in batches of this one shape.
             noise: uniform numbers in (0, 1) to use instead of a seed, [num, num_positions, `head.noise_size`].
             jit_compile: compile the loop with XLA (slower to start, then several times faster).
             progress: called with (units done, units in all) between chunks of the loop.
@@ -96,7 +96,7 @@ class SampledDensity(Density):
 
         Args:
             x: data values, [B, *event_shape]; ignored where they are not observed.
-            observed: bool, [*event_shape] or [B, *event_shape]; a prefix of the ordering in every row.
+            observed: bool, [*event_shape] or [B, *event_shape]; a prefix of the ordering in every example.
             condition: values of the condition, [B, ...], or one value for all.
             seed: as in `sample`.
             temperature: as in `sample`.
@@ -137,14 +137,14 @@ class SampledDensity(Density):
     ) -> tf.Tensor:
         """The incremental sampler as one piece of graph: for exported functions and other uses inside `tf.function`.
 
-        The number of rows may be unknown while tracing; nothing is checked.
+        The number of examples may be unknown while tracing; nothing is checked.
 
         Args:
             noise: float32 [B, num_positions, `head.noise_size`], uniform in (0, 1).
             condition: values of the condition, [B, ...].
             temperature: float32 [B]; 1 by default.
             values: data values, [B, *event_shape], kept where `observed`.
-            observed: bool, [B, *event_shape]; a prefix of the ordering in every row. None draws everything.
+            observed: bool, [B, *event_shape]; a prefix of the ordering in every example. None draws everything.
 
         Returns:
             [B, *event_shape] of type `head.dtype`.

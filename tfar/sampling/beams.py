@@ -56,10 +56,10 @@ def beam_search(
         model: model of sequences with a discrete head.
         width: beams; 1 is greedy decoding.
         length: symbols of a sequence, the prompt included; the model's where its events have a length.
-        prompt: first symbols, [n], or [rows, n] for several searches at once.
+        prompt: first symbols, [n], or [num, n] for several searches at once.
         end: a symbol behind which a sequence ends.
         length_penalty: 0 ranks by probability; greater values favour longer sequences.
-        condition: a value of the condition, or one per row.
+        condition: a value of the condition, or one per prompt.
         jit_compile: compile the loop with XLA.
 
     Returns:
@@ -80,7 +80,7 @@ def beam_search(
 
 
 def _search(continuation: Continuation, width: int, end: int | None, length_penalty: float) -> dict[str, tf.Tensor]:
-    """The beams of every row: x [R, W, length], lengths, log_prob and scores [R, W]."""
+    """Searches the beams of every prompt: x [R, W, length], lengths, log_prob and scores [R, W]."""
     rows, length, first = continuation.num, continuation.length, continuation.prompt_length
     stage, levels = continuation.stage, continuation.head.levels
     beams = tf.repeat(tf.range(rows), width)
@@ -93,7 +93,7 @@ def _search(continuation: Continuation, width: int, end: int | None, length_pena
     def search(carry: Any, base: tf.Tensor, x: tf.Tensor, first: tf.Tensor, context: Any) -> dict[str, tf.Tensor]:
         told = context
         context = context.map(lambda part: tf.gather(part, beams) if part.shape.rank else part)
-        # All beams begin alike, so only the first of each row is in the race.
+        # All beams begin alike, so only the first of each prompt takes part.
         others = tf.where(tf.range(width) == 0, 0.0, -np.inf)
         found = {
             "carry": stage.take(carry, beams, told),

@@ -80,7 +80,7 @@ def decode(
         top_p: draw among the fewest most probable symbols that have this probability together, 0 < p <= 1.
         stop: a symbol behind which a sequence ends.
         condition: values of the condition, [num, ...], or one value for all.
-        seed: an int s (row r uses [s, r]), int64 [num, 2], or None for entropy of the operating system.
+        seed: an int s (example r uses [s, r]), int64 [num, 2], or None for entropy of the operating system.
         noise: uniform numbers in (0, 1) instead of a seed, [num, length, `head.noise_size`].
         jit_compile: compile the loop with XLA.
 

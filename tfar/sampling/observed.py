@@ -45,7 +45,7 @@ def check_prefix(stage: Stage, observed: np.ndarray, context: Request, event_sha
     row, rank, channel = (int(index) for index in np.argwhere(late)[0])
     gap = divmod(int(np.argmin(cells[row])), channels)
     raise ValueError(
-        f"observed is not a prefix of the ordering: in row {row} position {position(row, *gap)} is missing "
+        f"observed is not a prefix of the ordering: in example {row} position {position(row, *gap)} is missing "
         f"although {position(row, rank, channel)}, which is drawn later, is observed"
     )
 

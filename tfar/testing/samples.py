@@ -105,20 +105,20 @@ def assert_sample_independent_of_batch(
 ) -> None:
     """Asserts that an event depends on its own seed alone.
 
-    An event equals the same row of a batch whose other rows have other seeds and stand elsewhere, and the event drawn
+    An event equals the same example of a batch whose other examples have other seeds and places, and the event drawn
     alone; and a job that is cut into chunks (`progress=`) equals one that is not.
 
     Args:
         model: the model.
         num: number of events, at least 2.
         condition: values of the condition, one or [num, ...]; random by default.
-        seed: row r has the seed [seed + r, 7 r].
+        seed: example r has the seed [seed + r, 7 r].
         jit_compile: whether the sampler is compiled with XLA.
         alone: whether to draw events alone, too; it costs a compilation for another batch size.
         chunked: whether to draw in chunks, too; it costs another compilation.
 
     Raises:
-        AssertionError: naming the row.
+        AssertionError: naming the event.
     """
     condition, choice = full_condition(model, condition, num), full_choice(model, num)
     rows = np.arange(num, dtype=np.int64)
@@ -143,11 +143,11 @@ def assert_sample_independent_of_batch(
         if wrong.any():
             place = tuple(int(i) for i in np.argwhere(wrong)[0])
             raise AssertionError(
-                f"event {row} {how} differs from row {row} of a batch of {num}: at {place} it is {other[place]}, "
+                f"event {row} {how} differs from event {row} of a batch of {num}: at {place} it is {other[place]}, "
                 f"in the batch {batch[row][place]}"
             )
 
-    # Row 0 moves to the end, and the rows before it get seeds of their own.
+    # Event 0 moves to the end, and the events before it get seeds of their own.
     others = np.concatenate([seeds[1:] + 1000, seeds[:1]])
     compare(0, draw(np.roll(rows, -1), others)[-1], "in other company")
     for row in rows if alone else ():

@@ -157,7 +157,7 @@ class TrainStep:
         tf.function(lambda parts: self.strategy.run(replica, (parts,)), autograph=False)(parts)
 
     def _distribute(self, batch: Mapping[str, np.ndarray]) -> Any:
-        """Every replica's rows of arrays [B, ...]."""
+        """Distributes the examples of arrays [B, ...] to the replicas."""
         replicas = self.strategy.num_replicas_in_sync
         if replicas == 1:
             return {key: tf.convert_to_tensor(value) for key, value in batch.items()}
@@ -173,7 +173,7 @@ class TrainStep:
         losses, norms, carried = self.strategy.run(self._replica_step, (batch, seeds, offset, carried))
         if self.strategy.num_replicas_in_sync == 1:
             return losses, norms, carried
-        # Every replica holds the reduced numbers, and the state of its own rows.
+        # Every replica holds the reduced numbers, and the state of its own examples.
         local = self.strategy.experimental_local_results
         return local(losses)[0], local(norms)[0], carried
 

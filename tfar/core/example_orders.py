@@ -1,4 +1,4 @@
-"""Orders of drawing inside of a graph, where every example of a batch may have its own.
+"""Orders of drawing as tensors, one for all examples of a batch or one for each.
 
 An order is the cell of every rank: int [N] for all examples, or [B, N] with one for each.
 """
@@ -13,8 +13,8 @@ import tensorflow as tf
 from tfar.core.slicing import look_up, take
 
 
-def order_of(permutations: np.ndarray, order: Any = None, member: Any = None) -> Any:
-    """The order that a network is to evaluate: an array where it is the same for all, a tensor otherwise.
+def select_order(permutations: np.ndarray, order: Any = None, member: Any = None) -> Any:
+    """Selects the order that a network evaluates: an array where it is the same for all examples, a tensor otherwise.
 
     Args:
         permutations: int [M, N], the order of every member.
@@ -28,18 +28,18 @@ def order_of(permutations: np.ndarray, order: Any = None, member: Any = None) ->
     return permutations[0]
 
 
-def inverse(order: Any) -> tf.Tensor:
-    """The rank of every cell, of the same shape."""
+def inverse_order(order: Any) -> tf.Tensor:
+    """Returns the rank of every cell, in the shape of the order."""
     return tf.argsort(order, -1)
 
 
-def cells_of(x: tf.Tensor, cells: Any) -> tf.Tensor:
-    """Cells [n], or [B, n], of x [B, N, ...]: [B, n, ...]."""
+def gather_cells(x: tf.Tensor, cells: Any) -> tf.Tensor:
+    """Gathers the cells [n], or [B, n], of x [B, N, ...]: [B, n, ...]."""
     cells = tf.convert_to_tensor(cells)
     return tf.gather(x, cells, axis=1, batch_dims=cells.shape.rank - 1)
 
 
-def span(order: Any, first: Any, length: Any) -> tf.Tensor:
-    """The cells of ranks first, ..., first + length - 1: [n] or [B, n]; [B, 1] where `first` is [B]."""
+def cells_at_ranks(order: Any, first: Any, length: Any) -> tf.Tensor:
+    """Returns the cells of ranks first, ..., first + length - 1: [n] or [B, n]; [B, 1] where `first` is [B]."""
     order = tf.convert_to_tensor(order)
     return look_up(order, first, length) if order.shape.rank == 1 else take(order, 1, first, length)
