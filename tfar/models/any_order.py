@@ -44,7 +44,7 @@ class AnyOrder(Ensemble):
         event_shape: see `AutoregressiveModel`.
         head: see `AutoregressiveModel`.
         ordering: what `trained_orderings` takes.
-        order_annealing: (begin, end) in training steps: an example gets one of the trained orders with a probability of 1
+        order_annealing: (begin, end) in training steps: an example gets a trained order with a probability of 1
             up to step `begin` that falls linearly to 0 at step `end`, otherwise the first order (raster for
             "random"). None keeps the probability at 1. Evaluation does not depend on it.
         **kwargs: see `AutoregressiveModel`.
