@@ -19,7 +19,7 @@ CAPACITY = 64  # functions of a model; a text client of any habits does not fill
 def for_xla() -> bool:
     """Returns whether XLA is certain to compile the graph that is traced now, which may then use XLA's own operations.
 
-    False outside of `CompiledFunctions`: a function that somebody else compiles with XLA uses what works everywhere.
+    False outside of `CompiledFunctions`: other callers may or may not compile the graph with XLA.
     """
     return evaluation().target == "xla"
 

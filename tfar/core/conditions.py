@@ -19,10 +19,10 @@ class Condition(Configured):
     Attributes:
         dtype: type of the values.
         shape: shape of one value; None where it follows from the event.
-        meaning: what a value is, in a line for the users of a model.
-        accepted: which values are, as it stands behind "condition must".
-        num_labels: where values are labels 0, 1, ..., the number of them; otherwise None.
-        hop: where a value is a sequence of frames, elements of the event for each of them; otherwise None.
+        meaning: description of a value in one line, for users of a model.
+        accepted: the accepted values, in words that follow "condition must".
+        num_labels: number of labels where values are labels 0, 1, ...; otherwise None.
+        hop: elements of the event per frame where a value is a sequence of frames; otherwise None.
     """
 
     dtype: tf.DType = tf.float32
@@ -97,7 +97,7 @@ class Condition(Configured):
             event_shape: shape of the events.
             num: number of events.
             seed: of standard normal numbers; None for zeros. Labels come in turn, whatever the seed.
-            open_size: size of what the event leaves open.
+            open_size: size of a dimension that the event leaves open.
 
         Returns:
             [num, *value_shape], a tuple of such for several conditions at once.

@@ -59,7 +59,7 @@ class KeptGraphs:
     """The graphs of one model's functions.
 
     Args:
-        model: complete, when the first function is asked for.
+        model: the model; complete before its first function is loaded.
     """
 
     def __init__(self, model: Any):

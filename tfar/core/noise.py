@@ -1,6 +1,6 @@
 """Noise: the one place where seeds become random numbers.
 
-A sample is a deterministic function of uniform noise, and the noise of a row is a function of that row's seed alone:
+A sample is a deterministic function of uniform noise, and an example's noise is a function of its seed alone:
 not of the batch it is drawn in, of how the loop is cut into chunks, or of whether XLA compiles it. The generator is
 Philox, named explicitly (`tf.random.stateless_uniform` lets the compiler choose and differs between XLA and plain).
 
@@ -30,7 +30,7 @@ def seed_rows(seed: Any, num: int) -> tf.Tensor:
 
     Args:
         seed: an int s (example r gets [s, r]), an int64 array [num, 2], or None for entropy from the operating system.
-        num: number of rows.
+        num: number of examples.
 
     Returns:
         int64 [num, 2].
@@ -60,7 +60,7 @@ def uniform(seeds: tf.Tensor, num_positions: int | tf.Tensor, noise_size: int, s
         seeds: int64 [B, 2].
         num_positions: number of positions n.
         noise_size: numbers per position k, `head.noise_size`.
-        start: first position, a scalar or one for each row, int32 [B]; the noise of positions 3, 4 is the same whether
+        start: first position, a scalar or one per example, int32 [B]; the noise of positions 3, 4 is the same whether
             drawn with 0, 1, 2 or alone.
 
     Returns:
@@ -80,7 +80,7 @@ def uniform(seeds: tf.Tensor, num_positions: int | tf.Tensor, noise_size: int, s
     spec = tf.TensorSpec([None], tf.uint32)
     if first.shape.rank:
         bits = tf.map_fn(lambda given: row(*given), (keys, first), fn_output_signature=spec)
-    else:  # XLA computes the counters of all rows once
+    else:  # XLA computes the counters of all examples once
         bits = tf.map_fn(lambda key: row(key, first), keys, fn_output_signature=spec)
     bits = tf.reshape(bits, [tf.shape(seeds)[0], num_positions, blocks * 4])[:, :, :noise_size]
     steps = tf.bitwise.bitwise_and(bits, tf.constant(_MANTISSA, tf.uint32))

@@ -177,15 +177,15 @@ class Incremental:
         return LayerState(self, f"{path}#{count}" if count else path)
 
     # A network inside of the network may advance at other positions than the layers around it. It is called in a scope
-    # of its own over the part of the state that its name begins with; `update` gives back what that scope has left. The
-    # two are apart because the call may stand in a branch of a `tf.cond`, which returns what has changed.
+    # of its own, over the entries whose names begin with its name; `update` writes that scope's state back. These are
+    # two methods because the call may stand in a branch of a `tf.cond`, which returns the changes.
 
     def inner(self, kind: type[Inner], prefix: str, at: Any, length: int = 1) -> Inner:
         """A scope of the same phase for a network inside of the network.
 
         Args:
             kind: the class of the scope.
-            prefix: what the names of its entries begin with; all belong to layers that are called in there.
+            prefix: the prefix of the names of its entries, which belong to the layers that are called in this scope.
             at: its position, as for the constructor.
             length: number of positions.
         """
@@ -342,7 +342,7 @@ def state_spec(
         network: the network.
         inputs: input shape without the batch of every phase that the network has, in the order of the phases:
             {"step": (1, F)}, or {"row": (1, W, F), "pixel": (1, 1, F)}.
-        context: what the network is given besides its input, see `tfar.core.request.call_network`.
+        context: the network's arguments besides its input, see `tfar.core.request.call_network`.
     """
 
     def create(inputs: dict[str, tf.Tensor], context: Any) -> State:

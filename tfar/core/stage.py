@@ -1,7 +1,7 @@
 """The driver: one network with its encoding, evaluated over an event, in parallel or unit by unit.
 
-Outside of the core a stage is the only thing that enters the incremental scope. A *unit* is what the network advances
-by: a step of a sequence (one cell), or a row of an image.
+Outside of the core only a stage enters the incremental scope. The network advances by *units*: steps of a sequence (one
+cell each), or rows of an image.
 
     params = stage.parallel(cells, context)                     all positions at once
     carry = stage.begin(batch, context)                         nothing drawn yet
@@ -13,9 +13,9 @@ by: a step of a sequence (one cell), or a row of an image.
     params, pending = stage.predict(carry, context)             one site: a cell, or a colour of it
     carry = stage.accept(pending, value)
 
-which search and verification call themselves (of an image inside of a row: `open_row`, `close_row`). Everything is in
-the order of drawing; who draws in another order permutes outside, see `Stage.order`. A carry is touched in no other way
-than by these, `take` (other examples of the batch) and `reset` (examples begin anew).
+which search and verification call themselves (of an image inside of a row: `open_row`, `close_row`). Cells are in the
+order of drawing; a caller with cells in another order permutes them, see `Stage.order`. Only these methods, `take`
+(selects examples of the batch) and `reset` (starts examples anew) change a carry.
 
 A context is the `Request` of one call with features for its condition, see `tfar.core.request`.
 """
@@ -246,7 +246,7 @@ class Stage:
         Args:
             carry: before it; of a sequence also that of `open_steps`.
             choose: (params [B, P], site, aux) -> the value of the site ([B, C], or [B, 1] of a colour), and aux.
-            aux: what `choose` hands on from site to site, tensors in any nesting whose shapes stay the same.
+            aux: tensors that `choose` passes from site to site, in any nesting, of constant shapes.
             context: of the examples.
 
         Returns:
@@ -274,11 +274,11 @@ class Stage:
     # Other examples.
 
     def take(self, carry: Any, rows: tf.Tensor, context: Request = NOTHING) -> Any:
-        """The carry of other examples of the batch: of the beams that are continued.
+        """Selects examples of the batch, such as the beams that are continued; returns their carry.
 
         Args:
             carry: of B examples; or what `predict` left pending.
-            rows: int32 [n], examples of these.
+            rows: int32 [n], indices of the examples.
             context: as in `begin`, of any number of examples.
         """
         if isinstance(carry, Pending):
@@ -299,7 +299,7 @@ class Stage:
         return found
 
     def reset(self, carry: Carry, mask: tf.Tensor, context: Request = NOTHING) -> Carry:
-        """The carry in which examples begin anew.
+        """Starts examples anew; returns the carry.
 
         Args:
             carry: of B examples.
@@ -357,8 +357,7 @@ class Stage:
     def _now(self, carry: RowCarry) -> tf.Tensor | None:
         """The current pixel, encoded, as far as its colours are drawn: the features of the others are 0.
 
-        A pixel is asked for with the same state once for every colour; only the pass that knows all but the last one is
-        kept.
+        The pixel phase runs once for every colour on the same state; only the state of the last run is kept.
         """
         if self.event.groups == 1:
             return None

@@ -78,7 +78,7 @@ class CausalAttention(Configured, keras.layers.Layer):
 
     The layer has no weights: queries, keys and values come from the caller. An exclusive layer sees strictly earlier
     positions; its keys and values are aligned with their own position in parallel, and belong to the previous
-    position in a step (pass what they are made of through `Previous`). An inclusive layer sees its own position too.
+    position in a step (pass their input through `Previous`). An inclusive layer sees its own position too.
 
     The cache holds `max_length` slots, used in turn: a step writes one and reads those that are filled. Where an event
     is longer, in parallel too, a position sees the last `max_length` positions only.
@@ -182,7 +182,7 @@ class CausalAttention(Configured, keras.layers.Layer):
     def _attend(self, q: tf.Tensor, keys: tf.Tensor, values: tf.Tensor, position: Any, slots: int) -> tf.Tensor:
         """Attends to the first `slots` slots, or to half of them while no more are filled.
 
-        Slots are filled in order, and reading them is what a step costs.
+        Slots are filled in order; a step's cost is the slots that it reads.
         """
 
         def attend() -> tf.Tensor:

@@ -86,7 +86,7 @@ class BlockSparsity:
     def packed_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of the kept entries of a kernel of `shape` [..., C, F]: [..., n * block_size, F].
 
-        Output channel f of block o holds at n' * block_size + c what it takes from channel c of block layout[o, n'].
+        Entry n' * block_size + c of output channel f in block o is the weight from channel c of block layout[o, n'].
         """
         return (*shape[:-2], self.layout(*shape[-2:]).shape[1] * self.block_size, shape[-1])
 

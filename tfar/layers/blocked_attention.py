@@ -31,7 +31,7 @@ def blocked_attention(
     value: tf.Tensor,
     blocks: Sequence[Block],
 ) -> tf.Tensor:
-    """`attend(query, key, value, mask)` of one block after the other, joined; the backward pass computes them again.
+    """Calls `attend(query, key, value, mask)` block by block and joins the results; the backward pass recomputes them.
 
         keys
         # . . . . . . .     # computed, . left out: at most two blocks of scores [B, heads, block, K] exist at a

@@ -4,8 +4,8 @@
       x x .              x x . .
       x o .              x x o .              o = current pixel, seen unless exclusive
 
-The window reaches no further to the right than the current pixel, so what lies to the upper right is not seen; a second
-stack of `VerticalConv2D` sees it. Reference: Salimans et al., PixelCNN++, 2017, section 2.5.
+The window ends at the current column, so a stack of these layers does not see pixels to the upper right; a second stack
+of `VerticalConv2D` does. Reference: Salimans et al., PixelCNN++, 2017, section 2.5.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class CausalConv2D(KernelLayer):
         return self._rows(scope, state, x) if scope.whole_rows else self._pixel(scope, state, x)
 
     # As in HorizontalConv2D every input of the pixel phase is multiplied once, by all taps of its row. "pending" holds
-    # what the pixels drawn so far, and the rows above, give to the current pixel and to those right of it.
+    # the sums of these products, and of the rows above, for the current pixel and for those right of it.
 
     def _begin_row(self, scope: scopes.Incremental, state: scopes.LayerState, x: tf.Tensor) -> tf.Tensor:
         """Row phase: computes the contribution of the rows above to the new row, bias included.
@@ -144,7 +144,7 @@ class CausalConv2D(KernelLayer):
             later += tf.pad(rest, [[0, 0], [0, filters]])
         if kh > 1:
             above = state.read("above")
-            # The output of an exclusive layer is shifted, and with it what the rows above give.
+            # The output of an exclusive layer is shifted, and with it the contribution of the rows above.
             after = scope.column if self.exclusive else tf.minimum(scope.column + 1, above.shape[1] - 1)
             first, *others = tf.split(later, [filters, later.shape[1] - filters], 1) if kw > 2 else [later]
             later = tf.concat([first + tf.squeeze(take(above, 1, after), [0, 1]), *others], 1)

@@ -18,8 +18,8 @@ def project_condition(
         layer: the layer that calls, in whose state the row is kept.
         kernel: V, [d, p] for a vector, [1, 1, d, p] for a map.
         condition: h, a vector [B, d] or a map [B, H, W, d].
-        x: what V h is added to, [B, ..., p].
-        hand_out: whether the pixel phase returns it column by column, see `VerticalConv2D`.
+        x: the tensor to which V h is added, [B, ..., p].
+        hand_out: whether the pixel phase returns V h column by column, see `VerticalConv2D`.
 
     Returns:
         [B, ..., p], with 1 in place of the positions where the condition is a vector.

@@ -13,7 +13,7 @@ from tfar.layers.condition_projection import project_condition
 
 @keras.saving.register_keras_serializable("tfar")
 class ConditionalBias(Configured, keras.layers.Layer):
-    """y = x + V h: the way in for a condition where there is no gate.
+    """y = x + V h: adds a condition to features that have no gate.
 
     The condition h is a vector [B, d] (V is [d, p], the same at every position) or a map [B, H, W, d] (V is a 1 x 1
     convolution [1, 1, d, p]; every pixel sees its own place of the map). V has no bias; without a condition y = x.

@@ -208,8 +208,8 @@ class DiagonalLSTM(SpatialLSTM):
         ].stack()
 
     # Incrementally, from left to right. State: row [W, B, filters], h of the row before, replaced pixel by pixel;
-    # above [W, B, 4 filters], what that row gives to the gates of the current one; ahead [B, 4 filters], the column of
-    # it that the next pixel reads; h and c of the pixel before, [B, filters].
+    # above [W, B, 4 filters], its contribution to the gates of the current row; ahead [B, 4 filters], the column of
+    # "above" that the next pixel reads; h and c of the pixel before, [B, filters].
 
     def _row_before(self, scope: scopes.Incremental, state: scopes.LayerState, x: tf.Tensor) -> tf.Tensor:
         row = state.read("row", [x.shape[2], batch_size(x), self.filters], x.dtype)

@@ -15,9 +15,9 @@ from tfar.core.slicing import take
 class CoarseScope(scopes.Incremental):
     """The scope of a network at half the resolution, whose call may stand in a branch of a `tf.cond`.
 
-    An entry of which a pixel replaces one column does not pass through the branch, which would copy it: its new column
-    does. `columns` holds these by the names of their entries, and `every` how many columns of this scope's grid each
-    stands for.
+    A branch copies every tensor that it returns. Where a pixel replaces one column of an entry, the branch therefore
+    returns the new column instead of the entry. `columns` holds these by the names of their entries, `every` the number
+    of columns of this scope's grid for each.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -81,7 +81,7 @@ class Downsampled(keras.layers.Layer):
             return self.up[0](v), self.up[1](h)
         state = scope.state_of(self)
         if scope.phase == "row":
-            # The pixels of the coarser grid write what they give, [columns, 2, 2, B, F].
+            # The pixels of the coarser grid write their values, [columns, 2, 2, B, F].
             shape = [vertical.shape[2] // 2, 2, 2, batch_size(h), self.up[1].filters]
             state.write("blocks", state.read("blocks", shape, h.dtype))
             out = self._rows_of_vertical(scope, state, v, h, context)

@@ -75,7 +75,7 @@ def _activate(function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor) -> tf.Te
 class Shortcut(KernelLayer):
     """nin(f([vertical, horizontal])): features of other layers, joined, on their way into a residual block.
 
-    While images are sampled, what comes from the vertical stack is computed once a row.
+    Sampling computes the part of the vertical stack once a row.
 
     Args:
         filters: number of output features.
@@ -157,8 +157,8 @@ class GatedResnet(Configured, Composite):
         dropout: rate.
         weight_norm: for all kernels but V.
         vertical_shortcut: True where the first shortcut belongs to the vertical stack.
-        delayed: True where in a step the input is that of the pixel before (it went through `Previous`); what a map as
-            a condition gives is then delayed as well.
+        delayed: True where in a step the input is that of the pixel before (it went through `Previous`); features of a
+            map as condition are then delayed as well.
         sparsity: which blocks of channels both convolutions connect, see `tfar.layers.block_sparse`; None for all.
             Their layouts differ.
 

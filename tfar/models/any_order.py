@@ -43,7 +43,7 @@ class AnyOrder(Ensemble):
         network: see `AutoregressiveModel`.
         event_shape: see `AutoregressiveModel`.
         head: see `AutoregressiveModel`.
-        ordering: what `trained_orderings` takes.
+        ordering: an order, a name, or a list of these, see `trained_orderings`.
         order_annealing: (begin, end) in training steps: an example gets a trained order with a probability of 1
             up to step `begin` that falls linearly to 0 at step `end`, otherwise the first order (raster for
             "random"). None keeps the probability at 1. Evaluation does not depend on it.
@@ -82,7 +82,7 @@ class AnyOrder(Ensemble):
     def _counts_steps(self) -> bool:
         return self.order_annealing is not None
 
-    # Which order a call is about.
+    # Choice of the order.
 
     def choose(self, request: Request, num: Any, member: Any = None, ordering: Any = None) -> Request:
         """See `AutoregressiveModel.choose`.
@@ -90,8 +90,8 @@ class AnyOrder(Ensemble):
         Args:
             request: with its condition.
             num: number of events.
-            member: index of one of the trained orders, or one per event; where there are several, what is about
-                factors needs it or `ordering`.
+            member: index of one of the trained orders, or one per event; where there are several, `score`,
+                `conditionals` and `complete` need it or `ordering`.
             ordering: an order to evaluate instead: an `Ordering` or a name; or int [num, N], for every event the cell
                 of every rank.
         """
@@ -157,9 +157,9 @@ class AnyOrder(Ensemble):
 
         Args:
             x: data values.
-            observed: what is known of them: anything where the model is order-agnostic and no order is chosen,
-                otherwise a prefix of the order. Of a cell with several values all are known or none (or, in one cell,
-                the first).
+            observed: flags of the known values. An order-agnostic model takes any, unless an order is chosen; other
+                models take a prefix of the order. Of a cell with several values all are known or none (or, in one
+                cell, the first).
             condition: values of the condition.
             *args: see `AutoregressiveModel.complete`.
             **kwargs: see `AutoregressiveModel.complete`; `member=` or `ordering=` chooses the order.
@@ -178,12 +178,12 @@ class AnyOrder(Ensemble):
 
 
 def trained_orderings(ordering: Any, event: Event) -> list[Ordering]:
-    """The orders of the flat cells of an event.
+    """Returns the trained orders of the flat cells of an event.
 
     Args:
         ordering: None or "random" (raster stands for it), an `Ordering` of the cells or of the pixels of an image, a
             name (see `NAMED`; "snakes" stands for eight orders), or a list of these.
-        event: what is to be ordered.
+        event: the event whose cells are ordered.
 
     Raises:
         ValueError: an ordering does not fit the event, or a name is not known.

@@ -24,7 +24,7 @@ from tfar.models.sampled import SampledDensity
 class AutoregressiveModel(SampledDensity):
     """A density over events, factorised by one causal network.
 
-    Subclasses build the network and hand it over; everything else is here.
+    Subclasses build the network and pass it to this constructor; they inherit everything else.
 
     Args:
         network: layer `network(x, condition)` of encoded cells [B, *grid, F] and features of the condition, causal in

@@ -56,14 +56,14 @@ def _keeping_arguments(constructor: Callable[..., None]) -> Callable[..., None]:
 
 
 class Density(Configured, keras.Model, metaclass=_Completed):
-    """A density over events; base of autoregressive models and of what is made of several.
+    """A density over events; the base of autoregressive models and of models with several parts.
 
-    Subclasses give `log_prob`, `sample`, `sample_from_noise` and `stages`. Exports, tests and training rely on these
-    and on what is declared here.
+    Subclasses define `log_prob`, `sample`, `sample_from_noise` and `stages`. Exports, tests and training rely on these
+    and on the attributes and methods declared here.
 
-    Constructors say their arguments once. When one has run, each argument is kept in an attribute of its name, unless
-    the constructor, or that of a base class, has set what it made of it there. `get_config` reads these attributes; one
-    behind an underscore goes first.
+    After a constructor has run, each of its arguments is an attribute of the same name. The constructor, or that of a
+    base class, may set the attribute itself, to a checked or converted value. `get_config` reads these attributes; an
+    attribute with an underscore in front of the name comes first.
 
     Attributes:
         condition: kind of side information h, from `tfar.conditions`, or None.

@@ -19,9 +19,9 @@ class Ensemble(AutoregressiveModel):
     """p(x | h) = 1/M sum_m p_m(x | h), each p_m autoregressive in its own order, all with the same weights.
 
     Probabilities of whole events are averaged, never logits: averaged logits of different orders are no distribution.
-    So an ensemble has a likelihood but no factors, and what is about factors needs `member=`. A training step uses
-    one member; they take turns, by a counter that is saved with the weights. A sample's first noise number chooses
-    its member, floor(M u), and goes on as M u - floor(M u), so that a sample is a function of its own noise alone.
+    So an ensemble has a likelihood but no factors; `score`, `conditionals` and `complete` need `member=`. A training
+    step uses one member; they take turns, by a counter that is saved with the weights. A sample's first noise number
+    chooses its member, floor(M u), and is replaced by M u - floor(M u): a sample is a function of its own noise alone.
 
     The network is called with `member=`, the index, a scalar or one per example [B]; a single member (M = 1) is an
     ordinary model, called as any other.
@@ -61,7 +61,7 @@ class Ensemble(AutoregressiveModel):
     def _example(self, x: tf.Tensor, condition: Any) -> None:
         self(x, condition, member=0)
 
-    # Which member a call is about.
+    # Choice of the member.
 
     def _lacks_member(self, request: Request) -> bool:
         """Whether there are several factorisations, and the request says neither which one nor an order."""
@@ -73,7 +73,7 @@ class Ensemble(AutoregressiveModel):
         Args:
             request: with its condition.
             num: number of events.
-            member: index of the member, or one per event; what is about factors needs it, see `Ensemble`.
+            member: index of the member, or one per event; `score`, `conditionals` and `complete` need it.
             ordering: None; see `tfar.models.any_order.AnyOrder`.
         """
         if self.num_members == 1 or ordering is not None:

@@ -91,7 +91,7 @@ class GatedPixelCNNNetwork(Composite):
 
 @keras.saving.register_keras_serializable("tfar")
 class GatedPixelCNN(AutoregressiveModel):
-    """The paper's model for images.
+    """A density over images by two stacks of gated convolutions.
 
     Args:
         event_shape: (height, width, channels).

@@ -1,4 +1,4 @@
-r"""Image Transformer: self-attention over an image, every block of pixels to what is near it.
+r"""Image Transformer: self-attention over an image, from every block of pixels to its neighbourhood.
 
     p(x) = prod_t p(x_t | x_(t-1), ..., x_1)        t: sub-pixels (R, G, B of a pixel after each other), or whole pixels
 
@@ -6,9 +6,9 @@ r"""Image Transformer: self-attention over an image, every block of pixels to wh
     y = norm(x + drop(attention(x))),   norm(y + drop(W2 relu(W1 y)))                      times num_layers
 
     local_1d    raster order cut into blocks: a block sees itself, causally, and the block before
-    local_2d    blocks of h x w pixels, drawn one after the other: a block sees itself, causally, and what is drawn of a
-                flange above, left and right of it
-    full        all that is drawn
+    local_2d    blocks of h x w pixels, drawn one after the other: a block sees itself, causally, and the pixels drawn
+                before of a flange above, left and right of it
+    full        every token sees all tokens before it
 
 References:
     Parmar, Vaswani, Uszkoreit, Kaiser, Shazeer, Ku, Tran, Image Transformer, 2018;
@@ -139,7 +139,7 @@ class ImageTransformerNetwork(Composite):
 
 @keras.saving.register_keras_serializable("tfar")
 class ImageTransformer(AutoregressiveModel):
-    """The paper's model for images.
+    """A density over images by local self-attention.
 
     Args:
         event_shape: (height, width, channels).
@@ -156,7 +156,7 @@ class ImageTransformer(AutoregressiveModel):
         dropout: rate on the tokens and on the output of every sub-layer (paper: 0.3, for mixtures 0.1).
         positions: "sine" or "learned" (paper, for mixtures), of row and column.
         norm: "post" (paper) or "pre".
-        condition: `Label` or `Vector`, added to every token; `Spatial`: a token is given the map at its pixel.
+        condition: `Label` or `Vector`, added to every token; of a `Spatial` map every token gets its pixel.
         embedding_dim: size of a learned embedding of the values, which a matrix takes to the width. None embeds
             sub-pixels in the width itself, times its square root, in a table for each colour (paper); whole pixels and
             numbers without levels are scaled.

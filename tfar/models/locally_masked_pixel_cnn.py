@@ -2,7 +2,7 @@ r"""Locally masked PixelCNN: a convolutional network in any order of drawing, wi
 
     p(x | h) = prod_t p(x_(pi_t) | x_(pi_1), ..., x_(pi_(t-1)), h)            pi: the order, the pixel of every rank
 
-Every kernel is masked anew at every pixel, so that it sees what is drawn before that pixel (see
+Every kernel has a mask of its own at every pixel, which keeps the pixels drawn before that one (see
 `tfar.layers.LocallyMaskedConv2D`). One stream of gated residual blocks at full resolution, with shortcuts from the
 first half to the second; where PixelCNN++ changes the resolution, there are dilated convolutions:
 

@@ -98,11 +98,11 @@ class MADENetwork(Composite):
 
 @keras.saving.register_keras_serializable("tfar")
 class MADE(Ensemble):
-    """Masked autoencoder for events of any shape, which it flattens.
+    """A density over events of any shape, which are flattened, by a masked autoencoder.
 
     With `num_masks` > 1 the model is trained connectivity-agnostic (every member has hidden degrees of its own), with
-    `order_agnostic` every member has an order of its own too; see `tfar.models.ensemble.Ensemble` for what that means
-    for `log_prob`, `score` and `sample`.
+    `order_agnostic` every member has an order of its own too; see `tfar.models.ensemble.Ensemble` for the meaning
+    of `log_prob`, `score` and `sample` then.
 
     Args:
         event_shape: (height, width, channels) or (length,).

@@ -2,8 +2,8 @@ r"""Masked self-attention over the cells of an image or a sequence, in any order
 
     p(x | h) = prod_t p(x_(pi_t) | x_(pi_1), ..., x_(pi_(t-1)), h)            pi: the order, the cell of every rank
 
-The cells are gathered in the order of drawing and shifted by one, so that a plain causal mask serves every order. A
-token then knows what was drawn last and what is to be drawn next:
+The network gathers the cells in the order of drawing and shifts them by one, so that a causal mask serves every order.
+A token holds the cell drawn last (its source) and the position drawn next (its target):
 
     token_t = embed(x_(pi_(t-1))) + source[pi_(t-1)] + target[pi_t] + V h
 
@@ -143,7 +143,7 @@ class MaskedAttention(AnyOrder):
         ff_width: hidden features of a block; 4 times the width by default.
         dropout: rate on the tokens and on the output of every sub-layer.
         attention_dropout: rate on the attention weights.
-        condition: `Label` or `Vector`, added to every token; `Spatial`: a token is given the map at its target.
+        condition: `Label` or `Vector`, added to every token; of a `Spatial` map every token gets its target's pixel.
         embedding_dim: size of a learned embedding of the input values; None feeds scaled values.
         order_annealing: (begin, end): see `AnyOrder`.
         activation: of the hidden features, "gelu" or "relu".

@@ -91,7 +91,7 @@ class PixelCNNNetwork(Composite):
 
 @keras.saving.register_keras_serializable("tfar")
 class PixelCNN(AutoregressiveModel):
-    """The paper's convolutional model for images.
+    """A density over images by residual blocks of masked convolutions.
 
     Args:
         event_shape: (height, width, channels).

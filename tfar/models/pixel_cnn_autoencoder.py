@@ -3,7 +3,7 @@ r"""An auto-encoder whose decoder is a conditional Gated PixelCNN.
     h = encoder(image)                    m numbers
     p(x | h) = prod_i p(x_i | x_<i, h)    trained end to end on x = image
 
-The decoder models pixels given pixels, so the code need not hold texture; what it holds shows in samples.
+The decoder models pixels given pixels, so the code need not hold texture; samples show what it holds.
 
 Reference: van den Oord et al., Conditional Image Generation with PixelCNN Decoders, 2016, section 2.4.
 
@@ -48,9 +48,9 @@ class ImageEncoder(Composite):
 
 @keras.saving.register_keras_serializable("tfar")
 class PixelCNNAutoencoder(GatedPixelCNN):
-    """Encoder and conditional Gated PixelCNN, trained end to end.
+    """A density over images given the code of an image: an encoder and a conditional Gated PixelCNN, trained together.
 
-    `condition` is everywhere an image [B, H, W, C] of data values, whose code the decoder is given.
+    Every method takes as `condition` an image [B, H, W, C] of data values; the decoder gets its code.
 
     Args:
         event_shape: (height, width, channels).

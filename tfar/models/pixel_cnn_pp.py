@@ -112,7 +112,7 @@ class PixelCNNPPNetwork(Composite):
 
 @keras.saving.register_keras_serializable("tfar")
 class PixelCNNPP(AutoregressiveModel):
-    """The paper's model for images.
+    """A density over images by two shifted stacks of gated residual blocks at several resolutions.
 
     Args:
         event_shape: (height, width, channels); height and width are divisible by 2^(num_resolutions - 1).

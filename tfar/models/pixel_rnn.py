@@ -112,7 +112,7 @@ class PixelRNNNetwork(Composite):
 
 @keras.saving.register_keras_serializable("tfar")
 class PixelRNN(AutoregressiveModel):
-    """The paper's recurrent models for images.
+    """A density over images by two-dimensional LSTMs.
 
     Args:
         event_shape: (height, width, channels).

@@ -1,4 +1,4 @@
-r"""PixelSNAIL: causal convolutions for what is near, masked attention for everything else.
+r"""PixelSNAIL: causal convolutions over near pixels, masked attention over all pixels before.
 
     p(x) = prod_i p(x_i | x_<i)        one factor per pixel; the colours are ordered by the logistic mixture
 
@@ -112,7 +112,7 @@ class PixelSNAILNetwork(Composite):
 
 @keras.saving.register_keras_serializable("tfar")
 class PixelSNAIL(AutoregressiveModel):
-    """The paper's model for images.
+    """A density over images by causal convolutions and masked attention.
 
     Args:
         event_shape: (height, width, channels).

@@ -46,7 +46,7 @@ class SampledDensity(Density):
         progress: Callable[[int, int], None] | None = None,
         **choice: Any,
     ) -> tf.Tensor:
-        """Draws events; a sample is a function of its own noise, whatever batch it is drawn in.
+        """Draws events. A sample is a function of its own noise, independent of the batch.
 
         Args:
             num: number of events.
@@ -135,7 +135,7 @@ class SampledDensity(Density):
         values: tf.Tensor | None = None,
         observed: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """The incremental sampler as one piece of graph: for exported functions and other uses inside `tf.function`.
+        """Draws events inside a `tf.function`, for exported functions: the incremental sampler as a part of the graph.
 
         The number of examples may be unknown while tracing; nothing is checked.
 

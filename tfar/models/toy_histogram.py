@@ -2,8 +2,8 @@
 
     p(x1, x2) = p(x1) p(x2 | x1) = softmax(b)_x1  softmax(MLP(E[x1]))_x2
 
-The maximum of the first factor's likelihood is known in closed form, the empirical histogram, which makes the model a
-ruler: its mean negative log-likelihood of x1 is then the empirical entropy. The value x1 enters as a learned embedding
+The first factor's likelihood has its maximum at the empirical histogram. The model's mean negative log-likelihood of x1
+is then the empirical entropy, an exact reference for tests. The value x1 enters as a learned embedding
 E[x1] (the same as a one-hot vector times a matrix): a network over the bare number cannot learn a table of many values.
 
 Reference:

@@ -51,7 +51,7 @@ class WaveNetBlock(Composite):
         super().__init__(**kwargs)
         bias, self.scale = convolution["use_bias"], options["residual_scale"]
         self.dropout = keras.layers.Dropout(options["dropout"])
-        # The first element stands for "nothing yet": what a block makes of it is zero padding to the next one.
+        # The first element stands for "nothing yet"; the next block reads a block's output for it as zero padding.
         self.convolution = CausalConv1D(2 * gates, ignore_first=True, **convolution)
         self.local = keras.layers.Dense(2 * gates, use_bias=False) if options["local"] else None
         self.gate = GatedActivation()
@@ -142,7 +142,7 @@ class WaveNet(AutoregressiveModel):
         kernel_size: taps k of the dilated convolutions (paper: 2).
         first_kernel_size: taps of the first convolution; `kernel_size` by default.
         condition: `Label` or `Vector` for the whole event, `Local` for a slower sequence, or a `Joint` of two.
-        inputs: what the network sees of a value: "one_hot" (paper), "scaled" (one number in [-1, 1]) or "embedding".
+        inputs: encoding of a value: "one_hot" (paper), "scaled" (one number in [-1, 1]) or "embedding".
             None: "embedding" where `embedding_dim` is given, else "one_hot" up to 256 levels, else "scaled".
         embedding_dim: size of the learned embedding.
         upsampling: method of `tfar.layers.Upsampling1D` ("repeat" and "transposed" are the paper's), or all its

@@ -61,7 +61,7 @@ def draw_in_batches(
 
     Args:
         stage: the model.
-        compiled: where the loops of this model are kept.
+        compiled: the model's compiled functions.
         inputs: noise, temperature, values and observed flags of all events; `values` is never None.
         context: of all events.
         method: a key of `SAMPLERS`.

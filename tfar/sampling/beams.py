@@ -49,8 +49,8 @@ def beam_search(
 
         score = log p(continuation | prompt) / ((5 + symbols of the continuation) / 6)^length_penalty
 
-    All continuations of all beams by one symbol are ranked, and the best `width` of them are the next beams. A beam
-    that has ended stays among them with the score that it has, until `width` others are better.
+    Every step ranks all continuations of all beams by one symbol; the best `width` of them are the next beams. A
+    finished beam keeps its score and its place until `width` others are better.
 
     Args:
         model: model of sequences with a discrete head.

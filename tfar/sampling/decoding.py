@@ -91,7 +91,7 @@ def decode(
         ValueError: an argument is out of range, or the model is none of sequences of symbols.
 
     Example:
-        The example of every lecture: trained on "hello", it says so.
+        A model trained on "hello" continues "h" to "hello".
 
         >>> import keras, tfar
         >>> keras.utils.set_random_seed(0)
@@ -127,7 +127,7 @@ def stream(
     jit_compile: bool = True,
     chunk: int = 16,
 ) -> Iterator[np.ndarray]:
-    """`decode`, piece by piece: yields what was decoded as soon as it is there.
+    """Decodes as `decode` does, and yields each piece as soon as it is decoded.
 
     Args:
         model: as in `decode`, and so are all arguments but the last.

@@ -30,13 +30,13 @@ class SampleInputs:
     observed: tf.Tensor | None = None
 
     def chooser(self, event: Event, order: Any = None, origin: Any = 0) -> Choose:
-        """The function that draws the value of a site, see `tfar.core.stage`.
+        """Returns the function that draws the value of a site, see `tfar.core.stage`.
 
         Args:
             event: shapes and the head.
             order: the cell of every rank, [N] or [B, N]; None where cells are drawn as stored.
-            origin: the site's cell that these inputs begin with: a scalar; or [B] where examples stand at positions of
-                their own, all of them as many cells behind it.
+            origin: the first cell of these inputs, a scalar; or [B] where every example has its own. All examples
+                then stand equally many cells behind theirs.
         """
         batch, size = tf.shape(self.noise)[0], event.head.noise_size
         noise = cells_first(tf.reshape(self.noise, [batch, -1, event.groups * size]), order)
@@ -54,7 +54,7 @@ class SampleInputs:
         return choose
 
     def draw_all(self, event: Event, outputs: tf.Tensor, group: int = 0) -> tf.Tensor:
-        """The values of all cells at once.
+        """Draws the values of all cells at once.
 
         Args:
             event: shapes and the head.
@@ -75,7 +75,7 @@ class SampleInputs:
 
 
 def _draw(head: Any, params: tf.Tensor, noise: tf.Tensor, temperature: tf.Tensor, known: Any, group: int) -> tf.Tensor:
-    """Values of cells, [n, C], or of one of their colours, [n, 1].
+    """Draws values of cells, [n, C], or of one of their colours, [n, 1].
 
     Args:
         head: the head.
