@@ -15,7 +15,7 @@ class Benchmarked:
     Attributes:
         kind: class.
         arguments: of the class.
-        tiny: what `--tiny` changes of them.
+        tiny: the arguments that `--tiny` changes.
         audio: whether it is a WaveNet that draws sound at 8 kHz, one event at a time.
     """
 

@@ -92,7 +92,7 @@ def run(scene: Scene, clients: int, seconds: float, repeats: int, sections: Any 
     """All measurements.
 
     Args:
-        scene: what is served.
+        scene: the models that are served.
         clients: at once.
         seconds: of the load.
         repeats: rounds of which the medians are taken.

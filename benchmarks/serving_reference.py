@@ -19,7 +19,7 @@ class Reference:
 
     Attributes:
         name: as in requests.
-        unit: what a step draws, "row" or "value".
+        unit: the unit that a step draws, "row" or "value".
         samples: [K, *event_shape].
         seed: int64 [K, 2].
         given: conditions [K, ...] by the names of the inputs.
@@ -80,7 +80,7 @@ class Log:
         seconds: kind of call -> durations of those that had time.
         wrong: streams that differ from Python's: (model, row of the reference, event as far as it was seen).
         fresh: unseeded events: (model, seed, event or None).
-        failures: what must not happen, in words.
+        failures: in words.
     """
 
     def __init__(self) -> None:

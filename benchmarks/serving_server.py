@@ -45,7 +45,7 @@ class LocalServer:
 
     Args:
         models: folders of versions by name.
-        log: file for what it writes.
+        log: file for its output.
         threads: calls at once; None for the default of TensorFlow Serving.
 
     Attributes:

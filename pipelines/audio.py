@@ -143,7 +143,7 @@ def draw(
 def report_section(
     workdir: pathlib.Path, model: Any, info: Any, arrays: dict[str, np.ndarray], num_samples: int
 ) -> str:
-    """Samples, also written to samples.wav, beside recordings of the split, and what their samples cost.
+    """Shows samples, also written to samples.wav, recordings of the split, and the nats of their elements.
 
     Args:
         workdir: where samples.wav is written.

@@ -3,8 +3,8 @@
 python -m pipelines.evaluate --workdir=runs/digits --split=test [--weights=raw] [--json=FILE]
                              [--shuffle_conditions] [--compare=WORKDIR]
 
-With `--shuffle_conditions` every example is given the condition of another one: what the model makes of its condition
-is the difference. `--compare` scores the same examples under another run too, with their own conditions, and says the
+With `--shuffle_conditions` every example gets the condition of another one; the difference measures how much the model
+uses its condition. `--compare` scores the same examples under another run too, with their own conditions, and says the
 mean difference with an interval of differences, which is far narrower than those of the two scores. Both together, with
 `--compare` the run itself, show what the right conditions are worth.
 """
@@ -67,7 +67,7 @@ def evaluate(
         weights: "ema" or "raw".
         batch_size: examples scored together; as in the run by default.
         shuffle_conditions: give every example the condition of another one.
-        compare: work directory of another run, which is given the right conditions.
+        compare: work directory of another run, which gets the right conditions.
 
     Returns:
         The score with all that it needs to be read, as JSON values, and in words.

@@ -97,7 +97,7 @@ def curves(series: Sequence[tuple[str, Sequence[float], Sequence[float]]], ylabe
 
     Args:
         series: up to two of (name, steps, values).
-        ylabel: what the values are.
+        ylabel: name of the values.
         log: logarithmic values.
     """
     import matplotlib

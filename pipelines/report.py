@@ -137,7 +137,7 @@ def _member(model: Any) -> dict[str, Any]:
 
 
 def _completions(run: runs.Run, info: DataInfo, x: np.ndarray, condition: Any, times: int = 3) -> str:
-    """Originals, what was observed of them (the first half in the model's order), and completions."""
+    """Shows originals, their observed first half (in the model's order), and completions."""
     model = run.model
     cells = model.event.num_cells
     flags = np.zeros([cells, model.event.channels], bool)
@@ -223,7 +223,7 @@ def _page(
 
 
 def _of_images(workdir: pathlib.Path, run: runs.Run, info: DataInfo, arrays: dict[str, np.ndarray]) -> str:
-    """Samples, also written to samples.png, what pixels cost, and completions."""
+    """Shows samples, also written to samples.png, the cost of pixels, and completions."""
     num = run.config["report"]["num_samples"]
     samples = pictures.grid(_samples(run.model, info, run.config, num), _columns(info, num), side=48)
     pictures.save_png(samples, workdir / "samples.png")
@@ -249,7 +249,7 @@ Below: three draws of the rest from p(rest | shown half).</figcaption></figure>
 
 
 def _of_sequences(workdir: pathlib.Path, run: runs.Run, info: DataInfo, arrays: dict[str, np.ndarray]) -> str:
-    """Samples of text or audio, and what their elements cost."""
+    """Shows samples of text or audio, and the cost of their elements."""
     num = run.config["report"]["num_samples"]
     if run.model.text_vocabulary is not None:
         return text.report_section(workdir, run.model, arrays, num)

@@ -235,7 +235,7 @@ class Run:
     Attributes:
         model: with the weights asked for.
         config: the run's configuration.
-        resolved: what `build_model` was given.
+        resolved: the arguments of `build_model`.
         step: of the checkpoint.
         state: JSON values of the checkpoint.
         weights: "averaged" or "raw".

@@ -1,4 +1,4 @@
-"""WaveNet on spoken digits, told who speaks and which digit.
+"""WaveNet on spoken digits, conditional on the speaker and the digit.
 
 Source:    van den Oord et al., WaveNet: A Generative Model for Raw Audio, 2016, section 2.5 (global conditioning).
 Data:      a folder of wav files {digit}_{speaker}_{index}.wav, such as the Free Spoken Digit Dataset.

@@ -1,4 +1,4 @@
-"""The digits run in small: what tests and a first look run.
+"""The smallest run of `digits`, for tests and a first look.
 
 Paper:     as digits.py.
 Command:   python -m pipelines.train --config=pipelines/configs/digits_tiny.py --workdir=runs/digits_tiny

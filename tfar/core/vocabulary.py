@@ -13,7 +13,7 @@ _SHOWN = 40
 
 
 class Vocabulary:
-    """A numbering of symbols: characters in a fixed order, or the 256 bytes of UTF-8.
+    """Numbers symbols: characters in a fixed order, or the 256 bytes of UTF-8.
 
     Args:
         characters: the characters, each once; symbol i is `characters[i]`. None for bytes: every text can then be

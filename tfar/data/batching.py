@@ -1,4 +1,4 @@
-"""Batches that are a function of the step: a run resumed at step s sees what it would have seen.
+"""Batches as a function of the step: a run resumed at step s gets the batches that it would have got.
 
 The training stream is the concatenation of one permutation of the data per epoch,
 

@@ -18,7 +18,7 @@ def blind_of_masked_convolutions(
 ) -> Pairs:
     """Pairs (target, source) out of sight of one mask A convolution followed by mask B convolutions.
 
-    Who sees whom is a boolean matrix per layer; layers multiply.
+    A boolean matrix per layer says which target sees which source; layers multiply.
 
     Args:
         height: rows of the image.

@@ -87,7 +87,7 @@ def assert_causal(
     length: int = 8,
     tolerance: float = 0.0,
 ) -> None:
-    """Asserts that every factor sees all of its past and nothing else.
+    """Asserts that every factor depends on all of its past and on nothing else.
 
     The parameters of the head are differentiated with respect to the encoded event. A position may not depend on
     itself or on a position that is drawn later, and must depend on every position that is drawn earlier. The order

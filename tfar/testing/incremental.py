@@ -150,7 +150,7 @@ class TeacherForcing:
     Attributes:
         stage: network and encoding.
         cells: raw values in the order of drawing, [N, B, C].
-        context: what the network is given besides.
+        context: the network's arguments besides its input.
         permutation: the flat cell of every rank, [B, N].
     """
 

@@ -44,7 +44,7 @@ class Checkpoint:
         averages: the averaged trainable weights, float32.
         optimizer: the optimizer's variables.
         state: JSON values: step, best step and score, running sums.
-        architecture: fingerprint of what the weights belong to.
+        architecture: fingerprint of the model to which the weights belong.
         carried: state that the next training step goes on from, see `TrainStep.carry_state`.
     """
 

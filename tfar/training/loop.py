@@ -47,7 +47,7 @@ class Interrupted(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How long a run lasts and what it does when.
+    """The length of a run and the steps at which it logs, evaluates and saves.
 
     Attributes:
         steps: optimisation steps.
@@ -119,12 +119,12 @@ class TrainingLoop:
         batches: `tfar.data.Batches`; its `batch(step)` is a function of the step.
         valid: arrays of the validation set, {"x", "condition"}; of sequences also "length".
         settings: lengths and intervals.
-        workdir: where checkpoints and metrics go; what is there is continued.
+        workdir: folder of checkpoints and metrics; a run that it holds is continued.
         architecture: fingerprint that goes into the checkpoints.
         on_evaluation: called with (step, model with averaged weights), for instance to draw samples; what it returns is
             written to TensorBoard as image [1, H, W, C], unless it is None.
         name: in front of the progress bar.
-        unit: what scores are divided by; it names the numbers of metrics.jsonl.
+        unit: the element per which scores are given; it names the numbers of metrics.jsonl.
 
     Raises:
         CheckpointError: the newest checkpoint is damaged or belongs to another architecture.

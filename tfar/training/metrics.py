@@ -57,7 +57,7 @@ class Score:
     Attributes:
         data: name of the data set.
         split: "train", "valid" or "test".
-        transforms: what was done to the data (binarization and so on).
+        transforms: transforms of the data (binarization and so on).
         fingerprint: of the split's arrays before the transforms.
         bits_per_dim: mean negative log-likelihood, bits per dimension; of sequences per element, their `unit`.
         bits_per_dim_interval: 95% confidence interval of the mean, normal approximation over examples.
@@ -66,7 +66,7 @@ class Score:
         examples: number of examples (of sequences: elements) scored: all of the split.
         dimensions: values per example.
         weights: "averaged" or "raw".
-        unit: what an example is, "image" or "example"; of sequences "char", "byte" or "sample".
+        unit: the kind of an example, "image" or "example"; of sequences "char", "byte" or "sample".
         ensemble: "single model", or what was averaged.
         sequences: number of sequences; None for other data.
         how: how much of the past the elements of sequences were given.

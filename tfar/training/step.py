@@ -209,7 +209,7 @@ class TrainStep:
         scale = tf.constant(1.0)
         if self.clip_norm:
             scale = self.clip_norm / tf.maximum(norm, self.clip_norm)
-        # The optimizer sums over the replicas once more; what it is given is already the sum.
+        # The optimizer sums over the replicas once more, but these gradients are the sum already.
         gradients = [gradient * tf.cast(scale / replicas, gradient.dtype) for gradient in gradients]
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
         self._average(weights)

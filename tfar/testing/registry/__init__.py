@@ -1,4 +1,4 @@
-"""One tiny instance of everything public: what the conformance suite runs over.
+"""Tiny instances of every public layer, head and model, over which the conformance suite runs.
 
 A test fails when a public layer, head or model is missing here.
 """

@@ -19,7 +19,7 @@ LAYERS: list[LayerCase] = [
         (3, 4, 4),
     ),
     LayerCase("CausalConv2D_exclusive", lambda: layers.CausalConv2D(3, (2, 1), exclusive=True), (3, 4, 2)),
-    # They keep nothing; tests/layers/test_downsampled.py sees them in rows and pixels.
+    # They have no state; tests/layers/test_downsampled.py tests their rows and pixels.
     LayerCase("CausalTransposedConv2D_right", lambda: layers.CausalTransposedConv2D(3), (2, 3, 2), incremental=False),
     LayerCase(
         "CausalTransposedConv2D_vertical",
@@ -64,7 +64,7 @@ LAYERS: list[LayerCase] = [
     LayerCase("GatedResnet_sparse", lambda: layers.GatedResnet(4, sparsity=BlockSparsity(2, 0.5, 1)), (3, 4, 4)),
     LayerCase("OnesChannel_appended", layers.OnesChannel, (3, 4, 2), incremental=False),
     LayerCase("Pointwise_normalized", lambda: layers.Pointwise(3, weight_norm=True), (3, 4, 2), incremental=False),
-    # As CausalAttention it is given the element before in a step; tests/layers/test_pooled_attention.py.
+    # Like CausalAttention it gets the element before in a step; tests/layers/test_pooled_attention.py.
     LayerCase("PooledCausalAttention_two", lambda: layers.PooledCausalAttention(2), (4, 4, 3), incremental=False),
     LayerCase("Shortcut_vertical", lambda: layers.Shortcut(3, vertical=True), (3, 4, 2)),
     LayerCase("GatedActivation_vector", layers.GatedActivation, (3, 4, 6), context_shape=(2,)),
@@ -80,7 +80,7 @@ LAYERS: list[LayerCase] = [
     LayerCase("ConditionDropout_zeros", lambda: layers.ConditionDropout(0.5), (3, 4, 6), incremental=False),
     LayerCase("ConditionalBias_vector", layers.ConditionalBias, (3, 4, 6), context_shape=(2,)),
     LayerCase("ConditionalBias_map", layers.ConditionalBias, (3, 4, 6), context_shape=(3, 4, 2)),
-    # They know their position but keep nothing; tests/layers/test_positions.py sees them in steps.
+    # They have no state; tests/layers/test_positions.py tests their steps.
     LayerCase("LearnedPositions_table", lambda: layers.LearnedPositions(6), (5, 4), incremental=False),
     LayerCase("RotaryPositions_heads", lambda: layers.RotaryPositions(2), (5, 8), incremental=False),
     # In parallel it shifts, in a step it is the identity.
