@@ -319,7 +319,7 @@ class LayerState:
         self.read(name)
         self.scope.write_column(self.key(name), value)
 
-    def keep(self) -> None:
+    def keep_unchanged(self) -> None:
         """Leaves the state of this layer and of the layers inside of it unchanged, so that they need not be called."""
         own = (f"{self.path}/", f"{self.path}.")
         self.scope._touched.update(key for key in self.scope._new if key.startswith(own))

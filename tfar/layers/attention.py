@@ -140,7 +140,7 @@ class CausalAttention(Configured, keras.layers.Layer):
         value = key if value is None else value
         scope = scopes.current()
         if scope is not None and scope.phase == "row":
-            scope.state_of(self).keep()
+            scope.state_of(self).keep_unchanged()
             return tf.zeros(tf.concat([tf.shape(query)[:-1], [value.shape[-1]]], 0), value.dtype)
         q, k, v = (self._split(x) for x in (query, key, value))
         if scope is None:

@@ -213,7 +213,7 @@ class GatedResnet(Configured, Composite):
         """[B, H, W, p] -> [B, H, W, p]."""
         f, scope = self._function, scopes.current()
         if scope is not None and self.kind == "vertical" and scope.phase == "pixel":
-            scope.state_of(self).keep()
+            scope.state_of(self).keep_unchanged()
             return scope.only_rows(x, self.filters, lambda: x)
         y = self.first(_activate(f, x))
         if shortcut is not None:

@@ -66,7 +66,7 @@ class PooledCausalAttention(Configured, keras.layers.Layer):
         state = scope.state_of(self)
         width = self._grid[1]
         if scope.phase == "row":
-            state.keep()
+            state.keep_unchanged()
             return tf.zeros([batch_size(query), scope.length, width, value.shape[-1]], value.dtype)
         first = scope.at * width + (0 if scope.whole_rows else scope.column)
         count = scope.length * width if scope.whole_rows else 1

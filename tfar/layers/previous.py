@@ -32,7 +32,7 @@ class Previous(keras.layers.Layer):
             return x
         state = scope.state_of(self)
         if scope.phase == "row":
-            state.keep()
+            state.keep_unchanged()
             return x
         flat = tf.reshape(x, [batch_size(x), -1, x.shape[-1]])
         last = state.read("last", [batch_size(x), 1, x.shape[-1]], x.dtype)
