@@ -28,10 +28,10 @@ def find_gpu() -> str:
 
 def line(job: dict[str, Any]) -> str:
     """A job's result in one line."""
-    description = {key: job[key] for key in ("kind", "model", "precision", "xla", "buffers", "device") if key in job}
+    parts = {key: job[key] for key in ("kind", "model", "precision", "xla", "buffers", "device") if key in job}
     figures = {key: value for key, value in job.items() if key.endswith(("_s", "forwards", "passes", "gib", "error"))}
     shown = {key: round(value, 4) if isinstance(value, float) else value for key, value in figures.items()}
-    return " ".join(str(value) for value in description.values()) + ": " + ", ".join(f"{k} {v}" for k, v in shown.items())
+    return " ".join(str(value) for value in parts.values()) + ": " + ", ".join(f"{k} {v}" for k, v in shown.items())
 
 
 def table(result: dict[str, Any]) -> str:
