@@ -7,7 +7,12 @@
     memory       of a training step, with the options that save some                          (4 minutes)
     serving      the local server: overhead, calls at once, load, replicas, versions          (4 minutes)
     first_call   of a first and of a second process, with the cache on disk                   (4 minutes)
-    peers        PixelCNN++ against TensorFlow Probability's; only where named in --parts     (5 minutes)
+
+Only where named in --parts:
+
+    peers        PixelCNN++ against TensorFlow Probability's                                  (5 minutes)
+    made         test likelihoods of MADE; its data sets lie in ../shared/data/made           (1 minute)
+    gpu          `benchmarks.gpu_check`, on a machine with a GPU                              (15 minutes)
 
 The times are those of two cores with nothing else to do. A benchmark is a process of its own, which has its command.
 What it measured is merged into the file as soon as it ends, so the same command goes on after an interruption:
@@ -16,7 +21,7 @@ file that no benchmark makes stay. `--write` then makes the tables of README.md 
 docs/results.json; `--parts= --write` does nothing else. `--quick` takes tiny models and one round, to see that
 everything runs; such figures go to another file and into no table.
 
-`benchmarks.against` (another checkout) and `benchmarks.gpu_check` are commands of their own.
+`benchmarks.against` compares with another checkout, and is a command of its own.
 """
 
 from __future__ import annotations
@@ -57,6 +62,8 @@ PARTS: dict[str, list[tuple[str, str]]] = {
         (f"first_call --model={name}", "--tiny") for name in ("gated_pixel_cnn", "pixel_cnn_pp", "pixel_cnn_pp_cifar10")
     ],
     "peers": [("peers", "--tiny --repeats=1 --batch=2")],
+    "made": [("made_datasets", "--datasets=nips")],
+    "gpu": [("gpu_check --seconds=900", "--rehearse")],
 }
 DEFAULT_PARTS = ("sampling", "positions", "memory", "serving", "first_call")
 _FIGURES, _QUICK_FIGURES = "docs/results.json", "runs/bench/quick.json"

@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from benchmarks import gpu_report
+from benchmarks import gpu_report, results
 from pipelines import command
 
 MODELS = (
@@ -95,13 +95,13 @@ def main() -> int:
         for wave in waves(values.only, values.rehearse, "GPU:0" if gpu else "CPU:0", pathlib.Path(folder)):
             for job in run_wave(wave, values.parallel, deadline):  # each takes at most half of what is left
                 result["jobs"].append(job)
-                _write(values.json, result)
+                _write(values.json, result, values.rehearse)
         if "numerics" in values.only:
             result["numerics"] = {
                 model: compare(*(load(folder, model, device) for device in ("cpu", "gpu"))) for model in MODELS
             }
     result["passed"] = passed(result)
-    _write(values.json, result)
+    _write(values.json, result, values.rehearse)
     print(gpu_report.table(result))
     print("gpu-check passed" if result["passed"] else "gpu-check FAILED", file=sys.stderr)
     return 0 if result["passed"] else 1
@@ -260,9 +260,8 @@ def _first_differences(expected: np.ndarray, samples: np.ndarray, distances: np.
     return ties, others
 
 
-def _write(path: str | None, result: dict[str, Any]) -> None:
-    if path:
-        pathlib.Path(path).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+def _write(path: str | None, result: dict[str, Any], rehearsed: bool) -> None:
+    results.write(path, gpu_report.figures(result["jobs"]), result, quick=rehearsed)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from typing import Any
 
+from benchmarks import results
+
 # TFLOP/s of dense products by the makers' data sheets: float32, TF32, bfloat16.
 PEAKS = {
     "H100": {"float32": 67.0, "tf32": 494.5, "bfloat16": 989.0},
@@ -32,6 +34,16 @@ def line(job: dict[str, Any]) -> str:
     figures = {key: value for key, value in job.items() if key.endswith(("_s", "forwards", "passes", "gib", "error"))}
     shown = {key: round(value, 4) if isinstance(value, float) else value for key, value in figures.items()}
     return " ".join(str(value) for value in parts.values()) + ": " + ", ".join(f"{k} {v}" for k, v in shown.items())
+
+
+def figures(jobs: list[dict[str, Any]]) -> dict[str, results.Figure]:
+    """The figures of the jobs that ended, for docs/results.json."""
+    found = {}
+    for job in jobs:
+        if "error" not in job and job["kind"] != "numerics":
+            what, cell = line(job).split(": ", 1)
+            found["gpu/" + what.replace(" ", "_")] = results.figure(what, cell, job)
+    return found
 
 
 def table(result: dict[str, Any]) -> str:
