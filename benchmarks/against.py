@@ -70,7 +70,7 @@ def compare(trees: dict[str, str], name: str, mode: str, repeats: int) -> dict[s
 
 
 def figure(result: dict[str, Any]) -> dict[str, Any]:
-    """The figure of a model and mode for docs/results.json."""
+    """Returns the figure of a model and mode for docs/results.json."""
     from benchmarks import results
 
     what = f"`{result['model']}`, {'XLA' if result['mode'] == 'xla' else 'plain graph'}"
@@ -79,7 +79,7 @@ def figure(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def line(result: dict[str, Any]) -> str:
-    """A result for people."""
+    """Returns a result for people."""
     rounds = result["rounds_s"]
     median = {tree: {what: statistics.median(found[what]) for what in found} for tree, found in rounds.items()}
     costs = {tree: found["sample"] / found["forward"] for tree, found in median.items()}

@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def measure(name: str, batch: int, tiny: bool) -> dict[str, Any]:
-    """Seconds of the first and the second sample in this process."""
+    """Times the first and the second sample in this process."""
     from benchmarks.sampling import draw_events
     from benchmarks.sampling_models import build
 
@@ -71,7 +71,7 @@ def measure(name: str, batch: int, tiny: bool) -> dict[str, Any]:
 
 
 def compare(name: str, batch: int, tiny: bool = False) -> dict[str, Any]:
-    """The measurements of two processes that share a cache, and the bytes of the cache.
+    """Runs two processes that share a cache; returns their measurements and the bytes of the cache.
 
     Raises:
         ValueError: a process failed; the message is what it wrote last.
@@ -97,7 +97,7 @@ def compare(name: str, batch: int, tiny: bool = False) -> dict[str, Any]:
 
 
 def figures(result: dict[str, Any]) -> dict[str, results.Figure]:
-    """The figure of a model."""
+    """Returns the figure of a model."""
     first, second = result["processes"]
     seconds = {
         "first_process_s": first["first_call_s"],

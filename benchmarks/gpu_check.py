@@ -108,7 +108,7 @@ def main() -> int:
 
 
 def passed(result: dict[str, Any]) -> bool:
-    """Whether every job ended and every model's numerics agree."""
+    """Returns whether every job ended and every model's numerics agree."""
     agree = all(found["passed"] for found in result.get("numerics", {}).values())
     return agree and not any("error" in job for job in result["jobs"])
 
@@ -194,7 +194,7 @@ class Job:
         return {**self.spec, "prepare_s": self.prepare_s, **found}
 
     def _line(self, deadline: float) -> str:
-        """The next line; empty where the process has ended, or is stopped at the deadline."""
+        """Returns the next line; empty where the process has ended, or is stopped at the deadline."""
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             line = pool.submit(self.process.stdout.readline)
             try:

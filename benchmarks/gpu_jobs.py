@@ -143,7 +143,7 @@ def _memory() -> dict[str, Any]:
 
 
 def sample(spec: dict[str, Any]) -> Measure:
-    """A whole sample under XLA beside a forward pass.
+    """Times a whole sample under XLA beside a forward pass.
 
     `spec`: model; batch; tiny; repeats.
     """
@@ -174,7 +174,7 @@ def sample(spec: dict[str, Any]) -> Measure:
 
 
 def other_samplers(spec: dict[str, Any]) -> Measure:
-    """The plain graph and the naive sampler on a few units, scaled to all of them; fixed-point iteration, whole.
+    """Times the plain graph and the naive sampler on a few units, scaled to all, and whole fixed-point iterations.
 
     `spec`: model; batch; tiny; repeats; units, of the plain graph; positions, of the naive sampler.
     """

@@ -29,7 +29,7 @@ def find_gpu() -> str:
 
 
 def line(job: dict[str, Any]) -> str:
-    """A job's result in one line."""
+    """Returns a job's result in one line."""
     parts = {key: job[key] for key in ("kind", "model", "precision", "xla", "buffers", "device") if key in job}
     figures = {key: value for key, value in job.items() if key.endswith(("_s", "forwards", "passes", "gib", "error"))}
     shown = {key: round(value, 4) if isinstance(value, float) else value for key, value in figures.items()}
@@ -37,7 +37,7 @@ def line(job: dict[str, Any]) -> str:
 
 
 def figures(jobs: list[dict[str, Any]]) -> dict[str, results.Figure]:
-    """The figures of the jobs that ended, for docs/results.json."""
+    """Returns the figures of the jobs that ended, for docs/results.json."""
     found = {}
     for job in jobs:
         if "error" not in job and job["kind"] != "numerics":
@@ -47,7 +47,7 @@ def figures(jobs: list[dict[str, Any]]) -> dict[str, results.Figure]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """The figures as tables in Markdown."""
+    """Returns the figures as tables in Markdown."""
     peaks = next((peaks for name, peaks in PEAKS.items() if name in result["gpu"]), {})
     parts = [f"GPU: {result['gpu']}"]
     if result.get("numerics"):

@@ -185,7 +185,7 @@ def train(
 
 
 def figures(measured: list[dict[str, Any]]) -> dict[str, results.Figure]:
-    """The figure of all data sets for docs/results.json."""
+    """Returns the figure of all data sets for docs/results.json."""
 
     def join(key: str, form: str) -> str:
         return ", ".join(format(result[key], form) for result in measured)
@@ -198,7 +198,7 @@ def figures(measured: list[dict[str, Any]]) -> dict[str, results.Figure]:
 
 
 def table(measured: list[dict[str, Any]]) -> str:
-    """The figures for people."""
+    """Returns the figures for people."""
     lines = [f"{'data':10}{'dims':>6}{'epochs':>8}{'seconds':>9}{'valid':>9}{'test nats':>17}{'limit':>8}{'paper':>8}"]
     for row in measured:
         test = f"{row['test_nats']:.2f} +- {row['test_standard_error']:.2f}"

@@ -130,7 +130,7 @@ def measure(preset: str, event_shape: tuple[int, ...], batch: int, way: str) -> 
 
 
 def figures(measured: list[dict[str, Any]]) -> dict[str, results.Figure]:
-    """The figures of a preset, one for each batch."""
+    """Returns the figures of a preset, one for each batch."""
     found = {}
     for kept in (result for result in measured if result["way"] == "kept"):
         steps = {result["way"]: result["step_mib"] for result in measured if result["batch"] == kept["batch"]}
@@ -143,7 +143,7 @@ def figures(measured: list[dict[str, Any]]) -> dict[str, results.Figure]:
 
 
 def table(measured: list[dict[str, Any]]) -> str:
-    """The figures for people."""
+    """Returns the figures for people."""
     lines = [
         f"{measured[0]['preset']}, {' x '.join(map(str, measured[0]['event_shape']))}: memory of a training step",
         f"{'batch':>6}  {'way':<12}{'memory':>12}{'share':>8}{'seconds a step':>16}",

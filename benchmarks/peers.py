@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def measure(batch: int, repeats: int, size: int, filters: int, num_resnets: int) -> dict[str, Any]:
-    """The figures, in seconds."""
+    """Measures both networks; returns seconds."""
     import tensorflow as tf
 
     import tfar
@@ -153,7 +153,7 @@ def _seconds(call: Callable[[], Any]) -> float:
 
 
 def figures(result: dict[str, Any]) -> dict[str, results.Figure]:
-    """The figures: sampling, and a training step."""
+    """Returns the figures: sampling, and a training step."""
     image = "x".join(str(size) for size in result["image"][:2])
     network = f"PixelCNN++ of {result['filters']} filters and {result['num_resnets']} blocks"
     both = f"{result['xla_sample_s']:.2f} s, {result['peer_sample_s']:.0f} s"
@@ -174,7 +174,7 @@ def figures(result: dict[str, Any]) -> dict[str, results.Figure]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """The figures for people."""
+    """Returns the figures for people."""
     return "\n".join(
         [
             f"PixelCNN++ {result['filters']} filters, {result['num_resnets']} blocks, {tuple(result['image'])}, batch "

@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def measure(name: str, batch: int, repeats: int, tiny: bool = False) -> dict[str, Any]:
-    """Seconds of a step of one model, all examples at the last position and each at its own."""
+    """Times a step of one model, with all examples at the last position and with each at its own."""
     import keras
     import tensorflow as tf
 
@@ -85,7 +85,7 @@ def measure(name: str, batch: int, repeats: int, tiny: bool = False) -> dict[str
 
 
 def figures(measured: dict[str, dict[str, Any]], batch: int) -> dict[str, results.Figure]:
-    """The figures of the models."""
+    """Returns the figures of the models."""
     found = {}
     for name, result in measured.items():
         what = f"next unit of {batch} examples, at {result['positions']} positions against one, `{name}`"

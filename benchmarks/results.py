@@ -48,7 +48,7 @@ README = (
 
 
 def figure(what: str, measured: str, values: dict[str, Any], target: str = "") -> Figure:
-    """A figure: what was measured, the text of the table's cell, the numbers in it, what was aimed at."""
+    """Returns a figure: its name in the table, the text of the cell, the numbers in it, and the aim."""
     return {"what": what, "measured": measured, "target": target, "values": values}
 
 
@@ -78,13 +78,13 @@ def dump(path: str | os.PathLike, value: Any) -> None:
 
 
 def load(path: str | os.PathLike) -> dict[str, Figure]:
-    """The figures of a file by name; none where there is no file."""
+    """Reads the figures of a file by name; a missing file has none."""
     path = pathlib.Path(path)
     return json.loads(path.read_text(encoding="utf-8"))["figures"] if path.exists() else {}
 
 
 def made_by() -> dict[str, str]:
-    """The command of this process, the commit, the machine and the date."""
+    """Returns the command of this process, the commit, the machine and the date."""
     spec = sys.modules["__main__"].__spec__
     module = spec.name if spec else sys.argv[0]
     arguments = [argument for argument in sys.argv[1:] if not argument.startswith(("--json", "--folder"))]
@@ -97,7 +97,7 @@ def made_by() -> dict[str, str]:
 
 
 def commit() -> str:
-    """The commit of the checkout, with "+" where files differ from it; "unknown" outside of a repository."""
+    """Returns the commit of the checkout, with "+" where files differ from it; "unknown" outside of a repository."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
@@ -132,7 +132,7 @@ def machine() -> str:
 
 
 def table(figures: dict[str, Figure], area: str) -> str:
-    """The table of an area of docs/results.md, in Markdown."""
+    """Returns the table of an area of docs/results.md, in Markdown."""
     chosen = [item for name, item in figures.items() if name.split("/")[0] == area]
     origins = [_origin(item) for item in chosen]
     # An origin that all figures share stands above the table.
@@ -153,7 +153,7 @@ def _origin(item: Figure) -> str:
 
 
 def readme_table(figures: dict[str, Figure]) -> str:
-    """The table of README.md, in Markdown."""
+    """Returns the table of README.md, in Markdown."""
     return _markdown([["what", "measured"], *([figures[name]["what"], figures[name]["measured"]] for name in README)])
 
 
@@ -169,7 +169,7 @@ def areas(page: str) -> list[str]:
 
 
 def render(page: str, figures: dict[str, Figure]) -> str:
-    """A page with its tables made anew, between their markers.
+    """Makes the tables of a page anew, between their markers.
 
     Raises:
         ValueError: a marker has no end, or an area has no figures, or only a quick run made a figure.

@@ -245,7 +245,7 @@ def _finish(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def draw_events(model: Any, batch: int, jit_compile: bool) -> np.ndarray:
-    """A sample of `batch` events, drawn together."""
+    """Draws `batch` events together."""
     return model.sample(batch, seed=0, batch_size=batch, jit_compile=jit_compile).numpy()
 
 
@@ -279,7 +279,7 @@ def slices_of(
 
 
 def drawing_inputs(model: Any, batch: int) -> tuple[Any, Any]:
-    """The context of `batch` events, and their inputs: noise of seed 0, temperature 1, a canvas of zeros."""
+    """Returns the context of `batch` events, and their inputs: noise of seed 0, temperature 1, a canvas of zeros."""
     import tensorflow as tf
 
     from tfar.core import noise as noises

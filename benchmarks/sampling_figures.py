@@ -41,7 +41,7 @@ _NOTES = {
 
 
 def table(result: dict[str, Any]) -> str:
-    """The figures for people."""
+    """Returns the figures for people."""
     lines = [
         f"{result['model']}: {result['class']} {tuple(result['event_shape'])}, {result['num_parameters']:,} weights, "
         f"batch {result['batch']}, {result['device']}, {result['num_cpus']} cores, "
@@ -66,7 +66,7 @@ def table(result: dict[str, Any]) -> str:
 
 
 def figures(result: dict[str, Any]) -> dict[str, results.Figure]:
-    """The figure of a model for docs/results.json."""
+    """Returns the figure of a model for docs/results.json."""
     xla, plain = result["xla"], result["plain"]
     shape = " x ".join(str(size) for size in result["event_shape"])
     what = f"{result['batch']} events {shape} from `{result['model']}`"

@@ -82,7 +82,7 @@ def benchmarked() -> dict[str, Benchmarked]:
 
 
 def build(name: str, tiny: bool = False, dilation: int | None = None) -> Any:
-    """A model by name.
+    """Builds a model by name.
 
     Args:
         name: of `benchmarked()`, or a preset; where a preset leaves them open, the event is a binary 28x28 image.

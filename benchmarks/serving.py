@@ -89,7 +89,7 @@ def main() -> int:
 
 
 def run(scene: Scene, clients: int, seconds: float, repeats: int, sections: Any = SECTIONS) -> Figures:
-    """All measurements.
+    """Runs all measurements.
 
     Args:
         scene: the models that are served.
@@ -140,7 +140,7 @@ def run(scene: Scene, clients: int, seconds: float, repeats: int, sections: Any 
 
 
 def _tried(check: Callable[[], Figures]) -> Figures:
-    """The figures of a section, or what it failed with."""
+    """Returns the figures of a section, or what it failed with."""
     try:
         return check()
     except (ServingError, grpc.RpcError, RuntimeError) as error:
@@ -233,7 +233,7 @@ def failures(figures: Figures) -> list[str]:
 
 
 def table(figures: Figures) -> str:
-    """The figures for people."""
+    """Returns the figures for people."""
     lines = [
         f"{figures['clients']} clients, {figures['cpus']} CPUs, load average {figures['load_average']} at the start"
     ]

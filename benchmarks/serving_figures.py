@@ -12,7 +12,7 @@ OVERHEAD_AIM, BATCH_AIM = 1.2, 2.0
 
 
 def figures(measured: Measured) -> dict[str, Figure]:
-    """The figures of the sections that ran and measured something."""
+    """Returns the figures of the sections that ran and measured something."""
     sections = {"overhead": _overhead, "batch": _batch, "load": _load, "replicas": _replicas, "versions": _versions}
     found: dict[str, Figure] = {}
     for section, make in sections.items():

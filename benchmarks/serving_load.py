@@ -35,7 +35,7 @@ _KEPT = 16  # unseeded events of a client that Python draws again
 
 
 def request(model: str, signature: str, inputs: Arrays) -> bytes:
-    """A Predict request as it goes over the wire."""
+    """Returns a Predict request as it goes over the wire."""
     message = MESSAGES["PredictRequest"]()
     message.model_spec.name, message.model_spec.signature_name = model, signature
     for name, value in inputs.items():
@@ -44,7 +44,7 @@ def request(model: str, signature: str, inputs: Arrays) -> bytes:
 
 
 def outputs(reply: bytes) -> Arrays:
-    """The outputs of a reply."""
+    """Returns the outputs of a reply."""
     return {name: to_array(proto) for name, proto in MESSAGES["PredictResponse"].FromString(reply).outputs.items()}
 
 
@@ -245,7 +245,7 @@ class Caller(threading.Thread):
         return found
 
     def _judge(self, reference: Reference, signature: str, error: ServingError) -> str:
-        """A word for an error; one that must not happen is a failure."""
+        """Classifies an error by a word; an unexpected one is a failure."""
         if error.code == Code.DEADLINE_EXCEEDED:
             return "deadline"
         if reference.batched and (error.code == Code.CANCELLED or "BatchFunction" in error.message):

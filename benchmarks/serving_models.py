@@ -67,7 +67,7 @@ class Scene:
 
 
 def _kept(path: Path, build: Callable[[], Any]) -> Any:
-    """A model that is built once and then read."""
+    """Builds a model once; later calls read it."""
     import tfar
     from export.saved_model import load_model
 

@@ -130,7 +130,7 @@ class Log:
 
 
 def same_events(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two events are equal, of floats but for rounding."""
+    """Returns whether two events are equal, of floats but for rounding."""
     if one.dtype.kind == "f":
         return bool(np.allclose(one, other, rtol=1e-3, atol=1e-3))
     return bool(np.array_equal(one, other))

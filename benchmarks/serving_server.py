@@ -23,7 +23,7 @@ _OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel
 def configuration(
     models: Mapping[str, Path], versions: Mapping[str, Sequence[int]] | None = None, labels: Any = None
 ) -> str:
-    """The text of a ModelServerConfig.
+    """Returns the text of a ModelServerConfig.
 
     Args:
         models: folders of versions by name.

@@ -65,7 +65,7 @@ class _Callers:
 def versions(
     server: LocalServer, models: Mapping[str, Path], old: Reference, new: Reference, new_version: Path
 ) -> Figures:
-    """A new version loads before the old one goes; labels move; all the while clients call.
+    """Loads a new version before the old one goes and moves labels, while clients call.
 
     Args:
         server: serves `models`.

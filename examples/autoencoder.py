@@ -46,7 +46,7 @@ def load(split: str, limit: int | None = None) -> tuple[np.ndarray, int]:
 
 
 def build(code_size: int | None, event_shape: tuple[int, ...], levels: int) -> tfar.models.AutoregressiveModel:
-    """The auto-encoder, or its decoder without a code."""
+    """Builds the auto-encoder, or its decoder without a code."""
     keras.utils.set_random_seed(0)
     head = tfar.heads.Bernoulli() if levels == 2 else tfar.heads.Categorical(levels)
     decoder = {"filters": FLAGS.filters, "num_blocks": FLAGS.blocks, "first_kernel_size": 5, "dropout": 0.2}

@@ -101,7 +101,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def face_model(x: np.ndarray, people: np.ndarray, embeddings: np.ndarray) -> tfar.models.GatedPixelCNN:
-    """The conditional model, trained on images and embeddings of other images of the same people."""
+    """Trains the conditional model on images and embeddings of other images of the same people."""
     keras.utils.set_random_seed(0)
     model = tfar.models.GatedPixelCNN(
         x.shape[1:],

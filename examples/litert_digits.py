@@ -58,7 +58,7 @@ class Sampler:
         self._start, self._step, self._sample = map(self._interpreter.get_signature_runner, ("start", "step", "sample"))
 
     def condition(self, label: int) -> dict[str, np.ndarray]:
-        """The label as an input; nothing for a model that takes none."""
+        """Returns the label as an input; nothing for a model that takes none."""
         inputs = {item["input"]: item for item in self.facts["condition"]}
         if any(item["kind"] != "Label" for item in inputs.values()):
             raise SystemExit(f"error: the model must be told {[item['meaning'] for item in inputs.values()]}")
@@ -79,7 +79,7 @@ class Sampler:
         return np.stack(rows, 1)
 
     def whole(self, noise: np.ndarray, temperature: float, label: int) -> np.ndarray:
-        """The same images from one call."""
+        """Returns the same images from one call."""
         heat = np.full(self.facts["temperature"]["shape"], temperature, np.float32)
         return self._sample(noise=noise, temperature=heat, **self.condition(label))["samples"]
 

@@ -53,7 +53,7 @@ def true_joint() -> np.ndarray:
 
 
 def trained(samples: int, epochs: int) -> tfar.models.BayesNet:
-    """The network, learned from samples of the tables."""
+    """Trains the network on samples of the tables."""
     keras.utils.set_random_seed(0)
     x = EVENTS[np.random.default_rng(0).choice(len(EVENTS), size=samples, p=true_joint())]
     model = tfar.models.BayesNet((5,), tfar.heads.Bernoulli(), parents=PARENTS, names=NAMES, hidden=(8,))

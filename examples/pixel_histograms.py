@@ -31,7 +31,7 @@ def shrunken_digits(split: str) -> np.ndarray:
 
 
 def trained(steps: int) -> tfar.models.GatedPixelCNN:
-    """A small model of the training images."""
+    """Trains a small model on the training images."""
     keras.utils.set_random_seed(0)
     model = tfar.models.GatedPixelCNN(
         (5, 5, 1), tfar.heads.Categorical(256), filters=32, num_blocks=3, first_kernel_size=3

@@ -31,7 +31,7 @@ flags.DEFINE_integer("layers", 8, "deepest 1-D network, at most 10.", lower_boun
 
 
 def image_models(size: int) -> dict[str, tfar.models.AutoregressiveModel]:
-    """The four networks, each deep enough for the image but for its blind spot."""
+    """Returns the four networks, each deep enough for the image but for its blind spot."""
     event = ((size, size, 1), tfar.heads.Categorical(4))
     depth = size - 1  # the corner is so many kernels of 3 columns away
     kernels = {"filters": 8, "num_blocks": depth, "kernel_size": 3, "first_kernel_size": 3}

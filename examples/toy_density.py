@@ -36,7 +36,7 @@ def true_joint() -> np.ndarray:
 
 
 def trained(x: np.ndarray, epochs: int) -> tfar.models.ToyHistogram:
-    """The model of samples [N, 2]."""
+    """Trains the model on samples [N, 2]."""
     keras.utils.set_random_seed(0)
     model = tfar.models.ToyHistogram((2,), tfar.heads.Categorical(LEVELS), hidden=(128,), embedding_dim=32)
     fit = model.fit_histogram(x[:, 0], smoothing=0.5)

@@ -32,7 +32,7 @@ _XLA_FROM = 4000
 
 
 def wav_bytes(samples: np.ndarray, rate: int) -> bytes:
-    """A wav file of 16 bits.
+    """Returns a wav file of 16 bits.
 
     Args:
         samples: [T] in [-1, 1]; what lies outside is clipped.
@@ -74,7 +74,7 @@ def to_samples(x: Any, levels: int) -> np.ndarray:
 
 
 def data_uri(samples: np.ndarray, rate: int) -> str:
-    """The wav file as a `data:` address, which needs no file beside the page."""
+    """Returns the wav file as a `data:` address, which needs no file beside the page."""
     return "data:audio/wav;base64," + base64.b64encode(wav_bytes(samples, rate)).decode()
 
 
@@ -95,7 +95,7 @@ def spectrogram(samples: np.ndarray) -> np.ndarray:
 
 
 def spectrogram_picture(samples: np.ndarray) -> Image.Image:
-    """The spectrogram, low frequencies at the bottom, loud ones bright."""
+    """Returns the spectrogram, low frequencies at the bottom, loud ones bright."""
     decibels = spectrogram(samples)[::-1]
     return Image.fromarray(pictures.heat(decibels[None], -_RANGE_DB, 0.0)[0]).resize((_WIDTH, _HEIGHT))
 

@@ -23,7 +23,7 @@ def import_quietly() -> None:
 
 
 def check_workdir(workdir: str | os.PathLike) -> pathlib.Path:
-    """The configuration of a run, config.json in its work directory.
+    """Returns the path of a run's configuration, config.json in its work directory.
 
     Raises:
         ValueError: there is none.

@@ -72,7 +72,7 @@ def heat(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def png(image: Image.Image) -> bytes:
-    """The image as a PNG file."""
+    """Returns the image as a PNG file."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
@@ -84,7 +84,7 @@ def save_png(image: Image.Image, path: str | pathlib.Path) -> None:
 
 
 def data_uri(image: Image.Image) -> str:
-    """The image as a `data:` address, which needs no file beside the page."""
+    """Returns the image as a `data:` address, which needs no file beside the page."""
     return "data:image/png;base64," + base64.b64encode(png(image)).decode()
 
 

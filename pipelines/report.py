@@ -76,7 +76,7 @@ def _conditions(info: DataInfo, arrays: dict[str, np.ndarray] | None, num: int) 
 
 
 def _columns(info: DataInfo, num: int) -> int | None:
-    """A column for each label, where samples are conditional on it and there are not too many."""
+    """Returns a column for each label, where samples are conditional on it and there are not too many."""
     if info.condition == "label" and info.num_labels and info.num_labels <= 20:
         return min(num, info.num_labels)
     return None

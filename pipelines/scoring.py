@@ -57,7 +57,7 @@ def nats_of_split(
 
 
 def score_of(run: runs.Run, nats: Any, info: DataInfo) -> training.Score:
-    """The score that belongs to the log-probabilities of `nats_of_split`."""
+    """Returns the score that belongs to the log-probabilities of `nats_of_split`."""
     if info.is_sequence:
         return training.sequence_score(nats, info, run.weights, training.how_scored(run.model))
     return training.score(nats, info, run.weights, run.model.num_members)

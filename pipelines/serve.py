@@ -61,7 +61,7 @@ def _helps() -> dict[str, str]:
 
 
 def read_flags() -> Options:
-    """The options that the flags say; port 0 is none, as in tensorflow_model_server."""
+    """Returns the options that the flags say; port 0 is none, as in tensorflow_model_server."""
     given = {field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(Options)}
     given["port"] = given["port"] or None
     given["rest_api_port"] = given["rest_api_port"] or (_REST_PORT if given["demo"] else None)

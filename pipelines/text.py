@@ -24,7 +24,7 @@ _SHADES, _MOST_BITS = 12, 8.0
 
 
 def vocabulary(model: Any) -> Vocabulary:
-    """The vocabulary that a model carries.
+    """Returns the vocabulary that a model carries.
 
     Raises:
         ValueError: its symbols are no text.

@@ -34,7 +34,7 @@ _XLA_FROM = 64 * 784  # values
 
 
 def load_split(config: Mapping[str, Any], split: str) -> tuple[Arrays, data_lib.DataInfo]:
-    """A split as it is scored: random transforms are drawn once, from seed 0.
+    """Loads a split as it is scored: random transforms are drawn once, from seed 0.
 
     Args:
         config: the run's configuration, as a dictionary.
@@ -44,7 +44,7 @@ def load_split(config: Mapping[str, Any], split: str) -> tuple[Arrays, data_lib.
 
 
 def load_batches(config: Mapping[str, Any]) -> tuple[data_lib.Batches | data_lib.WindowBatches, data_lib.DataInfo]:
-    """The training batches, random transforms drawn anew at every step, and the data's description.
+    """Loads the training batches, random transforms drawn anew at every step, and the data's description.
 
     Batches of sequences are windows of `config.data.window` elements.
     """
@@ -134,7 +134,7 @@ def _parameters(model: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def build_model(resolved: Mapping[str, Any]) -> tfar.models.AutoregressiveModel:
-    """The model with new weights.
+    """Builds the model with new weights.
 
     Args:
         resolved: from `resolve_model`.
@@ -250,7 +250,7 @@ class Run:
 
 
 def load_run(workdir: str | pathlib.Path, weights: str = "ema", model: Any = None) -> Run:
-    """The model of a work directory with the weights of its best checkpoint.
+    """Loads the model of a work directory with the weights of its best checkpoint.
 
     Args:
         workdir: written by `pipelines.train`.
@@ -273,5 +273,5 @@ def load_run(workdir: str | pathlib.Path, weights: str = "ema", model: Any = Non
 
 
 def worth_compiling(num: int, event_shape: Sequence[int]) -> bool:
-    """Whether to draw so many images under XLA: compiling takes 10 seconds and more, which pays for many values."""
+    """Returns whether to draw so many images under XLA: compiling takes 10 seconds or more, so it pays for many."""
     return num * math.prod(event_shape) >= _XLA_FROM

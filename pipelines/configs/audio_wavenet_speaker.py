@@ -15,7 +15,7 @@ from pipelines.configs import audio_wavenet
 
 
 def get_config() -> config_dict.ConfigDict:
-    """The run's configuration."""
+    """Returns the run's configuration."""
     config = audio_wavenet.get_config()
     config.name = "audio_wavenet_speaker"
     config.data.name = "wav:free_spoken_digits"

@@ -6,7 +6,7 @@ from pipelines.configs import audio_wavenet_speaker
 
 
 def get_config() -> config_dict.ConfigDict:
-    """The run's configuration."""
+    """Returns the run's configuration."""
     config = audio_wavenet_speaker.get_config()
     config.name = "audio_wavenet_speaker_tiny"
     config.data.window = 256

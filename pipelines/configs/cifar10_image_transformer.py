@@ -18,7 +18,7 @@ from pipelines.configs import defaults
 
 
 def get_config() -> config_dict.ConfigDict:
-    """The run's configuration."""
+    """Returns the run's configuration."""
     config = defaults.get_config()
     config.name = "cifar10_image_transformer"
     config.data.name = "cifar10"

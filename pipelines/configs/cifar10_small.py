@@ -22,7 +22,7 @@ MODELS = {
 
 
 def get_config(model: str = "pixel_cnn_pp") -> config_dict.ConfigDict:
-    """The run's configuration.
+    """Returns the run's configuration.
 
     Args:
         model: a key of `MODELS`.

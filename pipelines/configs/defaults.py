@@ -8,7 +8,7 @@ from ml_collections import config_dict
 
 
 def get_config() -> config_dict.ConfigDict:
-    """The defaults, without a model: not a run by itself."""
+    """Returns the defaults, without a model: not a run by itself."""
     config = config_dict.ConfigDict()
     config.name = config_dict.placeholder(str)  # names the default work directory, runs/<name>
     # Name and options of `tfar.data.load_arrays`; transforms as in `tfar.data.transforms`.

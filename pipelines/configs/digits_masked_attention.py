@@ -12,7 +12,7 @@ from pipelines.configs import digits
 
 
 def get_config() -> config_dict.ConfigDict:
-    """The run's configuration."""
+    """Returns the run's configuration."""
     config = digits.get_config()
     config.name = "digits_masked_attention"
     config.model = config_dict.ConfigDict(

@@ -13,7 +13,7 @@ from pipelines.configs import mnist_binary_gated
 
 
 def get_config() -> config_dict.ConfigDict:
-    """The run's configuration."""
+    """Returns the run's configuration."""
     config = mnist_binary_gated.get_config()
     config.name = "fashion_mnist_binary_gated"
     config.data.name = "idx:/usr/share/dataset-fashion-mnist"

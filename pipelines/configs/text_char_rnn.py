@@ -15,7 +15,7 @@ from pipelines.configs import defaults
 
 
 def get_config() -> config_dict.ConfigDict:
-    """The run's configuration."""
+    """Returns the run's configuration."""
     config = defaults.get_config()
     config.name = "text_char_rnn"
     config.data.name = "text"

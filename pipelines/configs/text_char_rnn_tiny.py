@@ -6,7 +6,7 @@ from pipelines.configs import text_char_rnn
 
 
 def get_config() -> config_dict.ConfigDict:
-    """The run's configuration."""
+    """Returns the run's configuration."""
     config = text_char_rnn.get_config()
     config.name = "text_char_rnn_tiny"
     config.data.window = 16

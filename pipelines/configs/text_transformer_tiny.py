@@ -11,7 +11,7 @@ from pipelines.configs import text_transformer
 
 
 def get_config() -> config_dict.ConfigDict:
-    """The run's configuration."""
+    """Returns the run's configuration."""
     config = text_transformer.get_config()
     config.name = "text_transformer_tiny"
     config.data.valid_fraction = 0.002

@@ -32,7 +32,7 @@ class CheckpointArrays:
         return [name for name in self._arrays if name.startswith(prefix)]
 
     def take(self, *names: str) -> np.ndarray:
-        """The array of the first of these names that is there, in float32.
+        """Returns the array of the first of these names that is there, in float32.
 
         Raises:
             ValueError: none of them is.

@@ -116,7 +116,7 @@ def from_r9y9_wavenet(arrays: Mapping[str, Any], model: WaveNet, *, legacy_skips
 
 
 def _weight(given: CheckpointArrays, layer: str) -> np.ndarray:
-    """The weight of a layer, weight norm applied."""
+    """Returns the weight of a layer, weight norm applied."""
     if f"{layer}.weight" in given:
         return given.take(f"{layer}.weight")
     normed = f"{layer}.parametrizations.weight.original"

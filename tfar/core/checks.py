@@ -35,7 +35,7 @@ def check_choice(known: Collection[str], **choices: Any) -> None:
 
 
 def positive_int(name: str, value: Any) -> int:
-    """The value as an int; raises ValueError unless it is an integer of at least 1.
+    """Returns the value as an int; raises ValueError unless it is an integer of at least 1.
 
     Example:
         >>> positive_int("num", 2.5)

@@ -26,12 +26,12 @@ def all_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
 
 
 def own_weights(layer: keras.layers.Layer) -> list[keras.Variable]:
-    """The weights of `layer` without those of the layers inside of it, trainable ones first."""
+    """Returns the weights of `layer` without those of the layers inside of it, trainable ones first."""
     return [*layer._trainable_variables, *layer._non_trainable_variables]
 
 
 def learning_rate(optimizer: keras.optimizers.Optimizer, step: int) -> float:
-    """The learning rate of a step; `Optimizer.learning_rate` has that of the next one alone."""
+    """Returns the learning rate of a step; `Optimizer.learning_rate` has that of the next one alone."""
     rate = optimizer._learning_rate  # a schedule or a variable
     return float(rate(step) if callable(rate) else np.asarray(rate))
 

@@ -265,7 +265,7 @@ class Joint(Condition):
         return tuple(self.conditions)
 
     def encode(self, value: Any) -> tuple[tf.Tensor, ...]:
-        """The features of each."""
+        """Returns the features of each."""
         return tuple(part.encode(item) for part, item in zip(self.conditions, value, strict=True))
 
     def prepare(self, value: Any, num: Any, event_shape: Any = None) -> tuple[tf.Tensor, ...]:

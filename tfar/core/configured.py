@@ -46,7 +46,7 @@ class Configured:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """The object with these arguments, those that are objects rebuilt."""
+        """Returns the object with these arguments, those that are objects rebuilt."""
         arguments = {name: _rebuilt(value) for name, value in config.items()}
         of_keras = getattr(super(), "from_config", None)
         return cls(**arguments) if of_keras is None else of_keras(arguments)

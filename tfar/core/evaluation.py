@@ -40,7 +40,7 @@ _DEFAULT = Evaluation()
 
 
 def evaluation() -> Evaluation:
-    """The evaluation of this thread."""
+    """Returns the evaluation of this thread."""
     return getattr(_thread, "evaluation", _DEFAULT)
 
 

@@ -109,7 +109,7 @@ class KeptGraphs:
         return [value.handle for value in values if type(value).__name__ == "ResourceVariable"]
 
     def _graph(self, traced: Any) -> Any:
-        """The function as a message; None where it reads something that is neither a weight nor a constant.
+        """Returns the function as a message; None where it reads something that is neither a weight nor a constant.
 
         Functions stand in its library, the traced one last. Its nodes are what the function captures, in order, and a
         last one for the structure of its outputs.
@@ -158,7 +158,7 @@ class KeptGraphs:
 
 
 def _value(node: Any) -> np.ndarray:
-    """The constant that a function captured."""
+    """Returns the constant that a function captured."""
     return tf.make_ndarray(node.attr["value"].tensor)
 
 
@@ -187,7 +187,7 @@ _forgotten = False
 
 
 def _read(path: pathlib.Path) -> Any:
-    """The graph in a file; None where there is none, or it is not whole."""
+    """Returns the graph in a file; None where there is none, or it is not whole."""
     try:
         content = path.read_bytes()
         os.utime(path)  # the oldest files go first where the cache is full
@@ -228,7 +228,7 @@ def _rename(library: Any) -> None:
 
 
 def _encode(x: Any) -> Any:
-    """The nesting of outputs as JSON; 0 stands for a tensor."""
+    """Returns the nesting of outputs as JSON; 0 stands for a tensor."""
     if x is None:
         return None
     if isinstance(x, dict):
@@ -241,7 +241,7 @@ def _encode(x: Any) -> Any:
 
 
 def _decode(structure: Any, tensors: Iterator[tf.Tensor]) -> Any:
-    """The nesting with tensors in it."""
+    """Returns the nesting with tensors in it."""
     if structure is None:
         return None
     if structure == 0:

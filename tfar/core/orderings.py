@@ -108,7 +108,7 @@ def snake(height: int, width: int) -> Ordering:
 
 
 def snakes(height: int, width: int) -> list[Ordering]:
-    """The eight snakes: from every corner of the image, along the rows and along the columns.
+    """Returns the eight snakes: from every corner of the image, along the rows and along the columns.
 
     References:
         Jain, Abbeel, Pathak, Locally Masked Convolution for Autoregressive Models, 2020, section 4.1 (S-curves).
@@ -150,7 +150,7 @@ def hilbert(height: int, width: int) -> Ordering:
 
 
 def random(*shape: int, seed: int) -> Ordering:
-    """A random permutation, the same for the same seed."""
+    """Returns a random permutation, the same for the same seed."""
     n = int(np.prod(shape))
     return Ordering(np.random.Generator(np.random.PCG64(seed)).permutation(n).reshape(shape))
 
@@ -199,7 +199,7 @@ def blocks(height: int, width: int, block_shape: tuple[int, int]) -> Ordering:
 
 
 def from_permutation(permutation: Sequence[int] | np.ndarray, shape: tuple[int, ...] | None = None) -> Ordering:
-    """The ordering that draws flat position `permutation[t]` at step t.
+    """Returns the ordering that draws flat position `permutation[t]` at step t.
 
     Args:
         permutation: a permutation of 0, ..., n - 1.

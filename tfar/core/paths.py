@@ -8,7 +8,7 @@ import keras
 
 
 def layers_by_path(root: keras.layers.Layer) -> dict[str, keras.layers.Layer]:
-    """The layers of a network by the path of attributes that leads to them; "." for the network itself.
+    """Returns the layers of a network by the path of attributes that leads to them; "." for the network itself.
 
     A path depends on the code of the model alone, so it survives a `.keras` file and the process, unlike Keras's
     automatic names.
@@ -37,5 +37,5 @@ def layers_by_path(root: keras.layers.Layer) -> dict[str, keras.layers.Layer]:
 
 
 def attribute_paths(root: keras.layers.Layer) -> dict[int, str]:
-    """The path of every layer by its id, see `layers_by_path`."""
+    """Returns the path of every layer by its id, see `layers_by_path`."""
     return {id(layer): path for path, layer in layers_by_path(root).items()}

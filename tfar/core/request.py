@@ -37,7 +37,7 @@ class Request(NamedTuple):
         return {name: value for name in ("order", "member") if (value := getattr(self, name)) is not None}
 
     def map(self, function: Callable[[Any], Any]) -> Request:
-        """The request with every tensor replaced."""
+        """Returns the request with every tensor replaced."""
         return tf.nest.map_structure(lambda x: x if x is None else function(x), self)
 
     @property
@@ -46,12 +46,12 @@ class Request(NamedTuple):
         return [part for part in tf.nest.flatten(self) if part is not None]
 
     def with_tensors(self, tensors: Iterable[Any]) -> Request:
-        """The request with others in place of `tensors`."""
+        """Returns the request with others in place of `tensors`."""
         others = iter(tensors)
         return self.map(lambda _: next(others))
 
     def without_condition(self) -> Request:
-        """The request with zeros in place of the condition's features, as in condition dropout."""
+        """Returns the request with zeros in place of the condition's features, as in condition dropout."""
         return self._replace(
             condition=tf.nest.map_structure(lambda x: x if x is None else tf.zeros_like(x), self.condition)
         )

@@ -54,7 +54,7 @@ _known_specs: weakref.WeakKeyDictionary[Any, dict[str, dict[str, tf.TensorSpec]]
 
 
 def current() -> Incremental | None:
-    """The scope that this thread is in, or None where networks are evaluated in parallel."""
+    """Returns the scope that this thread is in, or None where networks are evaluated in parallel."""
     return evaluation().scope
 
 
@@ -161,7 +161,7 @@ class Incremental:
             raise RuntimeError(_NO_STATE)
 
     def state_of(self, layer: keras.layers.Layer) -> LayerState:
-        """The part of the state that belongs to this call of `layer`."""
+        """Returns the part of the state that belongs to this call of `layer`."""
         if self._paths is None:
             root = compat.entry_layer(layer)
             self._paths = attribute_paths(root)
@@ -181,7 +181,7 @@ class Incremental:
     # two methods because the call may stand in a branch of a `tf.cond`, which returns the changes.
 
     def inner(self, kind: type[Inner], prefix: str, at: Any, length: int = 1) -> Inner:
-        """A scope of the same phase for a network inside of the network.
+        """Returns a scope of the same phase for a network inside of the network.
 
         Args:
             kind: the class of the scope.
@@ -194,7 +194,7 @@ class Incremental:
         return scope
 
     def entries(self, prefix: str) -> State:
-        """The entries whose names begin with `prefix`."""
+        """Returns the entries whose names begin with `prefix`."""
         return {key: value for key, value in self._new.items() if key.startswith(prefix)}
 
     def update(self, prefix: str, changes: State) -> None:
@@ -274,7 +274,7 @@ class LayerState:
         self.scope, self.path = scope, path
 
     def read(self, name: str, shape: Any = None, dtype: tf.DType = tf.float32) -> tf.Tensor:
-        """The entry `name`; zeros of `shape` while the state is being created.
+        """Returns the entry `name`; zeros of `shape` while the state is being created.
 
         Args:
             name: the entry.
@@ -385,7 +385,7 @@ def initial_state(
     inputs: Mapping[str, tuple[int | None, ...]],
     context: Any = None,
 ) -> State:
-    """The state before the first position: zeros.
+    """Returns the state before the first position: zeros.
 
     Args:
         network: the network.

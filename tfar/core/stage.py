@@ -101,7 +101,7 @@ class Stage:
         return self.guidance_scale
 
     def order(self, context: Request = NOTHING) -> tuple[Any, Any] | None:
-        """The order of drawing: the cell of every rank and the rank of every cell.
+        """Returns the order of drawing: the cell of every rank and the rank of every cell.
 
         Args:
             context: says which order or which member, where there are several.
@@ -147,7 +147,7 @@ class Stage:
     # Unit by unit.
 
     def begin(self, batch: int | tf.Tensor, context: Request = NOTHING, *, per_example: bool = False) -> Carry:
-        """The carry before the first unit.
+        """Returns the carry before the first unit.
 
         Args:
             batch: number of examples.
@@ -193,7 +193,7 @@ class Stage:
         return outputs, Carry(scope.state, cells[:, -1], carry.position + length)
 
     def predict(self, carry: Carry | StepCarry | RowCarry, context: Request = NOTHING) -> tuple[tf.Tensor, Pending]:
-        """The head's parameters at the next site, [B, P] of `compute_dtype`; of an image inside of a row."""
+        """Returns the head's parameters at the next site, [B, P] of `compute_dtype`; of an image inside of a row."""
         if not isinstance(carry, RowCarry):
             before = carry.before if isinstance(carry, StepCarry) else self._last_unit(carry)
             with Incremental(carry.state, at=self._place(carry)) as scope:
@@ -207,7 +207,7 @@ class Stage:
         return params, Pending(carry, scope.state)
 
     def accept(self, pending: Pending, value: tf.Tensor) -> Any:
-        """The carry behind a site whose value is `value`: [B, C] of a whole cell, [B, 1] of a colour."""
+        """Returns the carry behind a site whose value is `value`: [B, C] of a whole cell, [B, 1] of a colour."""
         carry, state = pending
         if isinstance(carry, Carry):
             return Carry(state, value, carry.position + 1)
@@ -221,15 +221,15 @@ class Stage:
         return RowCarry(state, row, before, carry.position, carry.column + 1)
 
     def open_steps(self, carry: Carry) -> StepCarry:
-        """The carry of a sequence in front of a loop over steps."""
+        """Returns the carry of a sequence in front of a loop over steps."""
         return StepCarry(carry.state, carry.position, self._last_unit(carry))
 
     def close_steps(self, carry: StepCarry, last: tf.Tensor) -> Carry:
-        """The carry of a sequence behind a loop over steps, whose last cell had the raw values `last`, [B, C]."""
+        """Returns the carry of a sequence behind a loop over steps; `last` [B, C] are the last cell's raw values."""
         return Carry(carry.state, last, carry.position)
 
     def open_row(self, carry: Carry, context: Request = NOTHING) -> RowCarry:
-        """The carry before the first pixel of the next row: layers that see whole rows above advance here."""
+        """Returns the carry before the first pixel of the next row: layers that see whole rows above advance here."""
         above = self._last_unit(carry)
         with Incremental(carry.state, at=self._place(carry), phase="row") as scope:
             self.run(above[:, None], context)
@@ -237,7 +237,7 @@ class Stage:
         return RowCarry(scope.state, row, above[:, None, -1:], carry.position, tf.constant(0))
 
     def close_row(self, carry: RowCarry) -> Carry:
-        """The carry behind the last pixel of a row."""
+        """Returns the carry behind the last pixel of a row."""
         return Carry(carry.state, tf.transpose(carry.row, [1, 0, 2]), carry.position + 1)
 
     def draw(self, carry: Any, choose: Choose, aux: Any = (), context: Request = NOTHING) -> tuple[tf.Tensor, Any, Any]:
@@ -333,7 +333,7 @@ class Stage:
         return {"step": (1, features)}
 
     def _last_unit(self, carry: Carry) -> tf.Tensor:
-        """The unit before, encoded: [B, F] or [B, W, F]; 0 before the first, which is not what a value 0 is."""
+        """Returns the unit before, encoded: [B, F] or [B, W, F]; 0 before the first, which is not what a value 0 is."""
         x = self.encode(carry.last)
         some = tf.cast(carry.position > 0, x.dtype)
         return x * (tf.reshape(some, [-1, *[1] * (x.shape.rank - 1)]) if some.shape.rank else some)
@@ -347,7 +347,7 @@ class Stage:
         return tf.reshape(tf.concat([above[:, 0, -1:], cells[:, :-1]], 1), tf.shape(x)), above
 
     def _place(self, carry: Carry | StepCarry | RowCarry) -> tf.Tensor:
-        """The position; where examples have their own, one for each example of the network's batch."""
+        """Returns the position; where examples have their own, one for each example of the network's batch."""
         return self._copied(carry.position) if carry.position.shape.rank else carry.position
 
     def _copied(self, x: tf.Tensor) -> tf.Tensor:
@@ -355,7 +355,7 @@ class Stage:
         return x if self.copies == 1 else tf.concat([x] * self.copies, 0)
 
     def _now(self, carry: RowCarry) -> tf.Tensor | None:
-        """The current pixel, encoded, as far as its colours are drawn: the features of the others are 0.
+        """Returns the current pixel, encoded, as far as its colours are drawn: the features of the others are 0.
 
         The pixel phase runs once for every colour on the same state; only the state of the last run is kept.
         """
@@ -383,6 +383,6 @@ def _zeros(batch: int | tf.Tensor, per_example: bool) -> tf.Tensor:
 
 
 def _static(position: tf.Tensor) -> Any:
-    """The position as a number where the graph knows it: some layers then compute less."""
+    """Returns the position as a number where the graph knows it: some layers then compute less."""
     known = tf.get_static_value(position)
     return position if known is None or np.ndim(known) else int(known)

@@ -44,12 +44,12 @@ class Vocabulary:
 
     @classmethod
     def of(cls, text: str) -> Vocabulary:
-        """The vocabulary of all characters of a text, sorted by code point."""
+        """Returns the vocabulary of all characters of a text, sorted by code point."""
         return cls("".join(sorted(set(text))))
 
     @classmethod
     def of_model(cls, characters: str | None, levels: int | None) -> Vocabulary | None:
-        """The vocabulary of a model with `levels` symbols.
+        """Returns the vocabulary of a model with `levels` symbols.
 
         Args:
             characters: the model's argument `vocabulary`; None with 256 levels stands for bytes.
@@ -73,7 +73,7 @@ class Vocabulary:
         return _BYTES if self.characters is None else len(self.characters)
 
     def encode(self, text: str) -> np.ndarray:
-        """The symbols of a text.
+        """Encodes a text as symbols.
 
         Args:
             text: any string.
@@ -98,7 +98,7 @@ class Vocabulary:
             ) from None
 
     def decode(self, symbols: Iterable[Any]) -> str:
-        """The text of symbols.
+        """Decodes symbols to a text.
 
         Args:
             symbols: integers [n], an array or any iterable.
@@ -124,7 +124,7 @@ class Vocabulary:
         return self.size
 
     def __eq__(self, other: object) -> bool:
-        """Whether both number the same symbols alike."""
+        """Returns whether both number the same symbols alike."""
         return isinstance(other, Vocabulary) and self.characters == other.characters
 
     def __hash__(self) -> int:
@@ -132,7 +132,7 @@ class Vocabulary:
         return hash(self.characters)
 
     def __repr__(self) -> str:
-        """The constructor call."""
+        """Returns the constructor call."""
         return f"Vocabulary({'' if self.characters is None else repr(self.characters)})"
 
 
@@ -141,6 +141,6 @@ def _name(symbol: str) -> str:
 
 
 def _short(characters: str) -> str:
-    """The first characters, printable or escaped, and how many more there are."""
+    """Returns the first characters, printable or escaped, and how many more there are."""
     more = len(characters) - _SHOWN
     return repr(characters) if more <= 0 else f"{characters[:_SHOWN]!r} and {more} more"

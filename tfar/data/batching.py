@@ -109,7 +109,7 @@ class Batches:
         return np.concatenate(pieces)
 
     def batch(self, step: int) -> dict[str, np.ndarray]:
-        """The batch of a step.
+        """Returns the batch of a step.
 
         Args:
             step: Int >= 0, counted from the start of the run.

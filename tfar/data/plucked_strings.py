@@ -49,7 +49,7 @@ def load_split(
 
 
 def synthesize() -> list[Recording]:
-    """All recordings."""
+    """Synthesizes all recordings."""
     made = []
     for pitch in range(NUM_PITCHES):
         period = round(SAMPLE_RATE / (110 * 2 ** (pitch / 12)))
@@ -65,7 +65,7 @@ def synthesize() -> list[Recording]:
 
 
 def pluck(noise: np.ndarray, length: int, blend: float, gain: float) -> np.ndarray:
-    """A plucked string.
+    """Synthesizes a plucked string.
 
     Args:
         noise: What the string begins with, one period, [p].

@@ -22,7 +22,7 @@ def _philox(purpose: int, seed: int, index: int) -> np.random.Philox:
 
 
 def generator(purpose: int, seed: int, index: int = 0) -> np.random.Generator:
-    """The random generator of one step, epoch or fixed draw.
+    """Returns the random generator of one step, epoch or fixed draw.
 
     Args:
         purpose: One of the constants of this module.
@@ -40,7 +40,7 @@ def generator(purpose: int, seed: int, index: int = 0) -> np.random.Generator:
 
 
 def sort_keys(num: int, purpose: int, seed: int, index: int = 0) -> np.ndarray:
-    """A 64-bit hash of each of 0 .. num - 1; key i does not depend on num.
+    """Returns a 64-bit hash of each of 0 .. num - 1; key i does not depend on num.
 
     Args:
         num: Number of keys.

@@ -22,7 +22,7 @@ UNITS = ("char", "byte")
 
 
 def standard_library() -> bytes:
-    """The default text.
+    """Returns the default text.
 
     Raises:
         FileNotFoundError: Python was installed without its source files.
@@ -115,7 +115,7 @@ def load_split(
 
 
 def _symbols(text: bytes, unit: str, source: str) -> tuple[np.ndarray, Vocabulary]:
-    """The symbols of a text, int32 [symbols], and what they stand for; `source` is for errors."""
+    """Returns the symbols of a text, int32 [symbols], and what they stand for; `source` is for errors."""
     if unit == "byte":
         return np.frombuffer(text, np.uint8).astype(np.int32), Vocabulary()
     try:

@@ -25,7 +25,7 @@ _BATCH = 1024
 
 
 def is_name(name: str) -> bool:
-    """Whether a name has the form of a TFDS name: `name`, `name/config`, `name:1.0.0`."""
+    """Returns whether a name has the form of a TFDS name: `name`, `name/config`, `name:1.0.0`."""
     return bool(_NAME.fullmatch(name))
 
 
@@ -38,7 +38,7 @@ def _versions(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def find(name: str, data_dir: pathlib.Path) -> pathlib.Path:
-    """The prepared folder of a data set.
+    """Returns the prepared folder of a data set.
 
     Args:
         name: `name`, `name/config`, each with or without `:1.0.0`; by default the newest version.

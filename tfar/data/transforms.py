@@ -46,7 +46,7 @@ class Binarize:
             raise ValueError(f"threshold must be above 0 and at most 1, got {self.threshold!r}")
 
     def __str__(self) -> str:
-        """The string that `resolve` turns back into this object."""
+        """Returns the string that `resolve` turns back into this object."""
         return f"binarize:{self.threshold}"
 
     @property
@@ -92,7 +92,7 @@ class DynamicBinarize:
     random: ClassVar[bool] = True
 
     def __str__(self) -> str:
-        """The string that `resolve` turns back into this object."""
+        """Returns the string that `resolve` turns back into this object."""
         return "dynamic_binarize"
 
     @property
@@ -159,7 +159,7 @@ class ReduceBits:
             raise ValueError(f"bits must be an integer from 1 to 16, got {self.bits!r}")
 
     def __str__(self) -> str:
-        """The string that `resolve` turns back into this object."""
+        """Returns the string that `resolve` turns back into this object."""
         return f"bits:{self.bits}"
 
     @property

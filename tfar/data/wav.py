@@ -97,7 +97,7 @@ def load_split(
 
 
 def _matcher(pattern: str) -> re.Pattern[str]:
-    """The regular expression of a pattern with {fields}."""
+    """Returns the regular expression of a pattern with {fields}."""
     parts = re.split(r"\{(\w+)\}", pattern)
     fields = parts[1::2]
     if not fields or len(set(fields)) < len(fields):

@@ -89,7 +89,7 @@ class WindowBatches:
             self.steps_per_epoch = max(1, int(lengths.sum()) // (batch_size * window))
 
     def batch(self, step: int) -> dict[str, np.ndarray]:
-        """The batch of a step.
+        """Returns the batch of a step.
 
         Args:
             step: Int >= 0, counted from the start of the run.

@@ -52,11 +52,11 @@ class Categorical(Head):
         return tfp.distributions.Categorical(logits=self._params(params), dtype=self.dtype)
 
     def logits(self, params) -> tf.Tensor:
-        """The parameters themselves, [..., levels]."""
+        """Returns the parameters themselves, [..., levels]."""
         return self._params(params)
 
     def mode(self, params) -> tf.Tensor:
-        """The most probable level (the lowest of equals): int32 [...]."""
+        """Returns the most probable level (the lowest of equals): int32 [...]."""
         return tf.argmax(self._params(params), axis=-1, output_type=self.dtype)
 
     def check(self, x, name: str = "x") -> None:

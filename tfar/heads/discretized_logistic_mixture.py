@@ -187,7 +187,7 @@ class DiscretizedLogisticMixture(Head):
         return self._to_unit(tf.cast(x, tf.float32))
 
     def distribution(self, params) -> tfp.distributions.Distribution:
-        """A `tfd.Distribution`, batch_shape [...], event_shape [C], from params [..., P]."""
+        """Returns a `tfd.Distribution`, batch_shape [...], event_shape [C], from params [..., P]."""
         return _DiscretizedLogisticMixture(self, params)
 
     def log_prob(self, params, x) -> tf.Tensor:
@@ -210,7 +210,7 @@ class DiscretizedLogisticMixture(Head):
         return tf.reduce_logsumexp(sum(log_probs), axis=-1)
 
     def mode(self, params) -> tf.Tensor:
-        """The most probable level of each channel in turn, given those chosen: int32 [..., C].
+        """Returns the most probable level of each channel in turn, given those chosen: int32 [..., C].
 
             x_c = argmax_v p(v | x_1 ... x_{c-1})
 
@@ -243,7 +243,7 @@ class DiscretizedLogisticMixture(Head):
         return tf.cast(tf.concat(levels, axis=-1), self.dtype)
 
     def sample(self, params, noise, temperature=1.0, *, value=None, observed=None) -> tf.Tensor:
-        """A draw per pixel: the component by inverse cdf, then each channel by its quantile.
+        """Draws a pixel: the component by the inverse distribution function, then each channel by its quantile.
 
         With `observed`, those channels keep `value`, and the component is drawn from its posterior
         given them: log pi_k + sum_{c observed} log P(x_c | ...). That is exact when the observed
@@ -299,7 +299,7 @@ class DiscretizedLogisticMixture(Head):
         return logits / temperature, self._components(blocks, temperature)
 
     def _components(self, blocks, temperature=None):
-        """The blocks behind the logits, in the class docstring's order, as named groups."""
+        """Returns the blocks behind the logits, in the class docstring's order, as named groups."""
         channels, pairs, blocks = (
             self.channels,
             self.channels * (self.channels - 1) // 2,

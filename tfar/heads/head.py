@@ -129,7 +129,7 @@ class Head(Configured):
     # --- configuration ---
 
     def with_channels(self, channels: int) -> "Head":
-        """A copy bound to data of `channels` channels (1 for vectors and sequences).
+        """Returns a copy bound to data of `channels` channels (1 for vectors and sequences).
 
         The binding follows from the event shape, so it is no part of the configuration.
         """
@@ -165,7 +165,7 @@ class Head(Configured):
         raise NotImplementedError
 
     def distribution(self, params) -> tfp.distributions.Distribution:
-        """The distributions of data values, batch_shape [...], from params [..., P]."""
+        """Returns the distributions of data values, batch_shape [...], from params [..., P]."""
         raise NotImplementedError
 
     def log_prob(self, params, x) -> tf.Tensor:
@@ -191,13 +191,13 @@ class Head(Configured):
         return self.log_prob(self._params(params)[..., None, :], tf.range(self.levels))
 
     def mode(self, params) -> tf.Tensor:
-        """A most probable value per position, [...] (or [..., C]), from params [..., P]."""
+        """Returns a most probable value per position, [...] (or [..., C]), from params [..., P]."""
         raise NotImplementedError
 
     # --- sampling from noise ---
 
     def sample(self, params, noise, temperature=1.0, *, value=None, observed=None) -> tf.Tensor:
-        """A draw per position: the inverse distribution function at `noise`.
+        """Draws a value per position: the inverse distribution function at `noise`.
 
         Args:
             params: [..., P].

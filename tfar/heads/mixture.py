@@ -101,7 +101,7 @@ class Mixture(Head):
         return 2
 
     def encode(self, x) -> tf.Tensor:
-        """The data values as float32."""
+        """Casts the data values to float32."""
         return tf.cast(x, tf.float32)
 
     def distribution(self, params) -> tfp.distributions.Distribution:
@@ -123,7 +123,7 @@ class Mixture(Head):
         return distribution.log_prob(tf.cast(x, distribution.dtype))
 
     def mode(self, params) -> tf.Tensor:
-        """The densest of the components' modes: float32 [...].
+        """Returns the densest of the components' modes: float32 [...].
 
         An approximation where components overlap: a mixture's own modes have no closed form. The
         median stands in for a mode that the family does not define.
@@ -203,7 +203,7 @@ class Mixture(Head):
         return tf.split(params, 1 + self._num_parameters, axis=-1)
 
     def _member(self, blocks, temperature=None):
-        """The family's distribution at unconstrained parameters; a `scale` is multiplied by T."""
+        """Returns the family's distribution at unconstrained parameters; a `scale` is multiplied by T."""
         bijectors = self._constraints(blocks[0].dtype)
         arguments = {name: bijector(block) for (name, bijector), block in zip(bijectors.items(), blocks, strict=True)}
         if temperature is not None and "scale" in arguments:

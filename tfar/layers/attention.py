@@ -57,7 +57,7 @@ def masked_attention(
 
 
 def each(position: Any) -> Any:
-    """A position beside slots [K], so that flags have the shape of a mask: a scalar, or [B] as [B, 1, 1, 1]."""
+    """Reshapes a position for comparison with slots [K]: a scalar stays, [B] becomes [B, 1, 1, 1]."""
     return position[:, None, None, None] if varies(position) else position
 
 
@@ -151,7 +151,7 @@ class CausalAttention(Configured, keras.layers.Layer):
         return self._merge(attend(state, q, k, v, first), query)
 
     def _parallel(self, q: tf.Tensor, k: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
-        """All positions, [B, heads, N, d]."""
+        """Attends at all positions, [B, heads, N, d]."""
 
         def visible(key: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
             # Key s is entry s + 1 of an exclusive layer: as in the cache, position t sees entries up to t.
@@ -216,7 +216,7 @@ class CausalAttention(Configured, keras.layers.Layer):
         return masked_attention(q, keys, values, self._visible(entry, position), self.dropout, self.scale)
 
     def _cache(self, state: scopes.LayerState, name: str, x: tf.Tensor) -> tf.Tensor:
-        """All slots [B, heads, slots, d]."""
+        """Returns all slots [B, heads, slots, d]."""
         return state.read(name, [batch_size(x), self.num_heads, self._slots, x.shape[-1]], x.dtype)
 
     def _split(self, x: tf.Tensor) -> tf.Tensor:

@@ -53,7 +53,7 @@ class BlockSparsity:
             raise ValueError(f"density must be in (0, 1], got {self.density}")
 
     def layout(self, in_channels: int, out_channels: int) -> np.ndarray:
-        """The input blocks of every output block, ascending: int [O, n].
+        """Returns the input blocks of every output block, ascending: int [O, n].
 
         A random regular layout: every input block is used equally often. A function of the arguments and the seed
         alone, in every version of the library, since stored kernels rest on it.
@@ -91,7 +91,7 @@ class BlockSparsity:
         return (*shape[:-2], self.layout(*shape[-2:]).shape[1] * self.block_size, shape[-1])
 
     def expand(self, packed: tf.Tensor, in_channels: int) -> tf.Tensor:
-        """The dense kernel, [..., n * block_size, F] -> [..., in_channels, F]."""
+        """Unpacks a kernel, [..., n * block_size, F] -> [..., in_channels, F]."""
         size, features = self.block_size, packed.shape[-1]
         layout = self.layout(in_channels, features)
         outputs, kept = layout.shape
@@ -213,6 +213,6 @@ def _add_taps(kh: int, kw: int, size: int) -> Callable[[tf.Tensor], tf.Tensor]:
 
 
 def _sizes(x: tf.Tensor) -> list[int | tf.Tensor]:
-    """The shape of x, static where it is known."""
+    """Returns the shape of x, static where it is known."""
     dynamic = tf.shape(x)
     return [dynamic[axis] if size is None else size for axis, size in enumerate(x.shape)]

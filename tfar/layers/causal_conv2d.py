@@ -121,7 +121,7 @@ class CausalConv2D(KernelLayer):
         return tf.transpose(self.add_bias(y), [1, 2, 0, 3])
 
     def _wide_kernel(self, dtype: tf.DType) -> tf.Tensor:
-        """The taps of the current row side by side, the nearest first: [C, kw * filters]."""
+        """Returns the taps of the current row side by side, the nearest first: [C, kw * filters]."""
 
         def compute() -> tf.Tensor:
             return tf.concat(tf.unstack(self.used_kernel(dtype)[-1])[::-1], 1)

@@ -35,7 +35,7 @@ class ConditionDropout(Configured, keras.layers.Layer):
         """Nothing to create."""
 
     def call(self, features: Any, training: bool | None = None) -> Any:
-        """The features, or zeros for some examples."""
+        """Replaces the features of some examples by zeros."""
         if not training or not self.rate:
             return features
         examples = tf.shape(tf.nest.flatten(features)[0])[0]

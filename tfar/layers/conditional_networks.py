@@ -177,7 +177,7 @@ class ConditionalNetworks(Configured, keras.layers.Layer):
         return y + _place(a, self._slots, self._nets, axis=1)
 
     def _dense_kernel(self) -> tf.Tensor:
-        """The packed kernel in its places, 0 elsewhere: [D * F, nets * units of the first layer]."""
+        """Unpacks the kernel: [D * F, nets * units of the first layer], 0 where there is no edge."""
         nets = len(self._nets)
         places = self._sources.astype(np.int64) * nets + self._slots[self._targets]
         rows = np.full(self.num_nodes * nets, -1, np.int32)

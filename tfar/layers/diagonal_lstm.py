@@ -137,7 +137,7 @@ class DiagonalLSTM(SpatialLSTM):
         return tf.pad(y, [[0, 0], [1, 0], [0, 0], [0, 0]])
 
     def _row_outside(self, x: tf.Tensor) -> tf.Tensor:
-        """The h above the image, [W, B, filters]."""
+        """Returns the h above the image, [W, B, filters]."""
         return tf.broadcast_to(self._initial_state(x.dtype)[0], [x.shape[2], batch_size(x), self.filters])
 
     def _run(self, x: tf.Tensor, offset: tf.Tensor, above: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -179,7 +179,7 @@ class Downsampled(keras.layers.Layer):
 
 
 def _inner(state: scopes.LayerState) -> str:
-    """The prefix of the names of the inner network's entries."""
+    """Returns the prefix of the names of the inner network's entries."""
     return f"{state.path}.inner"
 
 

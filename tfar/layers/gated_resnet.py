@@ -128,12 +128,12 @@ class Shortcut(KernelLayer):
         return y if second is None or scope.phase == "row" else y + self._multiply(second, 1)
 
     def _multiply(self, x: tf.Tensor, index: int) -> tf.Tensor:
-        """The part of the product that belongs to one input."""
+        """Returns the part of the product that belongs to one input."""
         rows = invariant(self, (index, x.dtype), lambda: self._rows(self.used_kernel(x.dtype), index))
         return multiply(self._function(x), rows)
 
     def _rows(self, kernel: tf.Tensor, index: int) -> tf.Tensor:
-        """The rows of the kernel that belong to one input."""
+        """Returns the rows of the kernel that belong to one input."""
         parts = tf.split(kernel, self._sizes * self._parts)
         return tf.concat(parts[index :: len(self._sizes)], 0)
 

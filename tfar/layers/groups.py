@@ -14,7 +14,7 @@ LAYOUTS = ("interleaved", "contiguous")
 
 
 def channel_groups(num_channels: int, groups: int, layout: str, halves: int = 1) -> np.ndarray:
-    """The group of every channel.
+    """Returns the group of every channel.
 
     Args:
         num_channels: number of feature maps; it need not be a multiple of `groups`.
@@ -40,6 +40,6 @@ def channel_groups(num_channels: int, groups: int, layout: str, halves: int = 1)
 
 
 def centre_mask(in_groups: np.ndarray, out_groups: np.ndarray, mask_type: str) -> np.ndarray:
-    """The mask [in, out] of the tap that lies on the current pixel, type "A" or "B"."""
+    """Returns the mask [in, out] of the tap that lies on the current pixel, type "A" or "B"."""
     before = in_groups[:, None] < out_groups[None, :]
     return (before if mask_type == "A" else before | (in_groups[:, None] == out_groups[None, :])).astype(np.float32)

@@ -122,7 +122,7 @@ class LocalAttention(Configured, keras.layers.Layer):
         return masked_attention(q, keys, values, self._visible(position[:, None], entry[None]))
 
     def _cache(self, state: scopes.LayerState, name: str, x: tf.Tensor) -> tf.Tensor:
-        """All slots [B, heads, slots, d]."""
+        """Returns all slots [B, heads, slots, d]."""
         return state.read(name, [batch_size(x), self.num_heads, self._slots, x.shape[-1]], x.dtype)
 
     def _split(self, x: tf.Tensor) -> tf.Tensor:

@@ -176,7 +176,7 @@ class LocallyMaskedConv2D(Configured, keras.layers.Layer):
 
 
 def _neighbours(grid: tuple[int, ...], kernel_size: int, rate: int) -> np.ndarray:
-    """The pixels [N, k * k] below the taps of a kernel at every pixel; N stands for the outside."""
+    """Returns the pixels [N, k * k] below the taps of a kernel at every pixel; N stands for the outside."""
     height, width = grid
     i, j = (axis.reshape(-1, 1) for axis in np.indices(grid))
     offsets = np.arange(-(kernel_size // 2), kernel_size // 2 + 1) * rate

@@ -140,7 +140,7 @@ class MaskedConv2D(Configured, keras.layers.Layer):
         self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias") if self.use_bias else None
 
     def masked_kernel(self, dtype: tf.DType, rows: slice = slice(None), columns: slice = slice(None)) -> tf.Tensor:
-        """The kernel as a convolution uses it, or the part of it that `rows` and `columns` name."""
+        """Returns the kernel as a convolution uses it, or the part of it that `rows` and `columns` name."""
         mask = self._mask[rows, columns]
         kernel = tf.cast(self.kernel[rows, columns], dtype)
         # A part that is seen as a whole, like the rows above, needs no product at every pixel.
@@ -197,7 +197,7 @@ class MaskedConv2D(Configured, keras.layers.Layer):
             state.write("left", tf.zeros([batch, 1, self._kept_columns, channels], x.dtype))
 
     def _own_row(self, state: scopes.LayerState, batch: Any, width: int, channels: int, dtype: tf.DType) -> tf.Tensor:
-        """The features of the row before, [B, 1, W, C]; zeros above the image."""
+        """Returns the features of the row before, [B, 1, W, C]; zeros above the image."""
         row = state.read("row", [width, batch, channels], dtype)
         return tf.transpose(row, [1, 0, 2])[:, None]
 

@@ -136,7 +136,7 @@ class MaskedDense(Configured, keras.layers.Layer):
         return keras.initializers.RandomUniform(-limit, limit)
 
     def mask(self, member: int | tf.Tensor | None = None) -> tf.Tensor:
-        """The mask of a member, bool [in, out], one entry per pair of degrees.
+        """Returns the mask of a member, bool [in, out], one entry per pair of degrees.
 
         Args:
             member: index of the member; None where there is one only.
@@ -147,7 +147,7 @@ class MaskedDense(Configured, keras.layers.Layer):
         return out_degrees > in_degrees if self.exclusive else out_degrees >= in_degrees
 
     def _of(self, table: np.ndarray, member: Any) -> tf.Tensor:
-        """The entry of a table [M, ...] that belongs to a member, or one per example [B, ...]."""
+        """Returns the entry of a table [M, ...] that belongs to a member, or one per example [B, ...]."""
         if member is not None:
             return tf.gather(table, member)
         if self.num_members > 1:

@@ -48,12 +48,12 @@ class Ordered(keras.layers.Layer):
         return gather_cells(y, inverse_order(order))
 
     def targets(self, order: Any) -> tf.Tensor:
-        """The cells that are computed, by rank: [N] or [B, N]; in a step [n] or [B, n]."""
+        """Returns the cells that are computed, by rank: [N] or [B, N]; in a step [n] or [B, n]."""
         scope = scopes.current()
         return tf.convert_to_tensor(order) if scope is None else cells_at_ranks(order, scope.at, scope.length)
 
     def sources(self, order: Any) -> tf.Tensor:
-        """The cells before them, N where there is none; of the same shape."""
+        """Returns the cells before them, N where there is none; of the same shape."""
         order = tf.convert_to_tensor(order)
         *batch, cells = tf.unstack(tf.shape(order))
         nothing = tf.cast(tf.fill([*batch, 1], cells), order.dtype)
@@ -71,6 +71,6 @@ def cells_at_hand(x: tf.Tensor, order: Any) -> tf.Tensor:
 
 
 def _is_raster(order: Any) -> bool:
-    """Whether the graph knows that nothing is moved."""
+    """Returns whether the graph knows that nothing is moved."""
     known = None if order is None else tf.get_static_value(tf.convert_to_tensor(order))
     return order is None or (known is not None and bool((np.diff(known) == 1).all()))

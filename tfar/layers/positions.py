@@ -62,7 +62,7 @@ class LearnedPositions(Configured, keras.layers.Layer):
         return x + look_up(table, first, tf.shape(x)[1] if length is None else length)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """The same shape."""
+        """Returns the same shape."""
         return input_shape
 
 
@@ -113,5 +113,5 @@ class RotaryPositions(Configured, keras.layers.Layer):
         return tf.reshape(rotated, shape)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """The same shape."""
+        """Returns the same shape."""
         return input_shape

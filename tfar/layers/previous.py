@@ -40,5 +40,5 @@ class Previous(keras.layers.Layer):
         return tf.reshape(tf.concat([last, flat[:, :-1]], 1), tf.shape(x))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """The same shape."""
+        """Returns the same shape."""
         return input_shape

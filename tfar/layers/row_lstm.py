@@ -103,7 +103,7 @@ class RowLSTM(SpatialLSTM):
         return self._product(window, self._state_kernel(h.dtype))
 
     def _rows_outside(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The state above the image, [W, B, filters] each."""
+        """Returns the state above the image, [W, B, filters] each."""
         shape = [x.shape[2], batch_size(x), self.filters]
         h, c = self._initial_state(x.dtype)
         return tf.broadcast_to(h, shape), tf.broadcast_to(c, shape)

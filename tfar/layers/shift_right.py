@@ -29,5 +29,5 @@ class ShiftRight(keras.layers.Layer):
         return tf.pad(x, [[0, 0], [1, 0], [0, 0]])[:, :-1]
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """The same shape."""
+        """Returns the same shape."""
         return input_shape

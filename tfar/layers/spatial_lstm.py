@@ -111,7 +111,7 @@ class SpatialLSTM(Configured, keras.layers.Layer):
         return tf.reshape(kernel, [-1, GATES * self.filters]) if tap is None else kernel[tap]
 
     def _initial_state(self, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
-        """The state (h, c) of a neighbour outside of the image, [filters] each: of `dtype`, precise."""
+        """Returns the state (h, c) of a neighbour outside of the image, [filters] each: of `dtype`, precise."""
         c = tf.cast(self.initial, self._precise(dtype))
         return tf.cast(tf.tanh(c), dtype), c
 

@@ -198,7 +198,7 @@ class HorizontalConv2D(Configured, keras.layers.Layer):
             )
 
     def masked_kernel(self, dtype: tf.DType) -> tf.Tensor:
-        """The kernel [1, taps, C, filters] as the convolution uses it."""
+        """Returns the kernel [1, taps, C, filters] as the convolution uses it."""
         kernel = tf.cast(self.kernel, dtype)
         return kernel if self._mask.all() else kernel * tf.constant(self._mask, dtype)
 

@@ -139,7 +139,7 @@ class Upsampling1D(Configured, keras.layers.Layer):
 
 
 def _interpolation(shape: Sequence[int], dtype: Any = None) -> tf.Tensor:
-    """A kernel [2 hop, C, C] of a transposed convolution that interpolates linearly, each channel by itself."""
+    """Returns a kernel [2 hop, C, C] of a transposed convolution that interpolates linearly, each channel by itself."""
     hop = shape[0] // 2
     weights = 1 - tf.abs((tf.range(2 * hop, dtype=tf.float32) + 0.5) / hop - 1)
     return tf.cast(weights[:, None, None] * tf.eye(shape[1], shape[2]), dtype or tf.float32)

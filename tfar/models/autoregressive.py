@@ -129,7 +129,7 @@ class AutoregressiveModel(SampledDensity):
     # Arguments of a call.
 
     def request(self, condition: Any = None, num: Any = None, event_shape: Any = None, **choice: Any) -> Request:
-        """The arguments of a call besides the event, checked.
+        """Checks the arguments of a call besides the event; returns them as a request.
 
         Args:
             condition: values of the condition, [B, ...], or one value for all.
@@ -188,7 +188,7 @@ class AutoregressiveModel(SampledDensity):
         return request, first
 
     def begin_draws(self, request: Request, noise: tf.Tensor) -> tuple[Request, tf.Tensor]:
-        """The context of a batch of draws, and the noise [B, num_positions, k] of the positions."""
+        """Returns the context of a batch of draws, and the noise [B, num_positions, k] of the positions."""
         if self.has_factors:  # nothing is drawn before the event
             return self.context(request), noise
         request, first = self.prepare_draws(request, noise[:, 0])
@@ -285,7 +285,7 @@ class AutoregressiveModel(SampledDensity):
         return self.head.log_prob(self.decode(self.encode(x), self.context(request)), self.event.to_head(x))
 
     def conditionals(self, x: Any, condition: Any = None, **choice: Any) -> Any:
-        """The distribution of every factor given the values before it.
+        """Returns the distribution of every factor given the values before it.
 
         Args:
             x: data values, [B, *event_shape].
@@ -324,7 +324,7 @@ class AutoregressiveModel(SampledDensity):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> AutoregressiveModel:
-        """The model with these constructor arguments."""
+        """Returns the model with these constructor arguments."""
         return super().from_config(
             {name: _ordered(value) if name == "ordering" else value for name, value in config.items()}
         )

@@ -34,7 +34,7 @@ Node = str | int
 def parents_by_node(
     parents: Mapping[Node, Sequence[Node]] | Sequence[Sequence[Node]], names: Sequence[str] | None, num_nodes: int
 ) -> list[list[int]]:
-    """The parents of every node as sorted indices.
+    """Returns the parents of every node as sorted indices.
 
     Args:
         parents: {child: its parents}, nodes without an entry having none; or a row of parents for every node.

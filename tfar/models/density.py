@@ -149,7 +149,7 @@ class Density(Configured, keras.Model, metaclass=_Completed):
         return bits_per_dim(self.log_prob(x, condition, **choice), int(np.prod(np.shape(x)[1:])))
 
     def distribution(self, condition: Any = None) -> Any:
-        """The model as a `tfp.distributions.Distribution` over events.
+        """Returns the model as a `tfp.distributions.Distribution` over events.
 
         Args:
             condition: values of the condition for a batch of distributions [B, ...], or of a single one.

@@ -64,7 +64,7 @@ class Ensemble(AutoregressiveModel):
     # Choice of the member.
 
     def _lacks_member(self, request: Request) -> bool:
-        """Whether there are several factorisations, and the request says neither which one nor an order."""
+        """Returns whether there are several factorisations, and the request says neither which one nor an order."""
         return self.num_members > 1 and request.member is None and request.order is None
 
     def choose(self, request: Request, num: Any, member: Any = None, ordering: Any = None) -> Request:
@@ -147,7 +147,7 @@ class Ensemble(AutoregressiveModel):
 
 
 def flat_ordering(ordering: Ordering, event: Event) -> Ordering:
-    """An order of the flat cells of an event, from one of its cells or of the pixels of an image.
+    """Returns an order of the flat cells of an event, from one of its cells or of the pixels of an image.
 
     In an order of pixels whose channels are cells of their own, the channels of a pixel follow each other.
 

@@ -157,7 +157,7 @@ def _normalization() -> keras.layers.Layer:
 
 
 def _at_pixels(condition: tf.Tensor | None, order: Any) -> tf.Tensor | None:
-    """A vector [B, 1, d]; of a map [B, H, W, d] the pixels at hand, [B, N or n, d]."""
+    """Returns a vector [B, 1, d]; of a map [B, H, W, d] the pixels at hand, [B, N or n, d]."""
     if condition is None:
         return None
     if condition.shape.rank == 2:

@@ -179,7 +179,7 @@ class MADE(Ensemble):
         self.hidden_degrees = [[layer[member].tolist() for layer in degrees] for member in range(num_masks)]
 
     def member(self, index: int) -> MADE:
-        """A copy of one member as a model of its own, with a single mask.
+        """Returns a copy of one member as a model of its own, with a single mask.
 
         Args:
             index: of the member.

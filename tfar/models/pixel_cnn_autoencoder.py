@@ -117,11 +117,11 @@ class PixelCNNAutoencoder(GatedPixelCNN):
         return request
 
     def features(self, request: Request) -> Any:
-        """The code, or that of the image."""
+        """Returns the code, or that of the image."""
         return self.code(request.condition) if request.code is None else request.code
 
     def code(self, image: Any) -> tf.Tensor:
-        """The code of images.
+        """Encodes images.
 
         Args:
             image: data values, [B, H, W, C].

@@ -26,7 +26,7 @@ class SampledDensity(Density):
     condition_dropout: float
 
     def _stage(self, guidance_scale: float = 1.0) -> Stage:
-        """The stage of the model, which asks with and without the condition where the scale is not 1."""
+        """Returns the stage of the model, which asks with and without the condition where the scale is not 1."""
         raise NotImplementedError
 
     def sample(
@@ -161,7 +161,7 @@ class SampledDensity(Density):
         return tf.ensure_shape(tf.reshape(drawn, tf.shape(values)), [None, *self.event_shape])
 
     def _guided(self, scale: Any) -> Stage:
-        """The stage that asks with and without the condition; the plain one where the scale is 1."""
+        """Returns the stage that asks with and without the condition; the plain one where the scale is 1."""
         if isinstance(scale, bool) or not isinstance(scale, int | float) or not np.isfinite(scale) or scale < 0:
             raise ValueError(f"guidance_scale must be a number of at least 0, got {scale!r}")
         if scale != 1.0 and not self.condition_dropout:

@@ -42,7 +42,7 @@ def draw_whole(stage: Stage, inputs: SampleInputs, context: Request, method: str
 
 
 def sampler_of(stage: Stage, method: str) -> Any:
-    """The module that draws by this method; orders with equal ranks have one of their own."""
+    """Returns the module that draws by this method; orders with equal ranks have one of their own."""
     return by_rank if any(ordering.has_ties for ordering in stage.orderings) else SAMPLERS[method]
 
 

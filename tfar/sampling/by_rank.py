@@ -22,7 +22,7 @@ def num_units(stage: Stage, num_cells: int | tf.Tensor) -> int:
 
 
 def start(stage: Stage, inputs: SampleInputs, context: Request) -> tf.Tensor:
-    """The canvas to begin with, [B, *grid, C] as stored."""
+    """Returns the canvas to begin with, [B, *grid, C] as stored."""
     del stage, context
     return inputs.values
 
@@ -48,6 +48,6 @@ def advance(
 
 
 def values(stage: Stage, canvas: tf.Tensor, context: Request) -> tf.Tensor:
-    """The canvas, [B, *grid, C]."""
+    """Returns the canvas, [B, *grid, C]."""
     del stage, context
     return canvas

@@ -73,7 +73,7 @@ class Continuation:
         return self.compiled.run(("decode", name), function, *arguments, jit_compile=jit_compile)
 
     def read_prompt(self) -> tuple[Carry, tf.Tensor]:
-        """The carry behind the prompt, and the nats of the prompt [num]."""
+        """Returns the carry behind the prompt, and the nats of the prompt [num]."""
         stage, prompt = self.stage, self.prompt[:1] if self._shared else self.prompt
         batch = int(prompt.shape[0])
 

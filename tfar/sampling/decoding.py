@@ -278,7 +278,7 @@ class _Decoding(Continuation):
         return self.run(choice.key, advance, *given, jit_compile=self.jit_compile)
 
     def _choose(self, choice: _Choice, params: tf.Tensor, site: Site, aux: Any) -> tuple[tf.Tensor, Any]:
-        """The next symbol [num, 1], and lengths, nats and flags of all sequences."""
+        """Returns the next symbol [num, 1], and lengths, nats and flags of all sequences."""
         lengths, log_prob, done = aux
         logits = self.logits(params)
         if choice.greedy:

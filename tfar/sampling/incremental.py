@@ -117,7 +117,7 @@ def draw_units(
 
 
 def values(stage: Stage, drawn: Drawn, context: Request) -> tf.Tensor:
-    """The canvas as it is stored, [B, *grid, C]."""
+    """Returns the canvas as it is stored, [B, *grid, C]."""
     order, cells = stage.order(context), drawn.canvas
     if stage.is_image:
         cells = tf.reshape(cells, [stage.event.num_cells, batch_size(drawn.carry.last), stage.event.channels])

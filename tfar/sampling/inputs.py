@@ -128,7 +128,7 @@ def batch_first(x: tf.Tensor, event: Event, ranks: Any = None) -> tf.Tensor:
 
 
 def cells_in_order(stage: Any, context: Any, num: int, cells: int) -> np.ndarray:
-    """The cell of every rank for each of `num` examples, int [num, cells]."""
+    """Returns the cell of every rank for each of `num` examples, int [num, cells]."""
     order = stage.order(context)
     permutation = np.arange(cells) if order is None else np.asarray(order[0])
     return np.broadcast_to(permutation, (num, cells))

@@ -20,7 +20,7 @@ def num_units(stage: Stage, num_cells: int | tf.Tensor) -> int | tf.Tensor:
 
 
 def start(stage: Stage, inputs: SampleInputs, context: Request) -> tf.Tensor:
-    """The canvas to begin with, [N, B, C] in the order of drawing."""
+    """Returns the canvas to begin with, [N, B, C] in the order of drawing."""
     order = stage.order(context)
     return cells_first(inputs.values, None if order is None else order[0])
 
@@ -48,6 +48,6 @@ def advance(
 
 
 def values(stage: Stage, canvas: tf.Tensor, context: Request) -> tf.Tensor:
-    """The canvas as it is stored, [B, *grid, C]."""
+    """Returns the canvas as it is stored, [B, *grid, C]."""
     order = stage.order(context)
     return batch_first(canvas, stage.event, None if order is None else order[1])

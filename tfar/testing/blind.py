@@ -58,7 +58,7 @@ def blind_of_masked_convolutions(
 
 
 def blind_of_pixel_cnn(model: Any) -> Pairs:
-    """The blind spot of a `PixelCNN`, from its kernel sizes."""
+    """Returns the blind spot of a `PixelCNN`, from its kernel sizes."""
     kernel_sizes = [model.kernel_size] * model.num_blocks + [1, 1, 1]
     height, width = model.event.grid
     return blind_of_masked_convolutions(height, width, model.event.groups, model.first_kernel_size, kernel_sizes)

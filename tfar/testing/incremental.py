@@ -207,7 +207,7 @@ class TeacherForcing:
         return cells_first(self.stage.parallel(stored, self.context), self.permutation)
 
     def begin(self) -> Carry:
-        """The carry before the first unit."""
+        """Returns the carry before the first unit."""
         return self.stage.begin(self.cells.shape[1], self.context)
 
     def advance(self, carry: Carry, outputs: tf.Tensor, stop: tf.Tensor) -> tuple[Carry, tf.Tensor]:
@@ -284,7 +284,7 @@ def _compare_specs(before: Carry, after: Carry, name: str) -> None:
 
 
 def _closed(event: Any, shape: tuple[int, ...]) -> Any:
-    """The event with a length in place of any."""
+    """Returns the event with a length in place of any."""
     return event if None not in event.event_shape else type(event)(shape, event.head, event.layout)
 
 

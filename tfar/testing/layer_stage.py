@@ -30,7 +30,7 @@ class LayerStage(Stage):
 
     @classmethod
     def of(cls, layer: keras.layers.Layer, x: tf.Tensor, delay: bool, outputs: int) -> LayerStage:
-        """The stage of a layer with `outputs` features on the input `x`."""
+        """Returns the stage of a layer with `outputs` features on the input `x`."""
         head = SimpleNamespace(dtype=x.dtype, params_size=outputs)
         event: Any = SimpleNamespace(grid=tuple(x.shape[1:-1]), channels=x.shape[-1], groups=1, head=head)
         return cls(layer, event, (), lambda x: x, known=x, delay=delay)
@@ -46,11 +46,11 @@ class LayerStage(Stage):
         return carry if self.delay or isinstance(carry, Carry) else carry._replace(before=self._pixel(carry))
 
     def _pixel(self, carry: RowCarry) -> tf.Tensor:
-        """The current pixel, [B, 1, 1, F]; behind the last one that one."""
+        """Returns the current pixel, [B, 1, 1, F]; behind the last one that one."""
         return take(self._unit(carry)[:, None], 2, tf.minimum(carry.column, self.width - 1))
 
     def _unit(self, carry: Carry | RowCarry) -> tf.Tensor:
-        """The current unit, [B, F] or [B, W, F]."""
+        """Returns the current unit, [B, F] or [B, W, F]."""
         if carry.position.shape.rank:
             return tf.gather(self.known, carry.position, axis=1, batch_dims=1)
         return tf.squeeze(take(self.known, 1, carry.position), 1)

@@ -43,7 +43,7 @@ class Difference:
         return f"{self.bits_per_dim:+.4f} bits/{self.unit}{interval}, better on {self.better} of {self.examples}"
 
     def to_json(self) -> dict[str, Any]:
-        """A dictionary that json can write."""
+        """Returns a dictionary that json can write."""
         return dataclasses.asdict(self)
 
 

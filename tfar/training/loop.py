@@ -219,7 +219,7 @@ class TrainingLoop:
             self._save()
 
     def _note(self) -> str:
-        """The last loss and the best validation score; sequences in nats too, in which they are compared."""
+        """Returns the last loss and the best validation score; sequences in nats too, in which they are compared."""
         numbers = [f"{self._last_loss:.3f} {self.unit.bits}"]
         best = self.state.best_bits_per_dim
         if best is not None:

@@ -113,7 +113,7 @@ class Score:
         return ", ".join(parts)
 
     def to_json(self) -> dict[str, Any]:
-        """A dictionary that json can write; of sequences also with keys like "nats_per_char"."""
+        """Returns a dictionary that json can write; of sequences also with keys like "nats_per_char"."""
         record = dataclasses.asdict(self)
         if self.sequences is None:
             return record
@@ -121,13 +121,13 @@ class Score:
 
 
 def _in_words(interval: tuple[float, float], digits: int = 3) -> str:
-    """A confidence interval behind its number; nothing where there were too few examples for one."""
+    """Returns a confidence interval behind its number; nothing where there were too few examples for one."""
     low, high = interval
     return f" (95% CI {low:.{digits}f} to {high:.{digits}f})" if math.isfinite(low) else ""
 
 
 def score(nats: np.ndarray, info: Any, weights: str, members: int = 1) -> Score:
-    """The score of log-probabilities.
+    """Computes the score from log-probabilities.
 
     Args:
         nats: log p of every example, [N], from `log_probs`.

@@ -15,7 +15,7 @@ _OPTIMIZERS = {
 
 
 def optimizer(name: str, learning_rate: Any, **arguments: Any) -> keras.optimizers.Optimizer:
-    """The Keras optimizer called `name`.
+    """Returns the Keras optimizer called `name`.
 
     Args:
         name: "adam", "adamw" (weight decay spares biases), "adagrad" or "rmsprop".

@@ -68,7 +68,7 @@ class WarmUp(Schedule):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> WarmUp:
-        """The schedule with these constructor arguments."""
+        """Returns the schedule with these constructor arguments."""
         return cls(keras.saving.deserialize_keras_object(config["schedule"]), config["warmup_steps"])
 
 
@@ -83,7 +83,7 @@ def schedule(
     boundaries: Sequence[int] = (),
     factor: float = 0.1,
 ) -> Schedule:
-    """The schedule called `name`.
+    """Returns the schedule called `name`.
 
     Args:
         name: "constant", "cosine", "exponential" or "step".

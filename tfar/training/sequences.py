@@ -42,7 +42,7 @@ def sequence_log_probs(
     rows: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[np.ndarray]:
-    """Log-probability in nats of every element of sequences.
+    """Computes the log-probability in nats of every element of sequences.
 
     Args:
         model: an `AutoregressiveModel` of events of any length.
@@ -152,7 +152,7 @@ def _in_windows(model: Any, x: np.ndarray, condition: Any, window: int, batch_si
 
 
 def sequence_score(nats: list[np.ndarray], info: Any, weights: str, how: str = "") -> Score:
-    """The score of sequences.
+    """Computes the score of sequences.
 
     Args:
         nats: log-probabilities of the elements of every sequence, from `sequence_log_probs`.

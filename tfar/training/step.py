@@ -230,7 +230,7 @@ class TrainStep:
         return model.split(outputs), {**carry.state, _LAST: last}
 
     def _zero_state(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The carry of the whole batch before the first step."""
+        """Returns the carry of the whole batch before the first step."""
         model, (stage,) = self.model, self.model.stages
         context = model.context(model.request(batch["condition"][:1] if "condition" in batch else None, 1))
         if self.strategy.num_replicas_in_sync > 1:
@@ -243,7 +243,7 @@ class TrainStep:
         return {**{key: value.numpy() for key, value in carry.state.items()}, _LAST: carry.last.numpy()}
 
     def carried_arrays(self) -> dict[str, np.ndarray]:
-        """The carried state of the whole batch for checkpoints, [B, ...]; empty where none is carried (yet)."""
+        """Returns the carried state of the whole batch for checkpoints, [B, ...]; empty where none is carried (yet)."""
         if self.carried is None:
             return dict(self._restored)
         local, arrays = self.strategy.experimental_local_results, {}

@@ -8,7 +8,7 @@ NAMES = ("auto", "one", "mirrored")
 
 
 def strategy(name: str = "auto") -> tf.distribute.Strategy:
-    """The strategy called `name`; build the model and the optimizer inside of its `scope()`.
+    """Returns the strategy called `name`; build the model and the optimizer inside of its `scope()`.
 
     Args:
         name: "auto": all GPUs that are visible, or the CPU; "one": one device; "mirrored": every GPU, or where there is
