@@ -342,11 +342,11 @@ def count_flops(graph: Any) -> int:
     """Floating point operations of a graph, as TensorFlow's profiler counts them."""
     import tensorflow as tf
 
-    from export.servable import quiet
+    from pipelines.start import errors_only
 
     profiler = tf.compat.v1.profiler
     options = profiler.ProfileOptionBuilder(profiler.ProfileOptionBuilder.float_operation())
-    with quiet():
+    with errors_only():
         return profiler.profile(graph, options=options.with_empty_output().build()).total_float_ops
 
 

@@ -43,7 +43,7 @@ from benchmarks.serving_models import TTL, Scene
 from benchmarks.serving_reference import Log, Reference
 from benchmarks.serving_server import LocalServer
 from benchmarks.serving_versions import versions
-from export.serving.errors import ServingError
+from export.client import ServingError
 from pipelines import command
 
 Figures = dict[str, Any]

@@ -18,8 +18,7 @@ from benchmarks.serving_load import PATIENT, request
 from benchmarks.serving_reference import Log, Reference, same_events
 from benchmarks.serving_server import LocalServer, at_once
 from benchmarks.serving_versions import LONG, Figures
-from export.client import Client
-from export.serving.errors import ServingError
+from export.client import Client, ServingError
 
 # Threads that versions make when they first need them: one that keeps sessions apart, two for every signature whose
 # calls are drawn together.
@@ -28,7 +27,7 @@ _POOLS = 24
 
 def overhead(server: LocalServer, reference: Reference, version: Path, rows: tuple[int, ...], repeats: int) -> Figures:
     """Seconds of `sample` over gRPC and of the same call in a v1 session of this process, in turn."""
-    from export.servable import Servable
+    from export.writer.servable import Servable
 
     figures: Figures = {}
     failures: list[str] = []
@@ -210,8 +209,8 @@ def load(server: LocalServer, folder: Path, ttl: float, seconds: float, clients:
 
 def judge(log: Log, models: Mapping[str, Any], references: Mapping[str, Reference]) -> Figures:
     """Compares the clients' events with Python's: finds ties of rounding, wrong streams, seeds used twice."""
-    from export.errors import ExportError
-    from export.ties import count_ties
+    from export.writer.errors import ExportError
+    from export.writer.ties import count_ties
     from tfar.core import noise as noises
 
     ties, failures = 0, list(log.failures)

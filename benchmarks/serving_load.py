@@ -17,9 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.serving_reference import Arrays, Log, Reference
-from export.client import Client
-from export.client_messages import MESSAGES, PREDICT, to_array, to_proto
-from export.serving.errors import Code, ServingError
+from export.client import Client, Code, ServingError
+from export.client.messages import MESSAGES, PREDICT, to_array, to_proto
 
 PATIENT = 60.0  # seconds
 _SHORTEST, _LONGEST = 0.002, 5.0  # seconds; deadlines in between are as likely in every octave
@@ -249,7 +248,7 @@ class Caller(threading.Thread):
         if error.code == Code.DEADLINE_EXCEEDED:
             return "deadline"
         if reference.batched and (error.code == Code.CANCELLED or "BatchFunction" in error.message):
-            return "stopped"  # with the batch, at the deadline of another call: see export/batched.py
+            return "stopped"  # with the batch, at the deadline of another call: see export/writer/batched.py
         if error.code == Code.INVALID_ARGUMENT and signature.startswith("session_"):
             for text, outcome in _REFUSALS.items():
                 if f"assertion failed: [{text}" in error.message:

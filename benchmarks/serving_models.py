@@ -41,8 +41,8 @@ class Scene:
         Raises:
             ExportError: a model has no such export.
         """
-        from export import saved_model
-        from export.signatures import Options
+        from export.writer import saved_model
+        from export.writer.signatures import Options
 
         slots = max(16, 2 * clients)  # the replicas are asked for eight rows
         made: dict[str, tuple[Any, Options]] = {}
@@ -69,7 +69,7 @@ class Scene:
 def _kept(path: Path, build: Callable[[], Any]) -> Any:
     """Builds a model once; later calls read it."""
     import tfar
-    from export.saved_model import load_model
+    from export.writer.saved_model import load_model
 
     if not path.exists():
         model = build()
@@ -81,7 +81,7 @@ def _kept(path: Path, build: Callable[[], Any]) -> Any:
 
 def _pictures(folder: Path, workdir: str | None, tiny: bool) -> Any:
     import tfar
-    from export.saved_model import load_model
+    from export.writer.saved_model import load_model
 
     if workdir is not None:
         command.check_workdir(workdir)
@@ -108,7 +108,7 @@ def _texts() -> Any:
 
 def reference_of(model: Any, num: int) -> Reference:
     """Events that Python draws, each from a seed of its own."""
-    from export import examples
+    from export.writer import examples
 
     endless = None in model.event_shape
     given = examples.inputs(model, examples.condition(model, num))

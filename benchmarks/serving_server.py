@@ -14,7 +14,7 @@ import grpc
 
 from benchmarks.serving_load import outputs
 from benchmarks.serving_reference import Arrays
-from export.client_messages import PREDICT
+from export.client.messages import PREDICT
 
 _START_SECONDS = 300.0
 _OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]

@@ -13,8 +13,7 @@ import numpy as np
 
 from benchmarks.serving_reference import Reference, same_events
 from benchmarks.serving_server import LocalServer, configuration, reload, status
-from export.client import Client
-from export.serving.errors import ServingError
+from export.client import Client, ServingError
 
 Figures = dict[str, Any]
 LONG = 300.0  # seconds

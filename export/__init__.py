@@ -1,1 +1,1 @@
-"""Export of trained models: what leaves Python and runs without tfar."""
+"""Trained models outside of Python: what writes them (`writer`, `litert`), calls them (`client`), serves them."""

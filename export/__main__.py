@@ -34,8 +34,9 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from export import disk_cache
-from export.quiet import set_log_level, start_tensorflow
+from export.writer.errors import ExportError
+from pipelines import disk_cache
+from pipelines.start import set_log_level, start_tensorflow
 
 SAVED_MODEL, LITERT = "saved_model", "litert"
 FORMATS = (SAVED_MODEL, LITERT, "tflite")
@@ -68,9 +69,7 @@ def main(
     message = _wrong(workdir, model, out, format, options)
     if message is None:
         # TensorFlow takes seconds to import, which no mistyped flag should cost.
-        saved_model = start_tensorflow("export.saved_model")
-        from export.errors import ExportError
-
+        saved_model = start_tensorflow("export.writer.saved_model")
         try:
             loaded = saved_model.load_model(model or os.path.join(workdir or "", "model.keras"))
             name = name or _name(workdir, model)
@@ -85,9 +84,8 @@ def main(
 
 
 def _write_saved_model(model: Any, workdir: str | None, out: str | None, name: str, options: dict[str, Any]) -> str:
-    from export import saved_model
-    from export.errors import ExportError
-    from export.signatures import Options
+    from export.writer import saved_model
+    from export.writer.signatures import Options
 
     given = {key: options[key] for key in ("sessions", "slots", "ttl", "xla", "batch_calls") if key in options}
     try:
@@ -100,11 +98,11 @@ def _write_saved_model(model: Any, workdir: str | None, out: str | None, name: s
 
 
 def _write_litert(model: Any, workdir: str | None, out: str | None, name: str, options: dict[str, Any]) -> str:
-    from export import litert
+    from export.litert import converter
 
     given = {key: options[key] for key in ("quantization", "batch_size", "length") if key in options}
-    path, report = litert.export(model, out or os.path.join(workdir or "", f"{name}.tflite"), **given)
-    return litert.describe(path, report)
+    path, report = converter.export(model, out or os.path.join(workdir or "", f"{name}.tflite"), **given)
+    return converter.describe(path, report)
 
 
 def _name(workdir: str | None, model: str | None) -> str:

@@ -1,6 +1,6 @@
 """The commands: train, evaluate, sample, serve."""
 
-from export.quiet import set_log_level
+from pipelines.start import set_log_level
 
 # Before TensorFlow is imported.
 set_log_level()

@@ -10,8 +10,8 @@ from typing import Any
 
 from absl import app, logging
 
-from export import disk_cache
-from export.quiet import start_tensorflow
+from pipelines import disk_cache
+from pipelines.start import start_tensorflow
 
 
 def import_quietly() -> None:

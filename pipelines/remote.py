@@ -14,15 +14,21 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from export import client_command
-from export.client import Client
-from export.serving.errors import ServingError
+from export.client import Client, ServingError
+from export.client import command as client_command
 from pipelines import command
-from pipelines import sample as command_sample
+from pipelines.sample_request import NUM, OUT, TEXT_LENGTH, check, conditions_of, kind_of, refuse_others
 
 # Symbols of text, and samples of a recording, that one call draws.
 _TEXT_CHUNK, _AUDIO_CHUNK = 16, 1000
 _HERE_ONLY = ("weights", "top_k", "top_p", "beam_width")
+
+
+def define_flags() -> None:
+    """The flags that say which server is asked."""
+    for flag in client_command.CONNECTION:
+        define = flags.DEFINE_float if flag.kind is float else flags.DEFINE_string
+        define(flag.name, flag.default, flag.help)
 
 
 def main() -> int:
@@ -31,18 +37,19 @@ def main() -> int:
     for name in _HERE_ONLY:
         if values[name].present:
             raise ValueError(f"--{name} is for samples that are drawn here; a server draws what was exported")
-    with client_command.connect(pathlib.Path(values.workdir).name) as client:
+    connection = {flag.name: values[flag.name].value for flag in client_command.CONNECTION}
+    with client_command.connect(connection, pathlib.Path(values.workdir).name) as client:
         try:
             record = read_record(client)
-            kind = command_sample.kind_of(record)
-            command_sample.refuse_others(kind)
-            num = command_sample.NUM[kind] if values.num is None else values.num
-            out = command_sample.OUT[kind] if values.out is None else values.out
+            kind = kind_of(record)
+            refuse_others(kind)
+            num = NUM[kind] if values.num is None else values.num
+            out = OUT[kind] if values.out is None else values.out
             suffix = {"image": ".png", "text": ".txt", "audio": ".wav"}[kind]
-            command_sample.check(num, values.temperature, values.seed, out, suffix)
+            check(num, values.temperature, values.seed, out, suffix)
             command.import_quietly()
             given: dict[str, Any] = {
-                "condition": command_sample.conditions_of(values.workdir, record, values.label, num),
+                "condition": conditions_of(values.workdir, record, values.label, num),
                 "temperature": values.temperature,
             }
             {"image": _images, "text": _texts, "audio": _recordings}[kind](client, record, num, out, given)
@@ -107,7 +114,7 @@ def _texts(client: Client, record: dict[str, Any], num: int, out: str | None, gi
     values, resolved = flags.FLAGS, record["resolved"]
     symbols = Vocabulary(resolved["model"].get("vocabulary"))
     prompt = symbols.encode(values.prompt)
-    length = values.length or command_sample.TEXT_LENGTH
+    length = values.length or TEXT_LENGTH
     pieces: list[str] = []
     write: Callable[[str], Any] = pieces.append if out is not None else lambda piece: print(piece, end="", flush=True)
     for row in range(num):

@@ -20,9 +20,9 @@ from collections.abc import Sequence
 
 from absl import app, flags
 
-from export import disk_cache
-from export.quiet import quietly, set_log_level, start_tensorflow
-from export.serving.options import Options
+from export.server.options import Options
+from pipelines import disk_cache
+from pipelines.start import quietly, set_log_level, start_tensorflow
 
 # TensorFlow Serving's REST port in its container; --demo needs one.
 _REST_PORT = 8501
@@ -88,10 +88,10 @@ def main(options: Options) -> int:
     print("This server is for development and tests; in production run TensorFlow Serving with the same export.")
     print(f"loading {options.model_base_path or options.model_config_file}", flush=True)
     # TensorFlow takes seconds to import, which no mistyped flag should cost.
-    serving = start_tensorflow("export.serving.server")
+    serving = start_tensorflow("export.server.server")
     if not options.xla_cpu_compilation_enabled:
-        quietly(importlib.import_module("export.serving.compat").disable_xla)
-    from export.serving.errors import ServingError
+        quietly(importlib.import_module("export.server.compat").disable_xla)
+    from export.client import ServingError
 
     server = serving.Server(options)
     for number in (signal.SIGINT, signal.SIGTERM):

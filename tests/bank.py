@@ -5,8 +5,8 @@ import functools
 from unittest import mock
 
 import tfar
-from export import saved_model
-from export.signatures import Options
+from export.writer import saved_model
+from export.writer.signatures import Options
 from tests.once import Once
 from tfar import heads, models
 from tfar.core.conditions import Label

@@ -63,7 +63,7 @@ def bank(common_folder):
 
 # Files whose tests share a server, sessions or an export.
 GROUPS = {
-    "served": ("test_client.py", "test_demo.py", "test_deploy.py", "test_endless.py", "test_made.py"),
+    "served": ("test_client.py", "test_demo.py", "test_deploy.py", "test_endless.py", "test_made.py", "test_served.py"),
     "stepped": ("test_everywhere.py", "test_sessions.py", "test_signatures.py", "test_states.py"),
 }
 
@@ -76,7 +76,7 @@ def unit_of(item):
     path = item.path.relative_to(ROOT)
     if path.parts[:2] == ("tests", "export"):
         shared = next((group for group, names in GROUPS.items() if path.name in names), None)
-        return shared or ("server" if "serving" in path.parts else path.as_posix())
+        return shared or ("server" if "server" in path.parts else path.as_posix())
     return path.as_posix()
 
 

@@ -158,10 +158,10 @@ FAULTS = [
     ),
     Fault(
         "seed-of-an-export-ignored",
-        "export/signatures.py",
+        "export/writer/signatures.py",
         'noise = noises.uniform(rows["seed"], size, event.head.noise_size)',
         'noise = noises.uniform(tf.zeros_like(rows["seed"]), size, event.head.noise_size)',
-        ("tests/export/test_signatures.py::test_same_seeds_give_the_samples_of_python[text-4]",),
+        ("tests/export/writer/test_signatures.py::test_same_seeds_give_the_samples_of_python[text-4]",),
     ),
 ]
 

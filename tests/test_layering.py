@@ -3,10 +3,9 @@
 import ast
 import functools
 import graphlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("tfar", "export", "pipelines")
@@ -24,9 +23,20 @@ MAY_IMPORT = {
     "testing": BELOW_TRAINING,
     "convert": BELOW_TRAINING,
     "training": BELOW_TRAINING,
-    "export": BELOW_TRAINING | {"training", "convert", "tfar"},
-    "pipelines": BELOW_TRAINING | {"training", "convert", "tfar", "export"},
+    # The rooms of export. The client runs beside grpcio, protobuf and NumPy alone; the server runs any SavedModel.
+    "start": set(),
+    "client": set(),
+    "server": {"client", "start"},
+    "writer": BELOW_MODELS | {"models", "tfar", "client", "start"},
+    "litert": BELOW_MODELS | {"models", "tfar", "writer", "start"},
+    "export": {"writer", "litert", "start"},
+    "pipelines": BELOW_TRAINING | {"training", "convert", "tfar", "client", "server", "start"},
 }
+ROOMS = {"client", "litert", "server", "writer"}
+# How a command starts TensorFlow: below all that the commands call.
+START = {"pipelines", "pipelines.disk_cache", "pipelines.start"}
+# What the client needs besides its own room.
+OF_THE_CLIENT = {"google", "grpc", "numpy"}
 # What nothing of the above may import.
 OUTSIDE = ("benchmarks", "examples", "tests")
 # `conditions` and `orderings` are modules of core that tfar/__init__.py hands on.
@@ -43,7 +53,7 @@ NOT_A_PAPER = {"autoregressive.py", "density.py", "sampled.py"}
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 400, 60
 
 # What of Keras and TensorFlow is not public is read here alone.
-COMPAT = (Path("tfar/core/compat.py"), Path("export/serving/compat.py"))
+COMPAT = (Path("tfar/core/compat.py"), Path("export/server/compat.py"))
 OF_NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}  # public, whatever they look like
 PRIVATE_MODULES = ("keras.src", "tensorflow.compiler", "tensorflow.python")
 # Fields of tensorflow_probability, an oracle of this test.
@@ -68,6 +78,10 @@ def nodes(path: Path) -> tuple[ast.AST, ...]:
 def part_of(module: str) -> str | None:
     """The part of the house that a dotted name lies in; None for what is not of this repository."""
     first, *rest = module.split(".")
+    if module in START:
+        return "start"
+    if first == "export" and rest and rest[0] in ROOMS:
+        return rest[0]
     if first in ("export", "pipelines", *OUTSIDE):
         return first
     if first != "tfar":
@@ -77,8 +91,8 @@ def part_of(module: str) -> str | None:
     return ALIASES.get(rest[0], rest[0])
 
 
-def imports(path: Path) -> Iterator[tuple[int, str]]:
-    """(line, part) for each import of something of this repository, wherever it stands."""
+def imported_modules(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, dotted name) for each import, wherever it stands."""
     package = path.parts[:-1]
     for node in nodes(path):
         if isinstance(node, ast.Import):
@@ -87,19 +101,37 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
             base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
             module = ".".join(name for name in (base, node.module) if name)
             # `from tfar import heads` imports a part, not the root.
-            names = [f"{module}.{a.name}" for a in node.names] if module == "tfar" else [module]
+            names = [f"{module}.{a.name}" if is_module(f"{module}.{a.name}") else module for a in node.names]
         else:
             continue
-        for name in names:
-            part = part_of(name)
-            if part is not None:
-                yield node.lineno, part
+        for name in dict.fromkeys(names):
+            yield node.lineno, name
+
+
+@functools.cache
+def is_module(name: str) -> bool:
+    """Whether a dotted name is a file or a folder of this repository, or a name that tfar/__init__.py hands on."""
+    path = ROOT.joinpath(*name.split("."))
+    return path.with_suffix(".py").exists() or path.is_dir() or name.count(".") == 1 and name.startswith("tfar.")
+
+
+def module_of(path: Path) -> str:
+    """The dotted name of a file."""
+    return ".".join(path.parent.parts if path.name == "__init__.py" else path.with_suffix("").parts)
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, part) for each import of something of this repository, wherever it stands."""
+    for line, name in imported_modules(path):
+        part = part_of(name)
+        if part is not None:
+            yield line, part
 
 
 def edges() -> Iterator[tuple[Path, int, str, str]]:
     """(file, line, importing part, imported part) over the whole house, but for tfar/__init__.py."""
     for path in python_files(*PACKAGES):
-        part = part_of(".".join(path.with_suffix("").parts))
+        part = part_of(module_of(path))
         if part == "tfar":
             continue
         for line, imported in imports(path):
@@ -126,13 +158,38 @@ def test_parts_form_no_cycle():
     for path, line, part, imported in edges():
         graph.setdefault(part, set()).add(imported)
         where.setdefault((part, imported), f"{path}:{line}")
+    parts = cycle(graph) or []
+    steps = [f"{where[a, b]}: {a!r} imports {b!r}" for a, b in zip(parts, parts[1:], strict=False)]
+    assert not steps, "parts import one another in a circle:\n" + "\n".join(steps)
+
+
+def cycle(graph: dict[str, set[str]]) -> list[str] | None:
+    """A circle of a graph, its first entry repeated at the end; None where there is none."""
     try:
         graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:
-        # graphlib lists what is imported before what imports it.
-        cycle = error.args[1]
-        steps = [f"{where[b, a]}: {b!r} imports {a!r}" for a, b in zip(cycle, cycle[1:], strict=False)]
-        pytest.fail("parts import one another in a circle:\n" + "\n".join(steps))
+        return error.args[1][::-1]  # graphlib lists what is imported before what imports it
+    return None
+
+
+def test_modules_form_no_cycle():
+    """Neither by imports of modules nor by imports inside of functions, which would only hide it."""
+    paths = python_files("export", "pipelines")
+    graph = {module_of(path): {name for _, name in imported_modules(path)} for path in paths}
+    assert "export.client.calls" in graph["export.client.client"]
+    assert cycle(graph) is None, " imports ".join(cycle(graph))
+    graph["export.client.errors"].add("export.client.client")  # planted
+    assert cycle(graph)
+
+
+def test_client_imports_nothing_heavy():
+    wrong = []
+    for path in python_files("export/client"):
+        for line, name in imported_modules(path):
+            first = name.partition(".")[0]
+            own = part_of(name) == "client" or first in OF_THE_CLIENT | sys.stdlib_module_names
+            wrong.extend([] if own else [f"{path}:{line}: {name}"])
+    assert not wrong, "\n".join(wrong)
 
 
 def is_handing_on(node: ast.stmt, position: int, root: bool) -> bool:

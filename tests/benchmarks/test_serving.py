@@ -7,10 +7,10 @@ import pytest
 from benchmarks import serving, serving_checks, serving_models, serving_server
 from benchmarks.serving_load import Caller, request
 from benchmarks.serving_reference import Log, Reference
-from export.client_messages import MESSAGES
-from export.serving.errors import Code, ServingError
-from export.serving.options import Options as ServerOptions
-from export.serving.server import Server
+from export.client import Code, ServingError
+from export.client.messages import MESSAGES
+from export.server.options import Options as ServerOptions
+from export.server.server import Server
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_requests_are_predict_requests(text):
 
 
 def test_configurations_are_read_by_the_server(tmp_path):
-    from export.serving import configuration
+    from export.server import configuration
 
     models = {"a": tmp_path / "a", "b": tmp_path / "b"}
     (tmp_path / "models.config").write_text(

@@ -8,7 +8,7 @@ from PIL import Image
 
 import tfar
 from examples import litert_digits
-from export import litert
+from export.litert import converter
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -18,7 +18,7 @@ def digits(tmp_path_factory):
     """A tiny untrained model of labelled grey images, four at a time, and its file."""
     model = tfar.models.MADE((3, 4, 1), tfar.heads.Categorical(17), hidden=(8,), condition=tfar.conditions.Label(2))
     tfar.testing.randomize_weights(model)
-    path, _ = litert.export(model, tmp_path_factory.mktemp("digits") / "digits.tflite", batch_size=4)
+    path, _ = converter.export(model, tmp_path_factory.mktemp("digits") / "digits.tflite", batch_size=4)
     return model, path
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from export.serving.options import Options
-from export.serving.server import Server
+from export.server.options import Options
+from export.server.server import Server
 
 _FOLDER = Path(__file__).parent
 MONITORING = _FOLDER.parents[1] / "export" / "deploy" / "config" / "monitoring.config"
@@ -68,7 +68,7 @@ def in_session(name):
 
         export = Export(bank, name)
         yield export
-        export.servable.session.close()
+        export.writer.servable.session.close()
 
     return fixture
 

@@ -1,6 +1,7 @@
 """The same noise draws the same event in Python, in a v1 session, over gRPC and in LiteRT: one model of every family.
 
-A row may part ways with Python's at a draw that is a tie of rounding (`export.ties`); any other difference is an error.
+A row may part ways with Python's at a draw that is a tie of rounding (`export.writer.ties`); any other difference is an
+error.
 """
 
 import contextlib
@@ -9,15 +10,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import examples, litert
-from export.canvas import Canvas
 from export.client import Client
-from export.litert_model import LiteRTModel, draw_in_steps
-from export.litert_signatures import LiteRTSignatures
-from export.servable import Servable, quiet
-from export.serving.options import Options as ServerOptions
-from export.serving.server import Server
-from export.ties import count_ties
+from export.litert import converter
+from export.litert.model import LiteRTModel, draw_in_steps
+from export.litert.signatures import LiteRTSignatures
+from export.server.options import Options as ServerOptions
+from export.server.server import Server
+from export.writer import examples
+from export.writer.canvas import Canvas
+from export.writer.servable import Servable
+from export.writer.ties import count_ties
+from pipelines.start import errors_only
 from tests.bank import OPTIONS
 from tfar.core import noise as noises
 from tfar.testing.registry import MODELS
@@ -91,8 +94,8 @@ def streamed(client, kind, condition, seed, temperature, shape):
 def in_litert(model, length, noise, temperature, given):
     """The events drawn by `sample` and by `step` of a LiteRT model."""
     signatures = LiteRTSignatures(model, ROWS, length)
-    with quiet():
-        runtime = LiteRTModel(litert.convert(signatures))
+    with errors_only():
+        runtime = LiteRTModel(converter.convert(signatures))
     told = {item.name: given[item.name] for item in signatures.conditions}
     return {
         "LiteRT": runtime.run("sample", noise=noise, temperature=temperature, **told)["samples"],

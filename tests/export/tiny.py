@@ -4,9 +4,9 @@ import functools
 
 import numpy as np
 
-from export import examples
-from export.servable import Servable
-from export.sessions import REHEARSAL
+from export.writer import examples
+from export.writer.servable import Servable
+from export.writer.sessions import REHEARSAL
 
 SEED, NUM = 5, 4
 TEMPERATURE = np.linspace(1.0, 0.5, NUM, dtype=np.float32)

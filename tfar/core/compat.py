@@ -2,7 +2,7 @@
 
 A new version may change any of these; tests/core/test_compat.py then fails and names it. Nothing else of this
 repository reads a private name of theirs (tests/test_layering.py), but for the development server, which does not
-import the library: export/serving/compat.py.
+import the library: export/server/compat.py.
 """
 
 from __future__ import annotations

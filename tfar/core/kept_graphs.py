@@ -3,8 +3,8 @@
     TFAR_CACHE_DIR=DIR     keeps graphs below DIR/graphs; "off", empty or not set: nothing is kept
 
 The commands of `pipelines` and `export` set the variable to a folder of the user's cache directory, where XLA's own
-programs lie too (`export/disk_cache.py`). A file's name is a digest of all that the graph depends on: the function, the
-structure of its arguments, the model's configuration and the shapes of its weights, the versions of TensorFlow and
+programs lie too (`pipelines/disk_cache.py`). A file's name is a digest of all that the graph depends on: the function,
+the structure of its arguments, the model's configuration and the shapes of its weights, the versions of TensorFlow and
 Keras, and the source of this library. Weights are not kept; a graph reads those of the model that runs it.
 
 Only samplers are kept, the functions that XLA compiles: a graph from a file has no gradient, and samplers need none.

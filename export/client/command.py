@@ -1,0 +1,154 @@
+"""Shows what a server serves, and compares it with the model in Python.
+
+python -m export.client --server=localhost:8500 [--model_name=digits]                     # what is served
+python -m export.client --server=localhost:8500 --verify --model=model.keras  # draws it what Python does?
+
+The comparison needs tfar and TensorFlow; everything else needs grpcio, protobuf and NumPy alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from export.client.client import Client
+from export.client.errors import Code, ServingError
+from export.client.signatures import Signature, Tensor
+
+
+class Flag(NamedTuple):
+    """A flag that says which server is asked, and how; `python -m pipelines.sample` has the same ones."""
+
+    name: str
+    help: str
+    kind: type = str
+    default: Any = None
+
+
+CONNECTION = (
+    Flag("server", "HOST:PORT of a server; TensorFlow Serving listens on 8500."),
+    Flag("model_name", "Name of the model where it is served."),
+    Flag("version_label", "Label of the version, such as stable or canary."),
+    Flag("timeout", "Seconds that a call may take.", float, 60.0),
+    Flag("tls_ca", "PEM file of the authority that signed the server's certificate; switches TLS on."),
+    Flag("tls_cert", "PEM file of the own certificate, where the server asks for one."),
+    Flag("tls_key", "PEM file of the own key."),
+)
+
+
+def describe(client: Client) -> str:
+    """Signatures and sessions of a server, for people."""
+    lines = []
+    for name, signature in client.signatures.items():
+        lines += [f"  {name}", *_tensors(signature)]
+    lines.insert(0, f"{client.model_name} version {client.answered} at {client.server}")
+    if "session_stats" in client.signatures:
+        stats = client.session_stats()
+        lines.append(f"{stats['active']:g} of {stats['slots']:g} session slots in use")
+    return "\n".join(lines)
+
+
+def _tensors(signature: Signature) -> list[str]:
+    directions = (("in ", signature.inputs), ("out", signature.outputs))
+    return [
+        f"    {direction} {name}: {_text(tensor)}"
+        for direction, tensors in directions
+        for name, tensor in tensors.items()
+    ]
+
+
+def _text(tensor: Tensor) -> str:
+    dtype = "string" if tensor.dtype == np.object_ else tensor.dtype.name
+    sizes = [
+        "B" if size is None and not axis else "any" if size is None else str(size)
+        for axis, size in enumerate(tensor.shape or ())
+    ]
+    behind = "" if tensor.default is None else f", by default {tensor.default[0].tolist() or 'empty'}"
+    return f"{dtype}{f' [{chr(44).join(sizes)}]' if sizes else ''}{behind}".replace(",", ", ").replace(",  ", ", ")
+
+
+def connect(values: Mapping[str, Any], default_name: str = "default") -> Client:
+    """A client as the flags say.
+
+    Args:
+        values: by the names in `CONNECTION`.
+        default_name: name of the model where "model_name" is None.
+
+    Raises:
+        ValueError: a flag is out of range, or a file is not there.
+    """
+    for name in ("tls_ca", "tls_cert", "tls_key"):
+        path = values[name]
+        try:
+            if path is not None:
+                open(path, "rb").close()
+        except OSError as error:
+            raise ValueError(f"--{name}={path} cannot be read: {error.strerror}") from error
+    return Client(
+        values["server"],
+        values["model_name"] or default_name,
+        label=values["version_label"],
+        timeout=values["timeout"],
+        root_certificates=values["tls_ca"],
+        private_key=values["tls_key"],
+        certificate_chain=values["tls_cert"],
+    )
+
+
+def explain(error: ServingError, client: Client) -> str:
+    """One line for a person at a shell."""
+    where = f"{client.model_name} at {client.server}"
+    hints = {
+        Code.UNAVAILABLE: "is the server running? python -m pipelines.serve starts one",
+        Code.NOT_FOUND: "--model_name says which model is asked",
+        Code.DEADLINE_EXCEEDED: "--timeout gives it more time",
+    }
+    hint = f" ({hints[error.code]})" if error.code in hints else ""
+    return f"{where}: {error.code.name}: {' '.join(error.message.split())}{hint}"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(1)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command; returns the exit code."""
+    parser = _Parser("python -m export.client", description=__doc__, allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    for flag in CONNECTION:
+        parser.add_argument(f"--{flag.name}", type=flag.kind, default=flag.default, help=flag.help)
+    parser.add_argument("--verify", action="store_true", help="Compare the server with the model in Python.")
+    parser.add_argument("--model", help="verify: the .keras file that was exported.")
+    values = parser.parse_args(arguments)
+    try:
+        if values.server is None:
+            raise ValueError("--server=HOST:PORT must be given")
+        if values.verify != (values.model is not None):
+            raise ValueError("--verify and --model=FILE.keras go together")
+        with connect(vars(values)) as client:
+            try:
+                print(_verify(client, values.model) if values.verify else describe(client))
+            except ServingError as error:
+                raise ValueError(explain(error, client)) from error
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _verify(client: Client, path: str) -> str:
+    """Compares by name of the module: a client has no library where it only calls."""
+    try:
+        served = importlib.import_module("pipelines.start").start_tensorflow("export.writer.served")
+    except ModuleNotFoundError as error:
+        raise ValueError(f"--verify needs tfar with all that it depends on: {error}") from error
+    return served.verify(client, path)

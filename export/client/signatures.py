@@ -1,0 +1,103 @@
+"""What a client knows of a signature, and how its inputs get their types."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+import numpy as np
+
+from export.client.messages import dtype_of, shape_of, to_array
+
+
+@dataclasses.dataclass(frozen=True)
+class Tensor:
+    """An input or output of a signature.
+
+    Attributes:
+        dtype: of NumPy; object for strings, which are bytes.
+        shape: None stands for any size; None altogether for any rank.
+        default: value of an input that is left out, or None.
+    """
+
+    dtype: np.dtype
+    shape: tuple[int | None, ...] | None
+    default: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """What a signature takes and returns, by name."""
+
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+
+
+def seeds(num: int, seed: Any = None) -> np.ndarray:
+    """Seeds of rows, as the library makes them.
+
+    Args:
+        num: number of rows.
+        seed: int s for [s, row]; int64 [num, 2]; None for entropy of the operating system. It is drawn here, so that a
+            call that is tried again draws the same.
+
+    Returns:
+        int64 [num, 2].
+    """
+    if seed is None:
+        return np.frombuffer(os.urandom(16 * num), np.int64).reshape(num, 2) & (2**31 - 1)
+    if np.ndim(seed) == 0:
+        if int(seed) != seed or seed < 0:
+            raise ValueError(f"seed must be an integer from 0 on, got {seed!r}")
+        return np.stack([np.full([num], int(seed), np.int64), np.arange(num)], 1)
+    seed = np.asarray(seed)
+    if seed.shape != (num, 2) or seed.dtype.kind not in "iu":
+        raise ValueError(f"seed must be an int, or integers of shape ({num}, 2), got shape {seed.shape}")
+    return seed.astype(np.int64)
+
+
+def read_signature(definition: Any) -> Signature:
+    """What a SignatureDef says."""
+
+    def tensors(infos: Any, defaults: Any) -> dict[str, Tensor]:
+        return {
+            name: Tensor(
+                dtype_of(infos[name].dtype),
+                shape_of(infos[name].tensor_shape),
+                to_array(defaults[name]) if name in defaults else None,
+            )
+            for name in sorted(infos)
+        }
+
+    return Signature(tensors(definition.inputs, definition.defaults), tensors(definition.outputs, {}))
+
+
+def cast(name: str, value: Any, tensor: Tensor) -> np.ndarray:
+    """A value in the type of the signature, with a dimension of rows.
+
+    Raises:
+        ValueError: a value would change (floats may lose digits), or the rank is wrong.
+    """
+    array = np.asarray(value)
+    if tensor.dtype == np.object_:
+        array = np.asarray(value, object)
+        wrong = next((entry for entry in array.ravel() if not isinstance(entry, bytes)), None)
+        if wrong is not None:
+            raise ValueError(f"{name} must hold bytes, got {type(wrong).__name__}")
+    elif array.dtype != tensor.dtype:
+        if array.dtype.kind not in "biuf":
+            raise ValueError(f"{name} must hold numbers ({tensor.dtype}), got {array.dtype}")
+        with np.errstate(invalid="ignore", over="ignore"):
+            cast = array.astype(tensor.dtype)
+        if tensor.dtype.kind in "iub" and not np.array_equal(cast, array):
+            raise ValueError(f"{name} must hold {tensor.dtype}, got {array.dtype} values that are none")
+        array = cast
+    if tensor.shape is not None:
+        if array.ndim == len(tensor.shape) - 1:
+            array = array[None]
+        wanted = ", ".join("any" if size is None else str(size) for size in tensor.shape[1:])
+        sizes = zip(array.shape[1:], tensor.shape[1:], strict=False)
+        if array.ndim != len(tensor.shape) or any(size not in (got, None) for got, size in sizes):
+            raise ValueError(f"{name} must have shape [rows, {wanted}], got {np.shape(value)}".replace(", ]", "]"))
+    return array

@@ -1,0 +1,92 @@
+"""A .tflite file in the LiteRT runtime, called by its signatures and drawn from step by step."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from export.litert.signatures import LiteRTSignatures
+from export.writer.errors import ExportError
+from pipelines.start import quietly
+from tfar.core.request import NOTHING, Request
+
+
+class LiteRTModel:
+    """A file in the LiteRT runtime.
+
+    Args:
+        content: the bytes of the file.
+
+    Raises:
+        ExportError: the runtime is not installed, or does not take the file.
+    """
+
+    def __init__(self, content: bytes):
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as error:
+            raise ExportError("the check of a LiteRT model needs its runtime: pip install ai-edge-litert") from error
+        try:
+            self._interpreter = Interpreter(model_content=content, num_threads=os.cpu_count())
+        except (RuntimeError, ValueError) as error:
+            raise ExportError(f"the LiteRT runtime does not take the model: {error}") from error
+        self._runners: dict[str, Any] = {}
+
+    def run(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """One call of a signature."""
+        if signature in self._runners:
+            return self._runners[signature](**inputs)
+        self._runners[signature] = self._interpreter.get_signature_runner(signature)
+        # The first call makes its delegates, and remarks on them.
+        return quietly(lambda: self._runners[signature](**inputs))
+
+
+def draw_in_steps(
+    runtime: LiteRTModel,
+    signatures: LiteRTSignatures,
+    noise: np.ndarray,
+    temperature: np.ndarray,
+    told: dict[str, np.ndarray],
+) -> np.ndarray:
+    """Events drawn unit by unit with `start` and `step`, from the noise that `sample` takes.
+
+    Args:
+        runtime: the file.
+        signatures: what it can do.
+        noise: [B, positions, k].
+        temperature: [B].
+        told: the condition.
+
+    Returns:
+        [B, *event_shape].
+    """
+    batch, units = len(noise), signatures.num_units
+    if signatures.num_members > 1:
+        request, first = signatures.model.prepare_draws(NOTHING, tf.constant(noise[:, 0]))
+        told, noise = {**told, "member": request.member.numpy()}, np.concatenate([first[:, None], noise[:, 1:]], 1)
+    noise = noise.reshape(batch, units, *signatures.noise_shape[1:])
+    order = _cells(signatures, told)
+    carry = runtime.run("start", **told)
+    canvas: np.ndarray | None = None
+    for unit in range(units):
+        at = order[:, unit]
+        outputs = runtime.run("step", noise=noise[np.arange(batch), at], temperature=temperature, **carry)
+        chunk = outputs.pop("chunk")
+        if canvas is None:
+            canvas = np.zeros([batch, units, *chunk.shape[1:]], chunk.dtype)
+        if signatures.unit == "cell" and not np.array_equal(outputs.pop("cells"), at):
+            raise ExportError(f"step {unit} of the LiteRT model draws another cell than Python")
+        canvas[np.arange(batch), at] = chunk
+        carry.update(outputs)
+    return np.zeros([0]) if canvas is None else canvas.reshape(batch, *signatures.event_shape)
+
+
+def _cells(signatures: LiteRTSignatures, told: dict[str, np.ndarray]) -> np.ndarray:
+    """The unit of the event that each step draws, [B, units]."""
+    shape = [signatures.batch_size, signatures.num_units]
+    context = Request(member=told.get("member"))
+    order = signatures.stage.order(context) if signatures.unit == "cell" else None
+    return np.broadcast_to(np.arange(shape[1]) if order is None else np.asarray(order[0]), shape)

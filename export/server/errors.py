@@ -1,0 +1,22 @@
+"""Refusals, and what a client is told of them."""
+
+from __future__ import annotations
+
+from export.client.errors import Code, ServingError
+
+# The released server cuts its messages here, so that they fit a trailer of HTTP/2.
+LIMIT = 1024
+TRUNCATED = b"...TRUNCATED"
+
+
+def invalid(message: str) -> ServingError:
+    """The status of most refusals."""
+    return ServingError(Code.INVALID_ARGUMENT, message)
+
+
+def details(error: ServingError) -> str:
+    """The message of an error, cut at 1024 bytes."""
+    data = error.message.encode(errors="replace")
+    if len(data) <= LIMIT:
+        return error.message
+    return (data[:LIMIT] + TRUNCATED).decode(errors="replace")

@@ -1,0 +1,76 @@
+"""The gRPC services: bytes in, bytes or a status out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError, EncodeError
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
+    predict_pb2,
+    regression_pb2,
+)
+
+from export.client.errors import Code, ServingError
+from export.server.calls import Calls
+from export.server.errors import details
+
+STATUS = {status.value[0]: status for status in grpc.StatusCode}
+# A deadline further away is none.
+_LONG = 365 * 24 * 3600.0
+
+
+def handlers(calls: Calls) -> tuple[grpc.GenericRpcHandler, ...]:
+    """PredictionService and ModelService."""
+    prediction = {
+        "Predict": (predict_pb2.PredictRequest, calls.predict),
+        "Classify": (classification_pb2.ClassificationRequest, calls.classify),
+        "Regress": (regression_pb2.RegressionRequest, calls.regress),
+        "MultiInference": (inference_pb2.MultiInferenceRequest, calls.multi_inference),
+        "GetModelMetadata": (get_model_metadata_pb2.GetModelMetadataRequest, calls.get_model_metadata),
+    }
+    model = {
+        "GetModelStatus": (get_model_status_pb2.GetModelStatusRequest, calls.get_model_status),
+        "HandleReloadConfigRequest": (model_management_pb2.ReloadConfigRequest, calls.reload_config),
+    }
+    return tuple(
+        grpc.method_handlers_generic_handler(
+            f"tensorflow.serving.{service}",
+            {name: _unary(calls, request, handle) for name, (request, handle) in methods.items()},
+        )
+        for service, methods in (("PredictionService", prediction), ("ModelService", model))
+    )
+
+
+def _unary(calls: Calls, request_type: Any, handle: Callable[..., Any]) -> grpc.RpcMethodHandler:
+    """A handler that parses and serializes itself, so that whatever a client sends ends in a status."""
+
+    def call(data: bytes, context: grpc.ServicerContext) -> bytes:
+        try:
+            try:
+                request = request_type.FromString(data)
+            except DecodeError as error:
+                message = f"the request is no {request_type.DESCRIPTOR.full_name}"
+                raise ServingError(Code.INTERNAL, message) from error
+            response = calls.answer(handle, request, _milliseconds(context.time_remaining()))
+            try:
+                return response.SerializeToString()
+            except (EncodeError, ValueError) as error:
+                raise ServingError(Code.RESOURCE_EXHAUSTED, f"the reply is too large: {error}") from error
+        except ServingError as error:
+            context.set_code(STATUS[int(error.code)])
+            context.set_details(details(error))
+            return b""
+
+    return grpc.unary_unary_rpc_method_handler(call)
+
+
+def _milliseconds(remaining: float | None) -> int:
+    """What RunOptions takes: 0 is for ever, so a deadline that has passed becomes one millisecond."""
+    return 0 if remaining is None or remaining > _LONG else max(1, int(remaining * 1000))

@@ -1,0 +1,43 @@
+"""Which signatures TensorFlow Serving can batch, read from the signatures alone, and the parameters for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+FILE = "batching_params.pbtxt"
+
+_PARAMETERS = """\
+# Read by tensorflow_model_server --enable_batching --enable_per_model_batching_parameters.
+# Callers send every input, with as many rows each, as a batch knows no defaults of one row; export/client does.
+max_batch_size { value: 64 }
+batch_timeout_micros { value: 2000 }
+max_enqueued_batches { value: 100 }
+num_batch_threads { value: 2 }
+"""
+
+
+def why_not(definition: Any, stateful: bool = False) -> str | None:
+    """Why requests of a signature cannot be put together in one batch; None where they can.
+
+    Args:
+        definition: SignatureDef.
+        stateful: whether a call changes what later calls find: a batch is filled up with copies of a row.
+    """
+    if stateful:
+        return "a batch is padded with copies of a row, and every copy would act"
+    if not definition.inputs:
+        return "it has no inputs"
+    for direction, tensors in (("input", definition.inputs), ("output", definition.outputs)):
+        for name in sorted(tensors):
+            shape = tensors[name].tensor_shape
+            if shape.unknown_rank or not shape.dim:
+                return f"{direction} {name} is a scalar"
+            if shape.dim[0].size >= 0:
+                return f"the first dimension of {direction} {name} is not the rows"
+    return None
+
+
+def write(version: Path) -> None:
+    """Writes the parameters beside a version; a server that is not told of them ignores the file."""
+    (version / FILE).write_text(_PARAMETERS, encoding="utf-8")

@@ -1,0 +1,126 @@
+"""What is written beside a version for people and programs: SIGNATURES.md, MODEL_CARD.md, assets.extra/tfar.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+import tfar
+from export.writer import batching_params, states
+from export.writer.signatures import Signature, Signatures
+
+SIGNATURES, CARD, FACTS = "SIGNATURES.md", "MODEL_CARD.md", Path("assets.extra", "tfar.json")
+
+
+def write(version: Path, signatures: Signatures, report: Any, facts: Mapping[str, Any]) -> None:
+    """Writes the three files.
+
+    Args:
+        version: folder of the version, with its saved_model.pb.
+        signatures: what it holds.
+        report: what the check of the export found.
+        facts: what is known of the training: "data", "split", "bits_per_dim", "num_examples", "weights", ...
+    """
+    definitions = read_signatures(version)
+    (version / SIGNATURES).write_text(_reference(signatures, definitions), encoding="utf-8")
+    (version / CARD).write_text(_card(signatures, report, facts), encoding="utf-8")
+    (version / FACTS).parent.mkdir(exist_ok=True)
+    (version / FACTS).write_text(json.dumps(signatures.about, indent=2) + "\n", encoding="utf-8")
+
+
+def read_signatures(version: Path) -> dict[str, Any]:
+    """The SignatureDefs of a version by name, without those that loaders use."""
+    saved = saved_model_pb2.SavedModel.FromString((version / "saved_model.pb").read_bytes())
+    every = saved.meta_graphs[0].signature_def
+    return {name: every[name] for name in sorted(every) if not name.startswith("__")}
+
+
+def tensor_text(info: Any, default: Any = None) -> str:
+    """Type, shape and default of a tensor: "float32 [B], by default 1.0"."""
+    sizes = [
+        "B" if dim.size < 0 and not index else "any" if dim.size < 0 else str(dim.size)
+        for index, dim in enumerate(info.tensor_shape.dim)
+    ]
+    behind = ""
+    if default is not None:
+        value = tf.make_ndarray(default)[0].tolist()
+        behind = f", by default {'empty' if value == [] else value}"
+    shape = f" [{', '.join(sizes)}]" if sizes else ""
+    return f"{tf.as_dtype(info.dtype).name}{shape}{behind}"
+
+
+def _reference(signatures: Signatures, definitions: Mapping[str, Any]) -> str:
+    """The signature reference."""
+    lines = [
+        f"# Signatures of {signatures.name}",
+        "",
+        "B is the number of rows, one per event. An input has B rows, or one row that stands for all. Nothing is cast:"
+        " types must be those given here. What is refused, is refused with INVALID_ARGUMENT and"
+        " `assertion failed: [TEXT]`, where TEXT begins as listed.",
+        "",
+        "Set a deadline on every call: a plain loop stops at its deadline, and no call is stopped by anything else.",
+    ]
+    for key, definition in definitions.items():
+        signature = signatures.every[key]
+        if signature.name != key:
+            lines += ["", f"## {key}", "", f"The same as {signature.name}."]
+            continue
+        lines += ["", f"## {key}", "", signature.meaning, "", *_tensors(signature, definition)]
+        texts = [text for item in signature.inputs for text in item.refusals] + list(signature.refusals)
+        if texts:
+            lines += ["", "Refused:", "", *(f"- `{text}`" for text in texts)]
+        reason = batching_params.why_not(definition, signature.stateful)
+        lines += ["", "Batching: " + ("possible." if reason is None else f"not possible, {reason}.")]
+    return "\n".join(lines) + "\n"
+
+
+def _tensors(signature: Signature, definition: Any) -> list[str]:
+    """A table of inputs and outputs."""
+    rows = ["| | name | type | meaning |", "|---|---|---|---|"]
+    for item in signature.inputs:
+        default = definition.defaults[item.name] if item.name in definition.defaults else None
+        meaning = item.meaning if item.accepted is None else f"{item.meaning}; must {item.accepted}"
+        rows.append(f"| in | `{item.name}` | {tensor_text(definition.inputs[item.name], default)} | {meaning} |")
+    for key in sorted(definition.outputs):
+        rows.append(f"| out | `{key}` | {tensor_text(definition.outputs[key])} | {signature.output_meaning(key)} |")
+    return rows
+
+
+def _card(signatures: Signatures, report: Any, facts: Mapping[str, Any]) -> str:
+    """The model card."""
+    model, store = signatures.model, signatures.store
+    parameters = model.count_params()
+    lines = [
+        f"# {signatures.name}",
+        "",
+        f"- model: {type(model).__name__}, {parameters:,} parameters, {model.head!r}",
+        f"- events: {list(model.event_shape)}, {model.head.dtype.name}",
+        f"- condition: {'none' if model.condition is None else repr(model.condition)}",
+        f"- fingerprint: {states.fingerprint(model)} (states of clients carry it)",
+        f"- written by tfar {tfar.__version__} with TensorFlow {tf.__version__}",
+    ]
+    lines += [f"- {key.replace('_', ' ')}: {_plain(value)}" for key, value in facts.items()]
+    lines += [
+        "",
+        f"Checked in a v1 session: {report.num_samples} events drawn by the exported signatures equal Python's from "
+        f"the same seeds, {report.num_ties} of them up to a tie of rounding; log_prob within "
+        f"{report.log_prob_difference:.1e}.",
+    ]
+    if store is not None:
+        lines += [
+            "",
+            f"Sessions: {store.slots} slots, {store.bytes / 1e6:.1f} MB; a session expires {store.ttl:g} seconds after "
+            "its last step. They live in one server process and end with the version: behind a balancer use `start` "
+            "and `step`, or route a session to the replica that began it.",
+        ]
+    lines += ["", "A sample is a function of its seed, temperature and condition alone. SIGNATURES.md lists the calls."]
+    return "\n".join(lines) + "\n"
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
