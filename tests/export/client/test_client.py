@@ -19,6 +19,8 @@ from export.writer.canvas import Canvas
 from tests.commands import run
 
 ROOT = Path(__file__).resolve().parents[3]
+# Without what installed packages import at the start of every process.
+PATHS = f"import sys; sys.path.extend({sys.path!r})\n"
 LABELS = np.array([0, 1, 2, 1, 0])
 
 
@@ -161,9 +163,15 @@ def test_arrays_survive_both_ways_of_writing_them(dtype):
         np.testing.assert_array_equal(found, value)
 
 
-def test_client_needs_no_tensorflow():
-    code = "import sys, export.client; sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras', 'tfar')))"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+def test_client_needs_grpcio_protobuf_and_numpy_alone():
+    """grpcio itself needs typing_extensions."""
+    code = """
+import sys, export.client.command
+first = {name.partition(".")[0] for name in sys.modules if not name.startswith("_")}
+print(*sorted(first - sys.stdlib_module_names - {"cython_runtime"}))
+"""
+    found = subprocess.run([sys.executable, "-S", "-c", PATHS + code], cwd=ROOT, capture_output=True, text=True)
+    assert found.stdout.split() == ["export", "google", "grpc", "numpy", "typing_extensions"], found.stderr
 
 
 # === Calls ===
