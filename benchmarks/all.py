@@ -57,9 +57,11 @@ PARTS: dict[str, list[tuple[str, str]]] = {
         ("memory --preset=pixel_snail_small --batches=1,16", "--preset=pixel_snail_tiny --batches=1"),
         ("memory --preset=image_transformer_small --batches=1,16", "--preset=image_transformer_tiny --batches=1"),
     ],
-    "serving": [("serving", "--tiny --seconds=2 --clients=4 --references=8 --repeats=1")],
+    "serving": [("serving", "--tiny --seconds=2 --clients=4 --references=8 --repeats=1 --nobatch_calls")],
     "first_call": [
-        (f"first_call --model={name}", "--tiny") for name in ("gated_pixel_cnn", "pixel_cnn_pp", "pixel_cnn_pp_cifar10")
+        ("first_call --model=gated_pixel_cnn", "--tiny"),
+        ("first_call --model=pixel_cnn_pp", "--tiny"),
+        ("first_call --model=pixel_cnn_pp_cifar10", "--tiny --model=pixel_cnn_pp_tiny"),
     ],
     "peers": [("peers", "--tiny --repeats=1 --batch=2")],
     "made": [("made_datasets", "--datasets=nips")],
