@@ -2,11 +2,11 @@
 
     python -m benchmarks.all [--json=docs/results.json] [--parts=sampling,positions,...] [--write] [--quick]
 
-    sampling     ten models: cost of a sample in forward passes, against naive sampling       (12 minutes)
+    sampling     ten models: cost of a sample in forward passes, against naive sampling       (11 minutes)
     positions    examples of a batch at positions of their own                                (1 minute)
-    memory       of a training step, with the options that save some                          (4 minutes)
-    serving      the local server: overhead, calls at once, load, replicas, versions          (4 minutes)
-    first_call   of a first and of a second process, with the cache on disk                   (4 minutes)
+    memory       of a training step, with the options that save some                          (2 minutes)
+    serving      the local server: overhead, calls at once, load, replicas, versions          (5 minutes)
+    first_call   of a first and of a second process, with the cache on disk                   (5 minutes)
 
 Only where named in --parts:
 
@@ -14,7 +14,7 @@ Only where named in --parts:
     made         test likelihoods of MADE; its data sets lie in ../shared/data/made           (1 minute)
     gpu          `benchmarks.gpu_check`, on a machine with a GPU                              (15 minutes)
 
-The times are those of two cores with nothing else to do. A benchmark is a process of its own, which has its command.
+The times are estimates for two cores with nothing else to do. A benchmark is a process of its own, which has its command.
 What it measured is merged into the file as soon as it ends, so the same command goes on after an interruption:
 commands whose figures are there, of this commit and machine, do not run again (`--again` runs them). Figures of the
 file that no benchmark makes stay. `--write` then makes the tables of README.md and docs/results.md from
@@ -51,11 +51,11 @@ SAMPLED = (
 )
 # Commands of each part, and what `--quick` adds to them: of a flag given twice the last one counts.
 PARTS: dict[str, list[tuple[str, str]]] = {
-    "sampling": [(f"sampling --model={name}", "--tiny --repeats=1") for name in SAMPLED],
+    "sampling": [(f"sampling --model={name} --repeats=5", "--tiny --repeats=1") for name in SAMPLED],
     "positions": [("positions", "--tiny --repeats=1 --batch=4")],
     "memory": [
-        ("memory --preset=pixel_snail_small --batches=1,16", "--preset=pixel_snail_tiny --batches=1"),
-        ("memory --preset=image_transformer_small --batches=1,16", "--preset=image_transformer_tiny --batches=1"),
+        ("memory --preset=pixel_snail_small --batches=16", "--preset=pixel_snail_tiny --batches=1"),
+        ("memory --preset=image_transformer_small --batches=16", "--preset=image_transformer_tiny --batches=1"),
     ],
     "serving": [("serving", "--tiny --seconds=2 --clients=4 --references=8 --repeats=1 --nobatch_calls")],
     "first_call": [

@@ -74,7 +74,7 @@ def main() -> int:
             measured[mode]["real_time"] = measured["num_positions"] / SAMPLE_RATE / measured[mode]["sample_s"]
     result = {"model": values.model, **measured}
     print(table(result))
-    results.write(values.json, figures(result), result, quick=values.tiny)
+    results.write(values.json, figures(result, values.tiny), result, quick=values.tiny)
     return 0
 
 

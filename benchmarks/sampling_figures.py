@@ -65,12 +65,12 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def figures(result: dict[str, Any]) -> dict[str, results.Figure]:
-    """Returns the figure of a model for docs/results.json."""
+def figures(result: dict[str, Any], tiny: bool = False) -> dict[str, results.Figure]:
+    """Returns the figure of a model for docs/results.json; a tiny one is described by its shape."""
     xla, plain = result["xla"], result["plain"]
     shape = " x ".join(str(size) for size in result["event_shape"])
     what = f"{result['batch']} events {shape} from `{result['model']}`"
-    if result["model"] in _EVENTS:
+    if result["model"] in _EVENTS and not tiny:
         what = f"{result['batch']} {_EVENTS[result['model']]}"
     measured = (
         f"{_time(xla['sample_s'])} = {xla['cost_in_forwards']:.1f} forward passes under XLA, "

@@ -24,7 +24,7 @@ def figures(measured: Measured) -> dict[str, Figure]:
 def _overhead(section: Measured, measured: Measured) -> Iterator[tuple[str, Figure]]:
     for rows, item in section["rows"].items():
         cell = f"{item['ratio']:.2f} ({1e3 * item['grpc_s']:.0f} ms, {1e3 * item['in_process_s']:.0f} ms)"
-        what = f"`sample` of {rows} examples over gRPC / in process, plain graph"
+        what = f"`sample` of {rows} example{'' if int(rows) == 1 else 's'} over gRPC / in process, plain graph"
         yield f"overhead_{rows}", figure(what, cell, item, f"{OVERHEAD_AIM:g}")
 
 
