@@ -14,12 +14,12 @@ Only where named in --parts:
     made         test likelihoods of MADE; its data sets lie in ../shared/data/made           (1 minute)
     gpu          `benchmarks.gpu_check`, on a machine with a GPU                              (15 minutes)
 
-The times are estimates for two cores with nothing else to do. A benchmark is a process of its own, which has its command.
-What it measured is merged into the file as soon as it ends, so the same command goes on after an interruption:
-commands whose figures are there, of this commit and machine, do not run again (`--again` runs them). Figures of the
-file that no benchmark makes stay. `--write` then makes the tables of README.md and docs/results.md from
-docs/results.json; `--parts= --write` does nothing else. `--quick` takes tiny models and one round, to see that
-everything runs; such figures go to another file and into no table.
+The times are estimates for two cores with nothing else to do. Each benchmark is a process of its own, whose command is
+noted with its figures. They are merged into the file as soon as it ends, so the same command goes on after an
+interruption: commands whose figures are there, of this commit and machine, do not run again (`--again` runs them).
+Figures of the file that no benchmark makes stay. `--write` then makes the tables of README.md and docs/results.md from
+the file; `--parts= --write` does nothing else. `--quick` takes tiny models and one round, to see that everything runs;
+such figures go to another file and into no table.
 
 `benchmarks.against` compares with another checkout, and is a command of its own.
 """
