@@ -1,1 +1,1 @@
-"""Trained models outside of Python: what writes them (`writer`, `litert`), calls them (`client`), serves them."""
+"""Exports of trained models: writes SavedModels (`writer`) and LiteRT files (`litert`), calls and serves them."""

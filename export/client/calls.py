@@ -1,4 +1,4 @@
-"""Calls of a client: one channel, a deadline for each, and retries where they are safe.
+"""Sends the calls of a client over one channel, with deadlines, and retries where they are safe.
 
 What is tried again, after a pause that doubles and is drawn at random below its bound:
 
@@ -75,7 +75,7 @@ class Calls:
         self._methods: dict[str, Any] = {}
 
     def call(self, method: str, request: Any, reply: Any, timeout: float | None = None, acts: bool = False) -> Any:
-        """One call, with its retries.
+        """Sends a call and its retries.
 
         Args:
             method: "/package.Service/Method".
@@ -112,7 +112,7 @@ class Calls:
 
 
 def may_repeat(error: ServingError, acts: bool) -> bool:
-    """Whether a call that ended so may be tried again."""
+    """Returns whether a call that ended with this error may be repeated."""
     if error.code not in RETRIED or any(text in error.message for text in _TOO_LARGE):
         return False
     return not acts or error.message.startswith(_NEVER_RUN)

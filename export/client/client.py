@@ -144,7 +144,7 @@ class Client:
 
     @property
     def unit(self) -> str | None:
-        """What a step of a stream draws: "row", "value" or "cell"; None where there are no steps."""
+        """The unit that a step of a stream draws: "row", "value" or "cell"; None where there are no steps."""
         for name in ("session_step", "step"):
             if name in self.signatures:
                 outputs = self.signatures[name].outputs
@@ -158,7 +158,7 @@ class Client:
         return int(np.prod([size or 1 for size in self._signature(name).outputs["chunk"].shape[2:]]))
 
     def describe(self) -> dict[str, Any]:
-        """What the model is, as the server tells it: "event_shape", "levels", "condition", "vocabulary", and so on.
+        """Asks the server for the model's description: "event_shape", "levels", "condition", "vocabulary", and so on.
 
         Raises:
             ServingError: the call failed.
@@ -295,7 +295,7 @@ class Client:
         timeout: float | None = None,
         version: int | None = None,
     ) -> dict[str, np.ndarray]:
-        """Any signature.
+        """Calls any signature.
 
         Every input is sent, with as many rows as the others, whatever may be left out: a server that batches knows no
         defaults of one row.
@@ -345,7 +345,7 @@ class Client:
         return inputs if prefix is None else {**inputs, "prefix": prefix}
 
     def _conditions(self, name: str, condition: Any) -> dict[str, Any]:
-        """The condition by the names of the inputs."""
+        """Returns the values of the condition by the names of the inputs."""
         names = [key for key in self._signature(name).inputs if key.partition("_")[0] == "condition"]
         if condition is None:
             return {}
@@ -360,7 +360,7 @@ class Client:
         return len(cast("x", x, self._signature(name).inputs["x"]))
 
     def _fill(self, name: str, given: Mapping[str, Any], rows: int | None = None) -> dict[str, np.ndarray]:
-        """Every input of a signature with all its rows."""
+        """Fills in all inputs of a signature, each for all examples."""
         signature = self._signature(name)
         unknown = sorted(set(given) - set(signature.inputs))
         if unknown:
@@ -381,7 +381,7 @@ class Client:
 
 
 def _widen(samples: np.ndarray, width: int) -> np.ndarray:
-    """Sequences with zeros behind them; other events have one width."""
+    """Pads sequences with zeros; other events have one width."""
     missing = width - samples.shape[1]
     return np.pad(samples, [(0, 0), (0, missing), *[(0, 0)] * (samples.ndim - 2)]) if missing else samples
 

@@ -22,7 +22,7 @@ from export.client.signatures import Signature, Tensor
 
 
 class Flag(NamedTuple):
-    """A flag that says which server is asked, and how; `python -m pipelines.sample` has the same ones."""
+    """A flag that selects the server and the connection; `python -m pipelines.sample` has the same ones."""
 
     name: str
     help: str
@@ -42,7 +42,7 @@ CONNECTION = (
 
 
 def describe(client: Client) -> str:
-    """Signatures and sessions of a server, for people."""
+    """Describes the signatures and sessions of a server, for people."""
     lines = []
     for name, signature in client.signatures.items():
         lines += [f"  {name}", *_tensors(signature)]
@@ -73,7 +73,7 @@ def _text(tensor: Tensor) -> str:
 
 
 def connect(values: Mapping[str, Any], default_name: str = "default") -> Client:
-    """A client as the flags say.
+    """Makes the client that the flags describe.
 
     Args:
         values: by the names in `CONNECTION`.
@@ -101,7 +101,7 @@ def connect(values: Mapping[str, Any], default_name: str = "default") -> Client:
 
 
 def explain(error: ServingError, client: Client) -> str:
-    """One line for a person at a shell."""
+    """Formats an error as one line for a person at a shell."""
     where = f"{client.model_name} at {client.server}"
     hints = {
         Code.UNAVAILABLE: "is the server running? python -m pipelines.serve starts one",
@@ -113,7 +113,7 @@ def explain(error: ServingError, client: Client) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says a mistake in one line."""
+    """Prints a mistake in one line."""
 
     def error(self, message: str) -> NoReturn:
         print(f"error: {message}", file=sys.stderr)

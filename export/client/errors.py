@@ -28,7 +28,7 @@ class Code(enum.IntEnum):
 
 
 class ServingError(Exception):
-    """A call, or the loading of a version, ends with this status.
+    """An error with a status code, of a call or of the loading of a version.
 
     Args:
         code: anything but OK.

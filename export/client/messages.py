@@ -100,7 +100,7 @@ MESSAGES = _build()
 
 
 def dtype_of(number: int) -> np.dtype:
-    """The type of NumPy that a DataType stands for; strings are objects, of type bytes.
+    """Returns the NumPy type of a DataType; strings are objects, of type bytes.
 
     Raises:
         ValueError: there is none.
@@ -111,12 +111,12 @@ def dtype_of(number: int) -> np.dtype:
 
 
 def shape_of(proto: Any) -> tuple[int | None, ...] | None:
-    """The shape that a TensorShapeProto promises; None for any rank."""
+    """Returns the shape of a TensorShapeProto; None for any rank."""
     return None if proto.unknown_rank else tuple(None if dim.size < 0 else dim.size for dim in proto.dim)
 
 
 def to_proto(array: np.ndarray, proto: Any = None) -> Any:
-    """An array as TensorProto, its values as bytes.
+    """Converts an array to a TensorProto, its values as bytes.
 
     Args:
         array: of a type that `dtype_of` returns.
@@ -135,7 +135,7 @@ def to_proto(array: np.ndarray, proto: Any = None) -> Any:
 
 
 def to_array(proto: Any) -> np.ndarray:
-    """A TensorProto as an array; the last of too few values stands for the missing ones.
+    """Converts a TensorProto to an array; the last of too few values stands for the missing ones.
 
     Raises:
         ValueError: the values do not fit the shape.

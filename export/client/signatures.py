@@ -1,4 +1,4 @@
-"""What a client knows of a signature, and how its inputs get their types."""
+"""The signatures of a served model, as a client reads them, and the casts of their inputs."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-    """What a signature takes and returns, by name."""
+    """The inputs and outputs of a signature by name."""
 
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
 
 
 def seeds(num: int, seed: Any = None) -> np.ndarray:
-    """Seeds of rows, as the library makes them.
+    """Makes one seed for every example, as the library does.
 
     Args:
         num: number of rows.
@@ -58,7 +58,7 @@ def seeds(num: int, seed: Any = None) -> np.ndarray:
 
 
 def read_signature(definition: Any) -> Signature:
-    """What a SignatureDef says."""
+    """Reads a SignatureDef."""
 
     def tensors(infos: Any, defaults: Any) -> dict[str, Tensor]:
         return {
@@ -74,7 +74,7 @@ def read_signature(definition: Any) -> Signature:
 
 
 def cast(name: str, value: Any, tensor: Tensor) -> np.ndarray:
-    """A value in the type of the signature, with a dimension of rows.
+    """Casts a value to the type of the signature, with a dimension of examples.
 
     Raises:
         ValueError: a value would change (floats may lose digits), or the rank is wrong.

@@ -1,4 +1,4 @@
-"""Events drawn piece by piece: a session of the server, or a state that the client holds.
+"""Draws events piece by piece, from a session of the server or from a state that the client holds.
 
 Both draw what `sample` draws from the same seed. A session whose fate is open (the connection broke, a deadline passed,
 the server restarted or gave the session up) is not stepped again: that could skip units. It is begun anew, with its
@@ -21,7 +21,7 @@ Arrays = dict[str, np.ndarray]
 
 # How the refusals of export/writer/sessions.py begin after which a session is gone for its client.
 _GONE = ("session_id is unknown or expired", "session_id was stepped by another call")
-# After these nobody knows whether a step has acted.
+# After these errors a step may or may not have acted.
 _OPEN_ENDED = (
     *(Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.DEADLINE_EXCEEDED),
     *(Code.CANCELLED, Code.UNKNOWN, Code.INTERNAL),
@@ -30,7 +30,7 @@ _END_TIMEOUT = 5.0  # seconds; a session that is not ended expires by itself
 
 
 class Caller(Protocol):
-    """What a stream asks of its client."""
+    """The part of a client that a stream needs."""
 
     version: int | None
     answered: int | None
@@ -55,7 +55,7 @@ class Caller(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Chunk:
-    """What a step has drawn.
+    """The result of a step.
 
     Attributes:
         values: [B, n, ...]: n rows of images, values of sequences, or cells; every row of the batch draws as many.
@@ -189,7 +189,7 @@ class SessionStream(Stream):
                 return outputs
 
     def _begin_anew(self) -> None:
-        """A session at the same place of the same events."""
+        """Opens a session at the same place of the same events."""
         drawn = self._drawn
         inputs = dict(self._inputs)
         if drawn:
@@ -210,7 +210,7 @@ class SessionStream(Stream):
         return self._inputs["prefix"].shape[1] // width * width
 
     def _give_up(self) -> None:
-        """No longer trusts the session; frees its slot if the server can be told."""
+        """Drops the session; frees its slot if the server can be reached."""
         session, self.session_id = self.session_id, None
         try:
             self._call("session_end", {"session_id": session}, self.version, _END_TIMEOUT)

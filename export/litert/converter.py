@@ -1,4 +1,4 @@
-"""A LiteRT (.tflite) model: built-in operators alone, checked against Python, then put in place.
+"""Writes a LiteRT (.tflite) model of built-in operators alone, and checks it against Python.
 
     path, report = export(model, "digits.tflite")
 
@@ -39,7 +39,7 @@ _LOG_PROB_TOLERANCE = 2e-5
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What the check of a file found.
+    """The result of the check of a file.
 
     Attributes:
         quantization: of the weights: "float32", "float16" or "int8".
@@ -110,7 +110,7 @@ def export(
 
 
 def convert(signatures: LiteRTSignatures, quantization: str = "float32") -> bytes:
-    """The signatures as a LiteRT model without metadata.
+    """Converts the signatures to a LiteRT model without metadata.
 
     Raises:
         ExportError: an operation of the model has no built-in operator.
@@ -124,7 +124,7 @@ def convert(signatures: LiteRTSignatures, quantization: str = "float32") -> byte
 
 
 def _convert(signatures: LiteRTSignatures, quantization: str) -> tuple[bytes, Exception | None]:
-    """The LiteRT model, or why there is none."""
+    """Returns the LiteRT model, or the reason of the failure."""
     with (
         tempfile.TemporaryDirectory() as folder,
         errors_only(),
@@ -194,7 +194,7 @@ def check(content: bytes, signatures: LiteRTSignatures, quantization: str = "flo
 
 
 def _check_values(signatures: LiteRTSignatures, x: np.ndarray) -> None:
-    """Raises ExportError where values are none of the model's."""
+    """Raises ExportError where values are outside of the model's support."""
     try:
         signatures.model.head.check(x, "samples")
     except ValueError as error:
@@ -202,7 +202,7 @@ def _check_values(signatures: LiteRTSignatures, x: np.ndarray) -> None:
 
 
 def describe(path: Path, report: Report) -> str:
-    """A summary for people: the signatures and what the check found."""
+    """Formats a summary for people: the signatures and the result of the check."""
     content = path.read_bytes()
     facts = metadata.read(content)
     batch, step = facts["batch_size"], facts["step"]
@@ -231,7 +231,7 @@ def describe(path: Path, report: Report) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """The line of a long message that says what was wrong."""
+    """Returns the line of a long message that names the mistake."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # "TF Select ops: Tan, Erfinv" names the operations.
     telling = [line for line in lines if " ops: " in line] or [line for line in lines if "error:" in line]

@@ -1,4 +1,4 @@
-"""What a .tflite file says of itself: JSON in the file's own list of metadata, under the name "tfar".
+"""The metadata of a .tflite file: JSON in the file's own list, under the name "tfar".
 
 An app needs nothing else to draw samples: how to make noise, what `step` keeps, and what the values stand for.
 """
@@ -35,7 +35,7 @@ _STEPS = (
 
 
 def describe(signatures: LiteRTSignatures, quantization: str) -> dict[str, Any]:
-    """Everything about the model and its signatures, as it is written into the file."""
+    """Describes the model and its signatures for the file."""
     model, batch = signatures.model, signatures.batch_size
     shape = [batch, signatures.num_positions, model.head.noise_size]
     parts = () if model.condition is None else model.condition.parts
@@ -62,7 +62,7 @@ def describe(signatures: LiteRTSignatures, quantization: str) -> dict[str, Any]:
 
 
 def write(content: bytes, facts: dict[str, Any]) -> bytes:
-    """The file `content` with `facts` in its metadata, and without the names of its inner tensors.
+    """Adds `facts` to the metadata of the file `content`, and removes the names of its inner tensors.
 
     Those are paths in Python's graph, which nobody asks for, and make up to a quarter of a small file.
     """

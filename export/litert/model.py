@@ -1,4 +1,4 @@
-"""A .tflite file in the LiteRT runtime, called by its signatures and drawn from step by step."""
+"""Runs a .tflite file in the LiteRT runtime by its signatures, and draws from it step by step."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class LiteRTModel:
         self._runners: dict[str, Any] = {}
 
     def run(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """One call of a signature."""
+        """Calls a signature."""
         if signature in self._runners:
             return self._runners[signature](**inputs)
         self._runners[signature] = self._interpreter.get_signature_runner(signature)
@@ -51,7 +51,7 @@ def draw_in_steps(
     temperature: np.ndarray,
     told: dict[str, np.ndarray],
 ) -> np.ndarray:
-    """Events drawn unit by unit with `start` and `step`, from the noise that `sample` takes.
+    """Draws events unit by unit with `start` and `step`, from the noise that `sample` takes.
 
     Args:
         runtime: the file.

@@ -49,7 +49,7 @@ class Carried:
 
 
 class LiteRTSignatures:
-    """What a model can do in LiteRT.
+    """The signatures of a model in LiteRT.
 
     Args:
         model: the model.
@@ -119,7 +119,7 @@ class LiteRTSignatures:
     # Shapes.
 
     def _trace_context(self) -> Request:
-        """Specs of what the network is told, of B rows; on the way, what a step draws and how many cells that is."""
+        """Returns shapes and types of the context of B examples; also sets the unit and cells of a step."""
         specs = [item.spec for item in self.start_inputs]
         names = [item.name for item in self.start_inputs]
         found: list[Request] = []
@@ -139,7 +139,7 @@ class LiteRTSignatures:
         return self.model.context(Request(condition_of(self.model, inputs), member=inputs.get("member")))
 
     def _carried(self) -> list[Carried]:
-        """Lists the tensors that one step hands to the next: last unit, network state, context; not the position."""
+        """Lists the tensors that one step passes to the next: last unit, network state, context; not the position."""
         batch, found = self.batch_size, []
         spec = self.stage.spec(self._context)
         found.append(Carried(tf.TensorSpec([batch, *spec.last.shape[1:]], spec.last.dtype, "last"), "last"))

@@ -1,4 +1,4 @@
-"""What every way into the server shares: the limit of calls at once, the metrics, and the finding of the version."""
+"""Answers calls from gRPC, REST and the demo: limits calls at once, finds the version, counts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ logger = logging.getLogger("tfar.serving")
 
 
 class Calls:
-    """Answers requests, whichever way they came.
+    """Answers requests from gRPC, REST and the demo.
 
     Args:
         manager: of the models.

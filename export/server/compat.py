@@ -1,4 +1,4 @@
-"""What the development server needs of TensorFlow that is not public, one function each.
+"""Wraps each private name of TensorFlow that the development server uses in one function.
 
 A new version may change any of these; tests/export/server/test_compat.py then fails and names it. They stand here
 and not in tfar/core/compat.py because the server runs any SavedModel and does not import the library.

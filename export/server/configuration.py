@@ -42,7 +42,7 @@ def read_monitoring(path: str) -> Any:
 
 
 def single_model(name: str, base_path: str) -> model_server_config_pb2.ModelServerConfig:
-    """What --model_name and --model_base_path mean."""
+    """Returns the configuration that --model_name and --model_base_path describe."""
     config = model_server_config_pb2.ModelServerConfig()
     config.model_config_list.config.add(name=name, base_path=base_path, model_platform=PLATFORM)
     return config

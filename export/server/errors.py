@@ -1,4 +1,4 @@
-"""Refusals, and what a client is told of them."""
+"""Errors of requests, and the messages that clients get."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which versions a model's folder holds, and which of them its policy asks for."""
+"""Finds the versions in a model's folder, and those of them that its policy selects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ logger = logging.getLogger("tfar.serving")
 
 
 class Folders:
-    """Looks at the folders of models; says what is odd once, for it looks every second."""
+    """Looks at the folders of models every second; logs each oddity once."""
 
     def __init__(self) -> None:
         self._warned: set[str] = set()
@@ -56,7 +56,7 @@ class Folders:
 
 
 def _number(name: str) -> int | None:
-    """What a folder is called, as a number of a version; leading zeros are allowed."""
+    """Returns the version number that a folder's name is; leading zeros are allowed."""
     if not re.fullmatch(r"[+-]?[0-9]+", name):
         return None
     number = int(name)

@@ -1,4 +1,4 @@
-"""Which versions of which models are loaded: folders are polled, new versions load before old ones go.
+"""Loads and unloads versions of models: polls folders, and loads new versions before old ones go.
 
 The order of events is that of TensorFlow Serving's FileSystemStoragePathSource and AvailabilityPreservingPolicy.
 """
@@ -28,7 +28,7 @@ logger = logging.getLogger("tfar.serving")
 
 
 class ModelManager:
-    """Keeps what is loaded equal to what the configuration and the folders ask for.
+    """Keeps the loaded versions equal to those that the configuration and the folders ask for.
 
     Args:
         load: loads a folder and warms it up: (name, number, path) -> model, or raises ServingError.

@@ -85,7 +85,7 @@ class Histogram:
 
 
 class Metrics:
-    """What the server counts."""
+    """The counters and histograms of the server."""
 
     def __init__(self) -> None:
         prefix = ":tensorflow:serving:"

@@ -1,4 +1,4 @@
-"""What the command's flags say, checked before TensorFlow is imported."""
+"""The settings of a server, from the command's flags, checked before TensorFlow is imported."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Options:
         return [(key, int(value) if value.lstrip("-").isdecimal() else value) for key, _, value in pairs]
 
     def wrong(self) -> str | None:
-        """What is wrong, in one line, or None."""
+        """Returns the first mistake in one line, or None."""
         if bool(self.model_base_path) == bool(self.model_config_file):
             return "give either --model_base_path (folder of the versions) or --model_config_file"
         for name in ("port", "rest_api_port"):

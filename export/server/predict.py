@@ -1,4 +1,4 @@
-"""Predict: which requests are accepted, in which order they are checked, and what is said about the others.
+"""Answers Predict requests: checks them in TensorFlow Serving's order, with its messages.
 
 The rules are those of `RunPredict` in tensorflow_serving/servables/tensorflow/predict_util.cc and `GetInputValues` in
 tensorflow/cc/saved_model/util.cc; where C++ walks a map in random order, names are taken in alphabetical order.
@@ -67,7 +67,7 @@ def predict(
 
 
 def model_spec(name: str, signature: str, version: int) -> model_pb2.ModelSpec:
-    """What a reply says about itself."""
+    """Returns the model_spec of a reply."""
     spec = model_pb2.ModelSpec(name=name, signature_name=signature or DEFAULT_SIGNATURE)
     spec.version.value = version
     return spec
@@ -86,7 +86,7 @@ def _check_number(signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, A
 def input_values(
     signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, tensor_pb2.TensorProto]
 ) -> list[tuple[str, np.ndarray]]:
-    """What to feed: the request's inputs, and the signature's defaults for the others."""
+    """Returns the values to feed: the request's inputs, and the signature's defaults for the others."""
     feeds: list[tuple[str, np.ndarray]] = []
     opaque: list[tuple[str, str, str]] = []
     used = []
@@ -125,7 +125,7 @@ def input_values(
 
 
 def output_aliases(signature: meta_graph_pb2.SignatureDef, output_filter: Iterable[str]) -> list[str]:
-    """The outputs to return: those asked for, or all."""
+    """Returns the names of the outputs to return: those requested, or all."""
     aliases: list[str] = []
     for alias in output_filter:
         if alias not in signature.outputs:

@@ -138,7 +138,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         demo = self.server.demo
         if demo is None or not path.startswith("/demo/api/"):
             raise ServingError(Code.NOT_FOUND, f"Malformed request: POST {path}")
-        # A page of another origin can send JSON only after asking, and nobody answers that question here.
+        # A page of another origin may send JSON only after a preflight request, which this server does not answer.
         if self.headers.get_content_type() != "application/json":
             raise invalid("the body must be of type application/json")
         try:

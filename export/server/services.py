@@ -1,4 +1,4 @@
-"""The gRPC services: bytes in, bytes or a status out."""
+"""The gRPC services: handlers take bytes and return bytes or a status."""
 
 from __future__ import annotations
 
@@ -72,5 +72,5 @@ def _unary(calls: Calls, request_type: Any, handle: Callable[..., Any]) -> grpc.
 
 
 def _milliseconds(remaining: float | None) -> int:
-    """What RunOptions takes: 0 is for ever, so a deadline that has passed becomes one millisecond."""
+    """Converts a deadline for RunOptions, where 0 means none: a deadline that has passed becomes one millisecond."""
     return 0 if remaining is None or remaining > _LONG else max(1, int(remaining * 1000))

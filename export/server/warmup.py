@@ -1,4 +1,4 @@
-"""Runs the warm-up requests that a version brings along, before it is available."""
+"""Runs the warm-up requests of a version before it is available."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""SavedModels for TensorFlow Serving: what a version can do, how it is written, and its check against Python."""
+"""Writes SavedModels for TensorFlow Serving, and checks them against Python."""

@@ -1,4 +1,4 @@
-"""What clients need to know of a model besides its signatures: what `describe` answers, and assets.extra/tfar.json."""
+"""Describes a model for clients: the answer of `describe`, and assets.extra/tfar.json."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def about(
     sampler: StepSampler | None,
     store: SessionStore | None,
 ) -> dict[str, Any]:
-    """Facts that JSON can hold.
+    """Returns the description as JSON values.
 
     Args:
         model: the model.

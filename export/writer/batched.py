@@ -1,7 +1,7 @@
-"""Calls that are under way at the same time, drawn as one batch inside the graph.
+"""Batches simultaneous calls inside the graph.
 
 A sampler's loop costs nearly the same for one row as for sixteen, and a server runs every request by itself. Here the
-rows of requests that wait while others are drawn become one batch; what a row draws does not depend on its company.
+examples of requests that wait while others are drawn become one batch; an example's draw is independent of the others.
 
 A batch is stopped by the deadline of the request that came last, and then fails for all: where all clients allow the
 same time, that is the latest of their deadlines. Where they do not, those that waited longer get CANCELLED,

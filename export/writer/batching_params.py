@@ -1,4 +1,4 @@
-"""Which signatures TensorFlow Serving can batch, read from the signatures alone, and the parameters for it."""
+"""Finds the signatures that TensorFlow Serving can batch, and writes its batching parameters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ num_batch_threads { value: 2 }
 
 
 def why_not(definition: Any, stateful: bool = False) -> str | None:
-    """Why requests of a signature cannot be put together in one batch; None where they can.
+    """Returns the reason why requests of a signature cannot form one batch; None where they can.
 
     Args:
         definition: SignatureDef.

@@ -1,4 +1,4 @@
-"""Events put together from the chunks that `step` and `session_step` return."""
+"""Assembles events from the chunks that `step` and `session_step` return."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Canvas:
         self.unit = unit
 
     def put(self, outputs: Mapping[str, np.ndarray]) -> None:
-        """Takes in the outputs of one step."""
+        """Adds the outputs of one step."""
         chunk = np.asarray(outputs["chunk"])
         if not self.position.any():
             self.values = self.values.astype(chunk.dtype)

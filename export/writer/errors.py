@@ -1,4 +1,4 @@
-"""What a person who exports a model can have done wrong, told in one line."""
+"""Errors of an export, in one line each."""
 
 
 class ExportError(Exception):

@@ -1,4 +1,4 @@
-"""Inputs of signatures: what a request may hold, and the checks of it inside the graph.
+"""The inputs of signatures, and their checks inside the graph.
 
 TensorFlow Serving compares no fed shape with the signature, so a graph checks its inputs itself, with texts that do
 not change. Every input has B rows, or one row that stands for all.
@@ -45,7 +45,7 @@ class Input:
 
     @property
     def refusals(self) -> list[str]:
-        """How the texts begin with which a request is refused."""
+        """Returns the first words of the messages that refuse a request."""
         sizes = ["rows", *("any" if size is None else str(size) for size in self.spec.shape[1:])]
         texts = [f"{self.name} must have shape [{', '.join(sizes)}], at least one row; shape:"]
         return texts if self.accepted is None else [*texts, f"{self.name} must {self.accepted}; values:"]

@@ -1,4 +1,4 @@
-"""What is written beside a version for people and programs: SIGNATURES.md, MODEL_CARD.md, assets.extra/tfar.json."""
+"""Writes the documents of a version: SIGNATURES.md, MODEL_CARD.md and assets.extra/tfar.json."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A versioned SavedModel for TensorFlow Serving: written aside, checked against Python, then renamed into place.
+"""Writes a versioned SavedModel for TensorFlow Serving, checks it against Python, then renames it into place.
 
 OUT/1, OUT/2, ...      the server polls OUT and loads what is called by a number, so a version appears complete
 """
@@ -36,7 +36,7 @@ _CHECKED_LENGTH = 24
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What the check of an exported version found.
+    """The result of the check of an exported version.
 
     Attributes:
         num_samples: events drawn by the version and by Python from the same seeds, whole or completed.
@@ -50,7 +50,7 @@ class Report:
 
 
 def load_model(path: str | Path) -> AutoregressiveModel:
-    """A trained model from a .keras file.
+    """Loads a trained model from a .keras file.
 
     Raises:
         ExportError: the file holds no model of tfar.
@@ -170,7 +170,7 @@ def check(servable: Runner, model: AutoregressiveModel, signatures: Signatures, 
 def _stepped(
     servable: Runner, signatures: Signatures, names: tuple[str, str], draw: dict[str, Any], shape: list[int]
 ) -> np.ndarray:
-    """Events drawn in two steps: by a state that is handed back and forth, or in a session."""
+    """Draws events in two steps, by a state that the caller holds or in a session."""
     sampler = signatures.sampler
     units = sampler.units or shape[0]
     begun = servable.run(names[0], **draw)
@@ -213,7 +213,7 @@ def _publish(temporary: Path, out: Path) -> Path:
 
 
 def describe(version: Path, report: Report) -> str:
-    """A summary for people: the signatures and what the check found."""
+    """Formats a summary for people: the signatures and the result of the check."""
     size = sum(file.stat().st_size for file in version.rglob("*") if file.is_file())
     lines = [f"exported {version} ({size / 1e6:.1f} MB)"]
     known: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""An exported version run as TensorFlow Serving runs it: in a v1 session, by the names of its signatures."""
+"""Runs an exported version as TensorFlow Serving does: in a v1 session, by the names of its signatures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compares what a running server draws with the model in Python, as an export is compared when it is written."""
+"""Compares the draws of a running server with the model in Python, by the checks of an export."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions: the state of rows held by the server, in a fixed number of slots.
+"""Sessions: the server stores the sampler states of examples in a fixed number of slots.
 
 TensorFlow Serving runs requests side by side without a lock of the model's own, stops one at its deadline wherever it
 stands, and optimizes graphs across calls. So (each rule found by a failure, most in serving.md section 2.2):
@@ -101,7 +101,7 @@ def _alone(body: Callable[[], Tensors]) -> Tensors:
 
 
 class SessionStore(tf.Module):
-    """Slots for the rows of a sampler.
+    """Slots for the states of a sampler's examples.
 
     Args:
         sampler: draws the rows.
@@ -187,7 +187,7 @@ class SessionStore(tf.Module):
         rows, chunk = self.sampler.step(rows, n, "session_step")
 
         def commit() -> Tensors:
-            # Whoever was in time when the step began is: nobody else has taken the slot.
+            # A session that was alive when the step began stays so: no other session has taken its slot.
             found, inside = self._found(ids, slots, expired=True)
             current = tf.equal(self._counters.rows(inside), counters)
 
@@ -214,7 +214,7 @@ class SessionStore(tf.Module):
 
     @staticmethod
     def _rehearsed(rows: Tensors) -> Tensors:
-        """Rows as at the beginning in place of those of another's slot."""
+        """Replaces states of slots that belong to other sessions by states at the beginning."""
         return {name: tf.ones_like(x) if name == "temperature" else tf.zeros_like(x) for name, x in rows.items()}
 
     def end(self, ids: tf.Tensor) -> tf.Tensor:
@@ -245,7 +245,7 @@ class SessionStore(tf.Module):
         return {**constants, **_alone(count)}
 
     def _found(self, ids: tf.Tensor, slots: tf.Tensor, expired: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
-        """Which ids are those of sessions, living ones unless `expired`, and their slots; called alone."""
+        """Returns which ids are those of sessions, living ones unless `expired`, and their slots; called alone."""
         inside = slots < self.slots
         slots = tf.where(inside, slots, tf.zeros_like(slots))
         found = inside & (ids > 0) & tf.equal(self._ids.rows(slots), ids)

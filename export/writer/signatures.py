@@ -1,4 +1,4 @@
-"""The signatures of an exported model: what each takes, computes and returns, one row per example.
+"""The signatures of an exported model: their inputs, computations and outputs, one entry per example.
 
     sample         (condition?, seed, temperature, prefix)               -> samples, seed
     complete       (x, observed_length, condition?, seed, temperature)   -> samples, seed
@@ -108,7 +108,7 @@ class Signature:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What an export holds besides the default.
+    """Options of an export.
 
     Attributes:
         sessions: whether there are `session_...` signatures.

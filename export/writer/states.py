@@ -1,4 +1,4 @@
-"""The state of rows as text that a client holds: any replica of the same model continues it.
+"""Sampler states as text, stored by the client: any replica of the same model continues them.
 
     fingerprint of the model (16 letters) | checksum of the rest (16 letters) | the tensors of the row, byte by byte
 
@@ -65,7 +65,7 @@ def row_bytes(spec: dict[str, tf.TensorSpec]) -> int:
 
 
 def pack(rows: Tensors, spec: dict[str, tf.TensorSpec], stamp: str) -> tf.Tensor:
-    """Rows as text.
+    """Packs states of examples as text.
 
     Args:
         rows: tensors [B, ...].
@@ -80,7 +80,7 @@ def pack(rows: Tensors, spec: dict[str, tf.TensorSpec], stamp: str) -> tf.Tensor
 
 
 def unpack(state: tf.Tensor, spec: dict[str, tf.TensorSpec], stamp: str) -> Tensors:
-    """The rows that `pack` wrote.
+    """Unpacks the states that `pack` wrote.
 
     Args:
         state: string [B].

@@ -1,4 +1,4 @@
-"""Sampling cut into steps: what is known of an example as tensors with the examples first, each at its own position.
+"""Draws events in steps: the state of each example is a set of tensors, and each has its own position.
 
     examples = sampler.begin(seed, temperature, condition, prefix)       # every tensor [B, ...]
     examples, chunk = sampler.step(examples, n)                          # example b draws its next n[b] units
@@ -27,7 +27,7 @@ _STATE, _CONTEXT = "state/", "context/"
 
 
 class Chunk(NamedTuple):
-    """What a step has drawn.
+    """The result of a step.
 
     Attributes:
         values: [B, n, ...] for the largest count of all examples: rows of an image, values of a sequence, or cells.
@@ -99,7 +99,7 @@ class StepSampler:
         return tf.TensorSpec([None, cells, self.model.event.channels], self._dtype)
 
     def _trace_context(self) -> Request:
-        """Specs of what the network is given besides the event; on the way, whether cells have an order, and units."""
+        """Returns shapes and types of the context; also notes whether cells have an order, and the units."""
         found: list[Request] = []
 
         def trace(given: Tensors, first: tf.Tensor) -> tf.Tensor:

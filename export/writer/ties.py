@@ -1,4 +1,4 @@
-"""Samples of an export beside Python's: equal, or different from a draw on that is a tie of rounding (law 3)."""
+"""Compares samples of an export with Python's: they are equal, or differ from a tie of rounding on (law 3)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def count_ties(
     temperature: np.ndarray,
     condition: Any = None,
 ) -> int:
-    """Number of rows that part ways at a tie of rounding; any other difference is an error.
+    """Counts the examples that differ from a tie of rounding on; any other difference is an error.
 
     Args:
         model: the model.

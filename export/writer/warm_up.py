@@ -1,4 +1,4 @@
-"""Requests that a server runs before it answers others: the first call of a signature costs seconds."""
+"""Writes the requests that a server runs before it answers others: a signature's first call takes seconds."""
 
 from __future__ import annotations
 
