@@ -32,7 +32,7 @@ from tfar.models import AutoregressiveModel
 
 QUANTIZATIONS = ("float32", "float16", "int8")
 SUFFIX = ".tflite"
-# Of the check: rows of samples, fewer only where a batch has more.
+# Number of samples that the check draws; more only where a batch has more.
 _ROWS = 3
 _LOG_PROB_TOLERANCE = 2e-5
 

@@ -85,7 +85,7 @@ def draw_in_steps(
 
 
 def _cells(signatures: LiteRTSignatures, told: dict[str, np.ndarray]) -> np.ndarray:
-    """The unit of the event that each step draws, [B, units]."""
+    """Returns the unit of the event that each step draws, [B, units]."""
     shape = [signatures.batch_size, signatures.num_units]
     context = Request(member=told.get("member"))
     order = signatures.stage.order(context) if signatures.unit == "cell" else None

@@ -90,7 +90,7 @@ class LiteRTSignatures:
         self.carried = self._carried()
 
     def functions(self) -> dict[str, Any]:
-        """A `tf.function` by the name of every signature."""
+        """Returns a `tf.function` by the name of every signature."""
         batch, size = self.batch_size, self.model.head.noise_size
         noise = _input("noise", [batch, self.num_positions, size])
         temperature = _input("temperature", [batch])
@@ -126,7 +126,7 @@ class LiteRTSignatures:
 
         def trace(*values: tf.Tensor) -> tf.Tensor:
             context = self._told(dict(zip(names, values, strict=True)))
-            self.unit, self._cells = self.stage.handed_out(context)
+            self.unit, self._cells = self.stage.output_unit(context)
             # Only the structure: outputs of a function are flat tensors.
             found.append(context.map(lambda x: tf.TensorSpec(x.shape, x.dtype)))
             return tf.zeros([])
@@ -135,7 +135,7 @@ class LiteRTSignatures:
         return found[0]
 
     def _told(self, inputs: Tensors) -> Request:
-        """The context, from the inputs of `start`."""
+        """Returns the context, from the inputs of `start`."""
         return self.model.context(Request(condition_of(self.model, inputs), member=inputs.get("member")))
 
     def _carried(self) -> list[Carried]:
@@ -204,7 +204,7 @@ class LiteRTSignatures:
 
 
 def _event_shape(model: AutoregressiveModel, length: Any) -> tuple[int, ...]:
-    """The event shape with `length` in place of what is open."""
+    """Returns the event shape with `length` in place of what is open."""
     if None not in model.event_shape:
         if length is not None and model.event_shape != (length,):
             raise ExportError(f"length is for models of any length; events are {model.event_shape}, got {length!r}")

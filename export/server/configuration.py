@@ -15,7 +15,7 @@ PLATFORM = "tensorflow"
 
 
 def read_models(path: str) -> model_server_config_pb2.ModelServerConfig:
-    """A --model_config_file.
+    """Reads a --model_config_file.
 
     Raises:
         ServingError: it cannot be read.
@@ -24,7 +24,7 @@ def read_models(path: str) -> model_server_config_pb2.ModelServerConfig:
 
 
 def read_ssl(path: str) -> Any:
-    """An --ssl_config_file: `server_key`, `server_cert`, `custom_ca` hold PEM texts, `client_verify` is a bool.
+    """Reads an --ssl_config_file: `server_key`, `server_cert`, `custom_ca` hold PEM texts, `client_verify` is a bool.
 
     Raises:
         ServingError: it cannot be read.
@@ -33,7 +33,7 @@ def read_ssl(path: str) -> Any:
 
 
 def read_monitoring(path: str) -> Any:
-    """A --monitoring_config_file: `prometheus_config { enable: true, path: "..." }`.
+    """Reads a --monitoring_config_file: `prometheus_config { enable: true, path: "..." }`.
 
     Raises:
         ServingError: it cannot be read.
@@ -51,7 +51,7 @@ def single_model(name: str, base_path: str) -> model_server_config_pb2.ModelServ
 def check(
     new: model_server_config_pb2.ModelServerConfig, old: model_server_config_pb2.ModelServerConfig | None
 ) -> dict[str, model_server_config_pb2.ModelConfig]:
-    """The models of a configuration by name.
+    """Returns the models of a configuration by name.
 
     Args:
         new: configuration to serve.

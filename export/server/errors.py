@@ -10,12 +10,12 @@ TRUNCATED = b"...TRUNCATED"
 
 
 def invalid(message: str) -> ServingError:
-    """The status of most refusals."""
+    """Returns the status of most refusals."""
     return ServingError(Code.INVALID_ARGUMENT, message)
 
 
 def details(error: ServingError) -> str:
-    """The message of an error, cut at 1024 bytes."""
+    """Cuts the message of an error at 1024 bytes."""
     data = error.message.encode(errors="replace")
     if len(data) <= LIMIT:
         return error.message

@@ -309,11 +309,11 @@ class ModelManager:
             return [(version.number, version.state, version.error) for version in found]
 
     def labels(self, name: str) -> dict[str, int]:
-        """The labels of a model."""
+        """Returns the labels of a model."""
         with self._changed:
             return dict(self._labels.get(name, {}))
 
     def names(self) -> list[str]:
-        """The configured models, in the order of the configuration."""
+        """Returns the configured models, in the order of the configuration."""
         with self._changed:
             return list(self._models)

@@ -34,7 +34,7 @@ class Counter:
             self._cells[values] = self._cells.get(values, 0) + amount
 
     def total(self) -> int:
-        """The sum over all labels."""
+        """Returns the sum over all labels."""
         with self._lock:
             return sum(self._cells.values())
 
@@ -98,7 +98,7 @@ class Metrics:
         return iter((self.request_count, self.request_latency, self.runtime_latency, self.warmup_latency))
 
     def text(self) -> str:
-        """The page that Prometheus scrapes."""
+        """Returns the page that Prometheus scrapes."""
         return "\n".join(line for metric in self for line in metric.lines()) + "\n"
 
     def total(self, name: str) -> int | None:

@@ -72,7 +72,7 @@ class Options:
         return 4 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4 * (os.cpu_count() or 1)
 
     def channel_arguments(self) -> list[tuple[str, int | str]]:
-        """The arguments of gRPC; whole numbers as such."""
+        """Returns the arguments of gRPC; whole numbers as such."""
         pairs = [entry.partition("=") for entry in self.grpc_channel_arguments.split(",") if entry]
         return [(key, int(value) if value.lstrip("-").isdecimal() else value) for key, _, value in pairs]
 

@@ -49,7 +49,7 @@ def handlers(calls: Calls) -> tuple[grpc.GenericRpcHandler, ...]:
 
 
 def _unary(calls: Calls, request_type: Any, handle: Callable[..., Any]) -> grpc.RpcMethodHandler:
-    """A handler that parses and serializes itself, so that whatever a client sends ends in a status."""
+    """Returns a handler that parses and serializes itself, so that whatever a client sends ends in a status."""
 
     def call(data: bytes, context: grpc.ServicerContext) -> bytes:
         try:

@@ -36,7 +36,7 @@ class Opaque:
 
 
 def to_array(proto: tensor_pb2.TensorProto) -> np.ndarray | Opaque:
-    """The tensor of a request.
+    """Converts the tensor of a request to an array.
 
     Args:
         proto: with `tensor_content` or typed values; where there are fewer of these than the shape says, the last one
@@ -86,7 +86,7 @@ def _parse(proto: tensor_pb2.TensorProto) -> np.ndarray | Opaque:
 
 
 def to_proto(array: np.ndarray, content: bool = False) -> tensor_pb2.TensorProto:
-    """The tensor of a reply.
+    """Converts an array to the tensor of a reply.
 
     Args:
         array: as a v1 session returns it.

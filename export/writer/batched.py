@@ -23,7 +23,7 @@ _MAX_WAITING = 10_000
 
 
 def batched(name: str, compute: Callable[[Tensors], Tensors], inputs: Tensors) -> Tensors:
-    """`compute(inputs)`, together with the rows of other calls; requests of more than `MAX_ROWS` rows go alone.
+    """Runs `compute(inputs)` with the examples of other calls; requests of more than `MAX_ROWS` examples go alone.
 
     Args:
         name: calls of one name go together; one name, one function.

@@ -9,7 +9,7 @@ FILE = "batching_params.pbtxt"
 
 _PARAMETERS = """\
 # Read by tensorflow_model_server --enable_batching --enable_per_model_batching_parameters.
-# Callers send every input, with as many rows each, as a batch knows no defaults of one row; export/client does.
+# Callers send every input for all examples, as a batch has no defaults of one example; export/client does.
 max_batch_size { value: 64 }
 batch_timeout_micros { value: 2000 }
 max_enqueued_batches { value: 100 }

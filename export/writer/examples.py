@@ -20,6 +20,6 @@ def condition(model: AutoregressiveModel, num: int, seed: int = 0, event_shape: 
 
 
 def inputs(model: AutoregressiveModel, values: Any) -> dict[str, np.ndarray]:
-    """The same by the names of the inputs."""
+    """Returns the same by the names of the inputs."""
     names = condition_names(model)
     return dict(zip(names, values if len(names) != 1 else [values], strict=True)) if names else {}

@@ -51,7 +51,7 @@ class Input:
         return texts if self.accepted is None else [*texts, f"{self.name} must {self.accepted}; values:"]
 
     def check_shape(self, x: tf.Tensor) -> tf.Operation:
-        """Fails unless the tensor that was fed has this shape, whatever the signature promises, and a row."""
+        """Fails unless the fed tensor has this shape, whatever the signature promises, and at least one example."""
         # Not tf.shape, tf.rank or tf.size: they answer from the signature. A text can be compared whatever the rank is.
         fed = tf.raw_ops.Shape(input=x)
         sizes = tf.strings.reduce_join(tf.strings.as_string(fed), separator=",")
@@ -77,7 +77,7 @@ def require_none(wrong: tf.Tensor, values: tf.Tensor, message: str) -> tf.Operat
 
 
 def checked(inputs: Sequence[Input], values: Mapping[str, tf.Tensor]) -> Tensors:
-    """The values with B rows each, handed on only when their shapes and numbers of rows are right."""
+    """Returns the values with B examples each, once their shapes and numbers of examples are checked."""
     with tf.control_dependencies([item.check_shape(values[item.name]) for item in inputs]):
         rows = {item.name: tf.reduce_prod(tf.raw_ops.Shape(input=values[item.name])[:1]) for item in inputs}
     batch = tf.reduce_max(tf.stack(list(rows.values())))
@@ -101,7 +101,7 @@ def checked(inputs: Sequence[Input], values: Mapping[str, tf.Tensor]) -> Tensors
 
 
 def after(checks: Sequence[tf.Operation], values: Tensors) -> Tensors:
-    """The values, handed on only when the checks have passed."""
+    """Returns the values after the checks have passed."""
     with tf.control_dependencies(checks):
         return {name: tf.identity(x) for name, x in values.items()}
 
@@ -114,7 +114,7 @@ def fresh_seeds(seed: tf.Tensor) -> tf.Tensor:
 
 
 def function_of(inputs: Sequence[Input], compute: Callable[[Tensors], Tensors]) -> Any:
-    """A `tf.function` with these inputs as its arguments, for `signatures=` of `tf.saved_model.save`.
+    """Returns a `tf.function` with these inputs as its arguments, for `signatures=` of `tf.saved_model.save`.
 
     Those with a default come last. Only a tensor as the default of an argument becomes one of the signature.
     """
@@ -167,7 +167,7 @@ def _wrong_values(model: AutoregressiveModel) -> tuple[Callable[[tf.Tensor], tf.
 
 
 def seed_input() -> Input:
-    """`seed`: one pair per row."""
+    """`seed`: one pair per example."""
     return Input(
         "seed",
         tf.TensorSpec([None, 2], tf.int64),
@@ -177,7 +177,7 @@ def seed_input() -> Input:
 
 
 def temperature_input() -> Input:
-    """`temperature`: one per row."""
+    """`temperature`: one per example."""
     return Input(
         "temperature",
         tf.TensorSpec([None], tf.float32),
@@ -189,7 +189,7 @@ def temperature_input() -> Input:
 
 
 def count_input(name: str, meaning: str, most: int, default: int | None = None, least: int = 1) -> Input:
-    """A whole number per row, from `least` to `most`."""
+    """Returns a whole number per example, from `least` to `most`."""
     return Input(
         name,
         tf.TensorSpec([None], tf.int32),
@@ -209,7 +209,7 @@ def condition_names(model: AutoregressiveModel) -> list[str]:
 def condition_inputs(
     model: AutoregressiveModel, event_shape: Sequence[Any] | None = None, batch_size: int | None = None
 ) -> list[Input]:
-    """The inputs of the model's condition, one for each of its parts; empty without a condition.
+    """Returns the inputs of the model's condition, one for each of its parts; empty without a condition.
 
     Args:
         model: the model.
@@ -230,6 +230,6 @@ def condition_inputs(
 
 
 def condition_of(model: AutoregressiveModel, inputs: Mapping[str, tf.Tensor]) -> Any:
-    """The condition among the inputs, as models take it; None without one."""
+    """Returns the condition among the inputs, as models take it; None without one."""
     values = tuple(inputs[name] for name in condition_names(model))
     return values if len(values) > 1 else next(iter(values), None)

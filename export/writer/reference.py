@@ -34,7 +34,7 @@ def write(version: Path, signatures: Signatures, report: Any, facts: Mapping[str
 
 
 def read_signatures(version: Path) -> dict[str, Any]:
-    """The SignatureDefs of a version by name, without those that loaders use."""
+    """Returns the SignatureDefs of a version by name, without those that loaders use."""
     saved = saved_model_pb2.SavedModel.FromString((version / "saved_model.pb").read_bytes())
     every = saved.meta_graphs[0].signature_def
     return {name: every[name] for name in sorted(every) if not name.startswith("__")}
@@ -55,7 +55,7 @@ def tensor_text(info: Any, default: Any = None) -> str:
 
 
 def _reference(signatures: Signatures, definitions: Mapping[str, Any]) -> str:
-    """The signature reference."""
+    """Writes the signature reference as Markdown."""
     lines = [
         f"# Signatures of {signatures.name}",
         "",
@@ -80,7 +80,7 @@ def _reference(signatures: Signatures, definitions: Mapping[str, Any]) -> str:
 
 
 def _tensors(signature: Signature, definition: Any) -> list[str]:
-    """A table of inputs and outputs."""
+    """Returns a table of inputs and outputs."""
     rows = ["| | name | type | meaning |", "|---|---|---|---|"]
     for item in signature.inputs:
         default = definition.defaults[item.name] if item.name in definition.defaults else None
@@ -92,7 +92,7 @@ def _tensors(signature: Signature, definition: Any) -> list[str]:
 
 
 def _card(signatures: Signatures, report: Any, facts: Mapping[str, Any]) -> str:
-    """The model card."""
+    """Writes the model card as Markdown."""
     model, store = signatures.model, signatures.store
     parameters = model.count_params()
     lines = [

@@ -129,8 +129,8 @@ def check(servable: Runner, model: AutoregressiveModel, signatures: Signatures, 
     temperature = np.array([1.0, 1.0, 0.8, 1.0], np.float32)
     length = {"length": np.array([_CHECKED_LENGTH], np.int32)} if endless else {}
 
-    # Three rows with seeds of their own, and one for which everything that may be left out is. Python then draws all
-    # four at once: a row depends on its own seed alone.
+    # Three examples with seeds of their own, and one for which everything optional is left out. Python then draws all
+    # four at once: an example depends on its own seed alone.
     seeds = noises.seed_rows(seed, 3).numpy()
     some = servable.run("sample", seed=seeds, temperature=temperature[:3], **first, **length)
     drawn = [some, servable.run("sample", **last, **length)]

@@ -80,7 +80,7 @@ def _alone(body: Callable[[], Tensors]) -> Tensors:
         del ticket
         outputs = body()
         names[:] = outputs
-        # A batch function returns the rows of its batch, of which there is one.
+        # A batch function returns the entries of its batch, of which there is one.
         return [x[None] for x in outputs.values()]
 
     function = tf.function(section, autograph=False).get_concrete_function(tf.TensorSpec([1], tf.int32))
@@ -113,7 +113,7 @@ class SessionStore(tf.Module):
         super().__init__()
         self.sampler, self.slots, self.ttl = sampler, slots, ttl
         self._ids = _Scratch([slots], tf.int64, "sessions/ids")
-        # Step counters; the last bit says which of the two copies of a row is the valid one.
+        # Step counters; the last bit says which of the two copies of an example's state is the valid one.
         self._counters = _Scratch([slots], tf.int64, "sessions/counters")
         self._expiry = _Scratch([slots], tf.float64, "sessions/expiry")
         self._events = _Scratch([2], tf.int64, "sessions/events")
@@ -125,7 +125,7 @@ class SessionStore(tf.Module):
         return 2 * self.slots * states.row_bytes(self.sampler.spec)
 
     def begin(self, rows: Tensors) -> tf.Tensor:
-        """Opens a session for every row, or refuses all of them; where all seeds are `REHEARSAL_SEED`, opens none.
+        """Opens a session for every example, or refuses all; where all seeds are `REHEARSAL_SEED`, opens none.
 
         Returns:
             Ids, int64 [B].
@@ -166,7 +166,7 @@ class SessionStore(tf.Module):
             return tf.identity(opened["ids"])
 
     def step(self, ids: tf.Tensor, n: tf.Tensor) -> Chunk:
-        """Draws the next n units of every session, and keeps the new rows; for `REHEARSAL` alone, keeps nothing."""
+        """Draws the next n units of every session, and stores the new states; for `REHEARSAL` alone, stores nothing."""
         rehearsal = tf.reduce_all(tf.equal(ids, REHEARSAL))
         slots = tf.bitwise.bitwise_and(ids, tf.constant(MAX_SLOTS - 1, tf.int64))
         _, _, times = tf.unique_with_counts(slots)

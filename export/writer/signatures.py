@@ -97,7 +97,7 @@ class Signature:
     stateful: bool = False
 
     def function(self) -> Any:
-        """The `tf.function` for `tf.saved_model.save`."""
+        """Returns the `tf.function` for `tf.saved_model.save`."""
         return function_of(self.inputs, self.compute)
 
     @staticmethod
@@ -225,7 +225,7 @@ class Signatures:
         return Signature("complete", "Keeps the first values of events and draws the others.", tuple(inputs), complete)
 
     def _compiled(self, signature: Signature) -> Signature:
-        """The same with its sampler compiled by XLA; checks and entropy, which XLA has not, stay outside."""
+        """Returns the same with its sampler compiled by XLA; checks and entropy, which XLA has not, stay outside."""
         draw = tf.function(self.model.sample_from_noise, autograph=False, jit_compile=True)
 
         def compute(fed: Tensors) -> Tensors:
@@ -235,7 +235,7 @@ class Signatures:
         return dataclasses.replace(signature, name=f"{signature.name}_xla", meaning=meaning, compute=compute)
 
     def _drawn(self, inputs: Tensors, draw: Any, alone: bool = False) -> Tensors:
-        """Draws whole events from checked inputs; `alone` without the rows of other calls."""
+        """Draws whole events from checked inputs; `alone` without the examples of other calls."""
         model, seed, event = self.model, inputs["seed"], self.model.event
         size = tf.reduce_max(inputs["length"]) if self._endless else event.num_positions
 
@@ -368,7 +368,7 @@ class Signatures:
     # Checks.
 
     def _prepare(self, inputs: Any, fed: Tensors) -> Tensors:
-        """Checks the inputs of a request, repeats single rows for all examples, draws the seeds that were left out."""
+        """Checks the inputs of a request, repeats single values for all examples, draws missing seeds."""
         values = checked(inputs, fed)
         checks = []
         unless = None

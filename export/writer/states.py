@@ -38,7 +38,7 @@ def state_input() -> Input:
 
 
 def to_bytes(rows: Tensors, spec: dict[str, tf.TensorSpec]) -> tf.Tensor:
-    """The tensors [B, ...] that `spec` names, in its order -> uint8 [B, bytes of a row]."""
+    """Packs the tensors [B, ...] that `spec` names, in its order, to uint8 [B, bytes of an example]."""
     parts = [tf.bitcast(rows[name], tf.uint8) for name in spec]
     return tf.concat([tf.reshape(x, [tf.shape(x)[0], _size(x)]) for x in parts], 1)
 
@@ -60,7 +60,7 @@ def from_bytes(flat: tf.Tensor, spec: dict[str, tf.TensorSpec]) -> Tensors:
 
 
 def row_bytes(spec: dict[str, tf.TensorSpec]) -> int:
-    """Bytes of a row."""
+    """Returns the bytes of an example."""
     return sum(map(_size, spec.values()))
 
 
@@ -107,7 +107,7 @@ def unpack(state: tf.Tensor, spec: dict[str, tf.TensorSpec], stamp: str) -> Tens
 
 
 def _size(x: tf.Tensor | tf.TensorSpec) -> int:
-    """Bytes of a row."""
+    """Returns the bytes of an example."""
     return int(np.prod(x.shape[1:])) * x.dtype.size
 
 

@@ -52,7 +52,7 @@ class Chunk(NamedTuple):
 
 
 def has_steps(model: AutoregressiveModel) -> bool:
-    """Whether the state of an example has a fixed size: frames of any length beside any sequence have none."""
+    """Returns whether the state of an example has a fixed size: frames of any length beside any sequence have none."""
     return all(None not in item.spec.shape[1:].as_list() for item in condition_inputs(model))
 
 
@@ -105,7 +105,7 @@ class StepSampler:
         def trace(given: Tensors, first: tf.Tensor) -> tf.Tensor:
             context, _ = self._context(given, first)
             self._ordered = self.stage.order(context) is not None
-            self.unit, self._cells = self.stage.handed_out(context)
+            self.unit, self._cells = self.stage.output_unit(context)
             found.append(context.map(lambda x: tf.TensorSpec([None, *x.shape[1:]], x.dtype)))
             return tf.zeros([])
 
@@ -115,7 +115,7 @@ class StepSampler:
         return found[0]
 
     def _context(self, given: Tensors, first: tf.Tensor) -> tuple[Request, tf.Tensor]:
-        """The context of examples, and what is left of the noise of their first positions."""
+        """Returns the context of examples, and what is left of the noise of their first positions."""
         request, first = self.model.prepare_draws(Request(condition_of(self.model, given)), first)
         return self.model.context(request), first
 
@@ -222,7 +222,7 @@ class StepSampler:
         return kept, Chunk(values, count, examples["position"], done, cells)
 
     def _context_of(self, examples: Tensors) -> Request:
-        """The context that examples hold."""
+        """Returns the context that examples hold."""
         count = len(self._context_spec.tensors)
         return self._context_spec.with_tensors(examples[f"{_CONTEXT}{index}"] for index in range(count))
 
@@ -315,12 +315,12 @@ class StepSampler:
         return SampleInputs(noise, examples["temperature"], values, rank < examples["known"][:, None, None])
 
     def _batch_first(self, key: str, x: tf.Tensor) -> tf.Tensor:
-        """An entry of the state with the examples first."""
+        """Returns an entry of the state with the examples first."""
         axis = batch_axis(self._carry.state[key])
         return tf.transpose(x, [axis, *(other for other in range(x.shape.rank) if other != axis)]) if axis else x
 
     def _batch_back(self, key: str, x: tf.Tensor) -> tf.Tensor:
-        """The same with the examples where the layer has them."""
+        """Returns the same with the examples where the layer has them."""
         axis = batch_axis(self._carry.state[key])
         if not axis:
             return x

@@ -72,7 +72,7 @@ def count_ties(
 
 
 def _order(model: AutoregressiveModel, context: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """The flat value that every step draws, [num, values per event]."""
+    """Returns the flat value that every step draws, [num, values per event]."""
     channels, size = model.event.channels, int(np.prod(shape[1:]))
     (stage,) = model.stages
     cells = cells_in_order(stage, context, shape[0], size // channels)

@@ -39,7 +39,7 @@ def test_the_order_is_that_of_the_request_or_of_the_member():
 
 
 @pytest.mark.parametrize(
-    ("shape", "layout", "orderings", "handed_out"),
+    ("shape", "layout", "orderings", "output_unit"),
     [
         ((4, 3, 1), "grid", None, ("row", 3)),
         ((4, 3, 3), "sequence", None, ("row", 9)),
@@ -47,8 +47,8 @@ def test_the_order_is_that_of_the_request_or_of_the_member():
         ((5,), "sequence", None, ("value", 1)),
     ],
 )
-def test_what_an_event_is_handed_out_by(shape, layout, orderings, handed_out):
-    assert stage(shape, SCALAR, layout, orderings).handed_out() == handed_out
+def test_unit_of_outputs(shape, layout, orderings, output_unit):
+    assert stage(shape, SCALAR, layout, orderings).output_unit() == output_unit
 
 
 def test_a_network_is_told_what_there_is():

@@ -120,8 +120,8 @@ class Stage:
         cells, ranks = (tf.gather(table, context.member) for table in (permutations, np.argsort(permutations, 1)))
         return cells, tf.cast(ranks, tf.int32)
 
-    def handed_out(self, context: Request = NOTHING) -> tuple[str, int]:
-        """By what an event is handed out while it is drawn: "row", "value" or "cell", and how many cells that is."""
+    def output_unit(self, context: Request = NOTHING) -> tuple[str, int]:
+        """Returns the unit in which drawn values are returned, "row", "value" or "cell", and its number of cells."""
         if self.is_image:
             return "row", self.width
         if self.order(context) is not None:
