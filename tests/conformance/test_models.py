@@ -18,6 +18,7 @@ import tfar
 from tests.conformance.shared import CASES, loaded, model_of
 from tfar import heads, models, testing
 from tfar.core.conditions import Label
+from tfar.sampling import incremental
 from tfar.testing.inputs import full_choice, full_condition, full_request, orders
 from tfar.testing.registry import HEADS, LAYERS, MODELS
 
@@ -322,6 +323,21 @@ def test_complete(case, model):
     assert equal(other[observed], x[observed])
     if case.representative:
         assert equal(complete(x, method="naive"), other)
+
+
+@pytest.mark.xdist_group("PixelCNNPP_binary")
+@pytest.mark.parametrize("case", [CASES["PixelCNNPP_binary"]], ids=["PixelCNNPP_binary"])
+def test_known_rows_are_read_in_a_graph_where_resolutions_change(case, model):
+    """As `complete` reads them, the carry being an argument of the traced function."""
+    (stage,) = model.stages
+    request = full_request(model, testing.random_condition(model, NUM), NUM)
+    begun = incremental.Drawn(
+        stage.spec(request),
+        tf.TensorSpec([stage.event.grid[0], stage.width, NUM, stage.event.channels], model.head.dtype),
+    )
+    read = functools.partial(incremental.read, stage, stage.period, context=model.context(request))
+    after = tf.function(read, autograph=False).get_concrete_function(begun).structured_outputs.carry
+    assert after.position.shape.rank == 0 and set(after.state) == set(begun.carry.state)
 
 
 @one_of_a_kind

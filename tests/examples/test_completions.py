@@ -22,7 +22,7 @@ def test_classification_takes_the_label_that_explains_best(example):
 
 @pytest.mark.large
 def test_the_command(example):
-    tiny = ["--steps=150", "--filters=16", "--blocks=1", "--held_out=100", "--draws=4"]
+    tiny = ["--steps=400", "--filters=16", "--blocks=1", "--held_out=100", "--draws=4"]
     out = example("completions", *tiny).run()
     shares = [float(value) for value in re.findall(r"(?:right|recognizes|label of)[^0-9]*?(0\.\d{3}|1\.000)", out)]
     argmax = float(re.search(r"ln p\(x \| label\): (\d\.\d{3})", out)[1])

@@ -57,7 +57,10 @@ def read(stage: Stage, length: int, drawn: Drawn, context: Request) -> Drawn:
     """Takes the next `length` units from the canvas in one parallel block."""
     units = take(drawn.canvas, 0, drawn.carry.position, length)
     cells = tf.transpose(units, [2, 0, 1, 3] if stage.is_image else [1, 0, 2])
-    return Drawn(stage.read(drawn.carry, cells, context)[1], drawn.canvas)
+    carry = drawn.carry
+    if stage.period > 1:  # the one block is the beginning, see `blocks`; the position has to be known in a trace
+        carry = carry._replace(position=tf.constant(0))
+    return Drawn(stage.read(carry, cells, context)[1], drawn.canvas)
 
 
 def blocks(stage: Stage, length: int) -> list[int]:
