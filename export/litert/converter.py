@@ -32,7 +32,7 @@ from tfar.models import AutoregressiveModel
 
 QUANTIZATIONS = ("float32", "float16", "int8")
 SUFFIX = ".tflite"
-# Number of samples that the check draws; more only where a batch has more.
+# Samples that the check draws, rounded up to whole batches.
 _ROWS = 3
 _LOG_PROB_TOLERANCE = 2e-5
 
