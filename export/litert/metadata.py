@@ -134,7 +134,7 @@ def _step(signatures: LiteRTSignatures) -> dict[str, Any]:
         "told": {item.spec.name: _tensor(item.spec) for item in signatures.carried if not item.changes},
     }
     if signatures.unit == "cell":
-        facts["cells"] = "flat index of the cell that each row has drawn, in raster order"
+        facts["cells"] = "flat index of the cell that each example has drawn, in raster order"
     if signatures.num_members > 1:
         facts["num_members"] = signatures.num_members
         facts["member"] = "uniform from 0 to num_members - 1, one for the whole event; `sample` takes it from the noise"

@@ -171,7 +171,7 @@ def seed_input() -> Input:
     return Input(
         "seed",
         tf.TensorSpec([None, 2], tf.int64),
-        "seed of every row; -1, -1 asks for entropy of the operating system",
+        "seed of every example; -1, -1 asks for entropy of the operating system",
         default=np.full([1, 2], FRESH_SEED),
     )
 

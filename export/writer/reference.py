@@ -59,7 +59,7 @@ def _reference(signatures: Signatures, definitions: Mapping[str, Any]) -> str:
     lines = [
         f"# Signatures of {signatures.name}",
         "",
-        "B is the number of rows, one per event. An input has B rows, or one row that stands for all. Nothing is cast:"
+        "B is the number of examples (events). An input has B entries, or one entry for all of them. Nothing is cast:"
         " types must be those given here. What is refused, is refused with INVALID_ARGUMENT and"
         " `assertion failed: [TEXT]`, where TEXT begins as listed.",
         "",
