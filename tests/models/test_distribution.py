@@ -1,5 +1,6 @@
 """The model as a distribution of TensorFlow Probability."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -50,3 +51,31 @@ def test_one_condition_is_no_batch(model):
 def test_a_missing_condition_is_refused(model):
     with pytest.raises(ValueError, match="condition is required"):
         model.distribution()
+
+
+def test_mean_entropy_and_divergence_are_estimates():
+    keras.utils.set_random_seed(0)
+    build = lambda: tfar.models.MADE((2,), tfar.heads.Bernoulli(), hidden=(4,))  # noqa: E731
+    models = build(), build()
+    for model in models:
+        tfar.testing.randomize_weights(model)
+    p, q = (model.distribution() for model in models)
+    x = np.stack(np.meshgrid(*[[0, 1]] * 2), -1).reshape(-1, 2)
+    of_p, of_q = (model.log_prob(x).numpy().astype(np.float64) for model in models)
+    exact = {
+        "mean": np.exp(of_p) @ x,
+        "entropy": -np.exp(of_p) @ of_p,
+        "divergence": np.exp(of_p) @ (of_p - of_q),
+    }
+    found = {
+        "mean": p.mean(num=128, seed=(0, 1)),
+        "entropy": p.entropy(num=128, seed=(0, 2)),
+        "divergence": p.kl_divergence(q, num=128, seed=(0, 3)),
+    }
+    for name, value in exact.items():
+        # Five standard errors of a mean over 128 samples.
+        spread = {"mean": 0.5, "entropy": np.std(of_p), "divergence": np.std(of_p - of_q)}[name]
+        np.testing.assert_allclose(found[name], value, atol=5 * max(spread, 0.1) / 128**0.5 + 1e-6)
+    assert float(p.kl_divergence(p, num=4, seed=(0, 4))) == 0
+    with pytest.raises(ValueError, match="other must have the event shape"):
+        p.kl_divergence(tfp.distributions.Normal(0.0, 1.0))

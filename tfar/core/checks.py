@@ -6,10 +6,11 @@ from collections.abc import Collection
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 
 def check_sizes(**sizes: int | None) -> None:
-    """Raises ValueError, naming the size, where one is below 1; None leaves a size open.
+    """Raises ValueError, naming the size, where one is no integer or below 1; None leaves a size open.
 
     Example:
         >>> check_sizes(filters=3, num_layers=0)
@@ -17,7 +18,11 @@ def check_sizes(**sizes: int | None) -> None:
         ValueError: num_layers must be at least 1, got 0
     """
     for name, value in sizes.items():
-        if value is not None and value < 1:
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | np.integer):
+            raise ValueError(f"{name} must be an integer, got {value!r}")
+        if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
 
 
@@ -45,3 +50,26 @@ def positive_int(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
     return int(value)
+
+
+def as_tensor(value: Any, name: str) -> tf.Tensor:
+    """The value as a tensor of numbers; raises ValueError where rows differ in length or hold anything else.
+
+    Example:
+        >>> as_tensor([None, 1], "condition")
+        Traceback (most recent call last):
+        ValueError: condition must be one array of numbers, got list with None or other objects
+    """
+    kind = type(value).__name__
+    if isinstance(value, tf.RaggedTensor | tf.SparseTensor):
+        raise ValueError(f"{name} must be one array of numbers, got {kind}")
+    try:
+        tensor = tf.convert_to_tensor(value)
+    except (TypeError, ValueError):
+        what = f"{kind} with None or other objects"
+        if isinstance(value, list | tuple) and len({np.size(row) for row in value}) > 1:
+            what = f"{kind} with rows of several lengths"
+        raise ValueError(f"{name} must be one array of numbers, got {what}") from None
+    if tensor.dtype in (tf.string, tf.variant, tf.resource):
+        raise ValueError(f"{name} must be one array of numbers, got {tensor.dtype.name}")
+    return tensor

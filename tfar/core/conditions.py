@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfar.core.checks import check_sizes
+from tfar.core.checks import as_tensor, check_sizes
 from tfar.core.configured import Configured
 
 
@@ -67,7 +68,7 @@ class Condition(Configured):
             ValueError: it is not acceptable, or not one value per event.
         """
         del event_shape
-        value = tf.convert_to_tensor(value)
+        value = as_tensor(value, "condition")
         if value.shape.rank == len(self.shape):
             value = tf.repeat(value[None], num, 0)
         self.check(value)
@@ -194,7 +195,7 @@ class Local(Condition):
     """A slower sequence [n, channels] beside a sequence: frame i belongs to elements i hop, ..., (i + 1) hop - 1.
 
     Features are the frames, [B, n, channels]; a model brings them to the rate of its elements, once. An event of
-    length T needs n >= T / hop frames; frames beyond its end are not read.
+    length T needs n >= T / hop frames; frames beyond its end are not read. A model may need more: see `with_extra`.
 
     Args:
         channels: features of a frame (for symbols, as letters or phonemes: one-hot).
@@ -215,6 +216,7 @@ class Local(Condition):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
         self.channels, self.hop, self.delay = channels, hop, delay
+        self.extra_frames = 0
         self.shape = (None, channels)
         self.meaning = f"frames beside the sequence, one for {hop} values"
 
@@ -224,7 +226,16 @@ class Local(Condition):
 
     def num_frames(self, length: int) -> int:
         """Frames that an event of `length` elements needs."""
-        return max(1, -(-(length - self.delay) // self.hop))
+        return max(1, -(-(length - self.delay) // self.hop)) + self.extra_frames
+
+    def with_extra(self, frames: int) -> Local:
+        """A copy bound to a model whose up-sampling reads so many frames beyond those of the event.
+
+        Half of them come in front. They follow from the model, so they are no part of the configuration.
+        """
+        bound = copy.copy(self)
+        bound.extra_frames = frames
+        return bound
 
     def prepare(self, value: Any, num: Any, event_shape: Any = None) -> tf.Tensor:
         """As for every condition; further there must be frames up to the end of the event."""
@@ -233,7 +244,9 @@ class Local(Condition):
         if length is not None and frames is not None and frames < self.num_frames(length):
             raise ValueError(
                 f"condition must have {self.num_frames(length)} frames or more for {length} elements and hop "
-                f"{self.hop}, got {frames}"
+                f"{self.hop}"
+                + (f" ({self.extra_frames} of them for the up-sampling)" if self.extra_frames else "")
+                + f", got {frames}"
             )
         return value
 

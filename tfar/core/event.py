@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,16 @@ class Event:
     """
 
     def __init__(self, event_shape: Sequence[int | None], head: Any, layout: str = "grid"):
+        if isinstance(head, type) or not hasattr(head, "with_channels"):
+            shown = head.__name__ if isinstance(head, type) else repr(head)
+            raise ValueError(f"head must be a head of tfar.heads, Bernoulli() or Categorical(256) say, got {shown}")
+        if isinstance(event_shape, str) or not isinstance(event_shape, Iterable):
+            raise ValueError(f"event_shape must be (height, width, channels) or (length,), got {event_shape!r}")
+        event_shape = tuple(event_shape)
+        if not all(size is None or (isinstance(size, int | np.integer) and size is not True) for size in event_shape):
+            raise ValueError(
+                f"event_shape must be (height, width, channels) or (length,) of integers, got {event_shape}"
+            )
         shape = tuple(None if size is None else int(size) for size in event_shape)
         if len(shape) not in (1, 3) or any(size is not None and size < 1 for size in shape):
             raise ValueError(f"event_shape must be (height, width, channels) or (length,), got {tuple(event_shape)}")

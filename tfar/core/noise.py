@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfar.core.checks import as_tensor
+
 _PHILOX = 1
 _MANTISSA = 2**23 - 1  # a float32 between 1 and 2 has 23 bits, so all of these numbers are exact
 
@@ -47,10 +49,15 @@ def seed_rows(seed: Any, num: int) -> tf.Tensor:
     if isinstance(seed, int | np.integer):
         rows = np.arange(num, dtype=np.int64)
         return tf.constant(np.stack([np.full_like(rows, seed), rows], 1))
-    seed = tf.cast(tf.convert_to_tensor(seed), tf.int64)
+    accepted = f"seed must be an int, None or an int64 array of shape ({num}, 2)"
+    if isinstance(seed, str | bytes | float):
+        raise ValueError(f"{accepted}, got {seed!r}")
+    seed = as_tensor(seed, "seed")
+    if not seed.dtype.is_integer:
+        raise ValueError(f"{accepted}, got {seed.dtype.name}")
     if seed.shape.rank != 2 or seed.shape[0] != num or seed.shape[1] != 2:
-        raise ValueError(f"seed must be an int, None or an int64 array of shape ({num}, 2), got shape {seed.shape}")
-    return seed
+        raise ValueError(f"{accepted}, got shape {seed.shape}")
+    return tf.cast(seed, tf.int64)
 
 
 def uniform(seeds: tf.Tensor, num_positions: int | tf.Tensor, noise_size: int, start: int | tf.Tensor = 0) -> tf.Tensor:

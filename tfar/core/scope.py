@@ -156,8 +156,8 @@ class Incremental:
                 f"the network did not consume its state: {unused[0]!r} ({len(unused)} of {len(self.before)} entries) "
                 "was not read; was a traced tf.function called inside of the scope, or is this another network's state?"
             )
-        # While the state is created, a phase in which a network has nothing to keep may leave none.
-        if not self._new and not self.creating:
+        # Convolutions of one tap keep nothing; while the state is created, a phase may leave none.
+        if not self._new and not self._calls and not self.creating:
             raise RuntimeError(_NO_STATE)
 
     def state_of(self, layer: keras.layers.Layer) -> LayerState:
@@ -347,16 +347,17 @@ def state_spec(
 
     def create(inputs: dict[str, tf.Tensor], context: Any) -> State:
         state: State | None = None
+        called = False
         for phase, x in inputs.items():
             at = (0, 0) if phase == "pixel" else 0
             scope = Incremental(state, at, phase=phase, now=x if phase == "pixel" else None)
             scope.creating = True
             with scope:
                 call_network(network, x, context)
-            state = scope.state
-        if not state:
+            state, called = scope.state, called or bool(scope._calls)
+        if not state and not called:
             raise RuntimeError(_NO_STATE)
-        return state
+        return state or {}
 
     shapes = {phase: tf.TensorSpec([None, *shape], tf.float32) for phase, shape in inputs.items()}
     context = tf.nest.map_structure(_without_batch, context)

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfar.core import scope as scopes
 from tfar.core.checks import check_sizes
 from tfar.core.configured import Configured
+from tfar.core.policies import Typed
 from tfar.core.sizes import batch_size
 from tfar.core.slicing import varies
 from tfar.layers.blocked_attention import blocked_attention, causal_blocks
@@ -73,7 +74,7 @@ def cache_index(batch: Any, num_heads: int, slot: Any) -> tf.Tensor:
 
 
 @keras.saving.register_keras_serializable("tfar")
-class CausalAttention(Configured, keras.layers.Layer):
+class CausalAttention(Configured, keras.layers.Layer, metaclass=Typed):
     """Attention of every position over the positions before it, in raster order or along the sequence.
 
     The layer has no weights: queries, keys and values come from the caller. An exclusive layer sees strictly earlier

@@ -10,13 +10,13 @@ import tensorflow as tf
 
 from tfar.core import scope as scopes
 from tfar.core.checks import check_sizes
-from tfar.core.configured import Configured
 from tfar.core.sizes import batch_size
 from tfar.core.slicing import entry, pick, put
+from tfar.layers.weighted import WeightedLayer
 
 
 @keras.saving.register_keras_serializable("tfar")
-class CausalConv1D(Configured, keras.layers.Layer):
+class CausalConv1D(WeightedLayer):
     """Convolution over the past: y_t = b + sum_m w_m x_(t - m d), m = 0, ..., k - 1.
 
     Exclusive layers see m = 1, ..., k. A step costs the same for every dilation: the buffer is a ring of
@@ -81,9 +81,9 @@ class CausalConv1D(Configured, keras.layers.Layer):
             raise RuntimeError(f"layer {self.name!r} works on sequences and has no {scope.phase} phase")
         if self.ignore_first:
             x = tf.where((scope.positions > 0)[..., None], x, 0)
+        state = scope.state_of(self)
         if not past:
             return self._convolve(x)
-        state = scope.state_of(self)
         batch, channels, taps = batch_size(x), x.shape[-1], self.kernel_size - 1
         # The step before takes the values for this step out of the ring, behind its own update. Reading the ring first
         # and then changing it would make XLA copy the whole ring at every step, and fuse the slice with what reads it.

@@ -7,12 +7,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfar.core.configured import Configured
 from tfar.layers.condition_projection import project_condition
+from tfar.layers.weighted import WeightedLayer
 
 
 @keras.saving.register_keras_serializable("tfar")
-class ConditionalBias(Configured, keras.layers.Layer):
+class ConditionalBias(WeightedLayer):
     """y = x + V h: adds a condition to features that have no gate.
 
     The condition h is a vector [B, d] (V is [d, p], the same at every position) or a map [B, H, W, d] (V is a 1 x 1

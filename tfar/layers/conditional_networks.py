@@ -10,14 +10,14 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
-from tfar.core.configured import Configured
 from tfar.core.orderings import Ordering, raster
 from tfar.core.sizes import batch_size
 from tfar.core.slicing import entry, put, take
+from tfar.layers.weighted import WeightedLayer
 
 
 @keras.saving.register_keras_serializable("tfar")
-class ConditionalNetworks(Configured, keras.layers.Layer):
+class ConditionalNetworks(WeightedLayer):
     """A network of its own for every node of a directed acyclic graph, each over the node's parents.
 
         a_i = f(b_i + sum_(j in parents(i)) W_ij x_j + V_i h)        hidden layer (there may be none, or several)

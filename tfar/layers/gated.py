@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from tfar.layers.condition_projection import project_condition
+from tfar.layers.weighted import WeightedLayer
 
 
 @keras.saving.register_keras_serializable("tfar")
-class GatedActivation(keras.layers.Layer):
+class GatedActivation(WeightedLayer):
     """y = tanh(x_f + V_f h) * sigmoid(x_g + V_g h), where x = [x_f, x_g] has 2p channels.
 
     The condition h is a vector [B, d] (V is [d, p], the same at every position) or a map [B, H, W, d] (V is a 1 x 1
@@ -39,6 +42,10 @@ class GatedActivation(keras.layers.Layer):
             x = x + project_condition(self, kernel, condition, x)
         f, g = tf.split(x, 2, -1)
         return tf.tanh(f) * tf.sigmoid(g)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments, as Keras saved them before this layer had any of its own."""
+        return {"activity_regularizer": None, "autocast": self.autocast, **super().get_config()}
 
     def compute_output_shape(
         self, x_shape: tuple[int | None, ...], condition_shape: tuple[int | None, ...] | None = None

@@ -13,12 +13,13 @@ from tfar.core import compat
 from tfar.core import scope as scopes
 from tfar.core.compiled import updates_slices
 from tfar.core.configured import Configured
+from tfar.core.policies import Typed
 from tfar.core.sizes import batch_size
 from tfar.core.slicing import varies
 from tfar.layers.attention import cache_index, each, masked_attention
 
 
-class LocalAttention(Configured, keras.layers.Layer):
+class LocalAttention(Configured, keras.layers.Layer, metaclass=Typed):
     """Queries of a block attend to positions of earlier blocks, the same for all, and causally to their own block.
 
     Base of `LocalAttention1D` and `LocalAttention2D`. The layer has no weights and works on positions in the order of

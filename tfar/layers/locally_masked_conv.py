@@ -11,13 +11,13 @@ import tensorflow as tf
 
 from tfar.core import scope as scopes
 from tfar.core.checks import check_sizes
-from tfar.core.configured import Configured
 from tfar.core.example_orders import cells_at_ranks, gather_cells, inverse_order
 from tfar.core.sizes import batch_size
+from tfar.layers.weighted import WeightedLayer
 
 
 @keras.saving.register_keras_serializable("tfar")
-class LocallyMaskedConv2D(Configured, keras.layers.Layer):
+class LocallyMaskedConv2D(WeightedLayer):
     """A convolution whose kernel, at every pixel, keeps the taps on pixels that are drawn before it.
 
         order        patch around o (rank 6)     mask, inclusive     mask, exclusive

@@ -19,17 +19,17 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
-from tfar.core.configured import Configured
 from tfar.core.invariants import invariant
 from tfar.core.sizes import batch_size
 from tfar.core.slicing import take
 from tfar.layers.groups import centre_mask, channel_groups
+from tfar.layers.weighted import WeightedLayer
 
 MASK_TYPES = ("A", "B")
 
 
 @keras.saving.register_keras_serializable("tfar")
-class MaskedConv2D(Configured, keras.layers.Layer):
+class MaskedConv2D(WeightedLayer):
     """Convolution with a masked kernel; the mask is multiplied into the kernel in every forward pass.
 
     The whole kernel [k, k, C, filters] is stored, as in the paper; the rows below the current one, which the mask
@@ -136,7 +136,7 @@ class MaskedConv2D(Configured, keras.layers.Layer):
         # Glorot with the fans that the mask leaves: about half of the kernel is never used.
         limit = np.sqrt(6.0 / (mask.sum() / self.filters + mask.sum() / channels + 1e-9))
         initializer = keras.initializers.RandomUniform(-limit, limit)
-        self.kernel = self.add_weight(shape=mask.shape, initializer=initializer, name="kernel")
+        self.kernel = self.add_weight(shape=mask.shape, initializer=initializer, name="kernel", used=mask)
         self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias") if self.use_bias else None
 
     def masked_kernel(self, dtype: tf.DType, rows: slice = slice(None), columns: slice = slice(None)) -> tf.Tensor:

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
-from tfar.core.configured import Configured
 from tfar.core.sizes import batch_size
+from tfar.layers.weighted import WeightedLayer
 
 # Outputs of up to so many numbers per element are pushed: the sums of all elements still fit into a cache, and a pull
 # would multiply by matrices too narrow to be fast.
@@ -19,7 +19,7 @@ _PUSHED_FEATURES = 8
 
 
 @keras.saving.register_keras_serializable("tfar")
-class MaskedDense(Configured, keras.layers.Layer):
+class MaskedDense(WeightedLayer):
     """y = b + x (K * M) + h V, masked by degrees; layers of MADE.
 
     A degree is the rank of the last element that something depends on. An element x_d has the rank of its place in
@@ -118,7 +118,7 @@ class MaskedDense(Configured, keras.layers.Layer):
         self._in_features = x_shape[2] if self._from_elements else 1
         rows, columns = inputs * self._in_features, outputs * (self.features or 1)
         initializer = self.kernel_initializer or self._glorot(rows, columns)
-        self.kernel = self.add_weight(shape=(rows, columns), initializer=initializer, name="kernel")
+        self.kernel = self.add_weight(shape=(rows, columns), initializer=initializer, name="kernel", used=self._used())
         self.bias = self.add_weight(shape=(columns,), initializer="zeros", name="bias") if self.use_bias else None
         self.condition_kernel = None
         if condition_shape is not None:
@@ -128,6 +128,12 @@ class MaskedDense(Configured, keras.layers.Layer):
         self._fresh, self._fresh_degrees = _fresh_units(np.repeat(self.in_degrees, self._in_features, 1))
         self._in_cells = np.argsort(self.in_degrees, 1).astype(np.int32)
         self._out_cells = np.argsort(self.out_degrees, 1).astype(np.int32)
+
+    def _used(self) -> np.ndarray:
+        """The entries of the kernel that a member uses, bool [in * F, out * features]."""
+        pairs = zip(self.in_degrees, self.out_degrees, strict=True)
+        used = np.any([self._sees(i[:, None], o) for i, o in pairs], 0)
+        return np.repeat(np.repeat(used, self._in_features, 0), self.features or 1, 1)
 
     def _glorot(self, rows: int, columns: int) -> keras.initializers.Initializer:
         pairs = zip(self.in_degrees, self.out_degrees, strict=True)

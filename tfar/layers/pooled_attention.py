@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfar.core import scope as scopes
 from tfar.core.checks import check_sizes
 from tfar.core.configured import Configured
+from tfar.core.policies import Typed
 from tfar.core.sizes import batch_size
 from tfar.core.slicing import entry, look_up, pick, put, take, varies
 from tfar.layers.attention import masked_attention
@@ -19,7 +20,7 @@ from tfar.layers.blocked_attention import Block, blocked_attention
 
 
 @keras.saving.register_keras_serializable("tfar")
-class PooledCausalAttention(Configured, keras.layers.Layer):
+class PooledCausalAttention(Configured, keras.layers.Layer, metaclass=Typed):
     """Attention of every pixel to the squares of s x s pixels that are complete before it, in raster order.
 
     Keys and values of a square are the maxima over its pixels. The memory of the weights is s^2 times smaller than that

@@ -47,15 +47,17 @@ def recomputed(layer: keras.layers.Layer, *inputs: tf.Tensor | None, training: b
     before = [tf.identity(seed.value) for seed in seeds]  # as they are now: the seeds move on below
     after: list[Any] = []
 
-    def call(*tensors: tf.Tensor) -> tf.Tensor:
+    def call(*tensors: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
         given = iter(tensors)
-        with keras.StatelessScope(state_mapping=list(zip(seeds, before, strict=True))) as scope:
+        with keras.StatelessScope(state_mapping=list(zip(seeds, before, strict=True)), collect_losses=True) as scope:
             outputs = layer(*(None if x is None else next(given) for x in inputs), training=training)
         if not after:
             after.extend(scope.get_current_value(seed) for seed in seeds)
-        return outputs
+        return outputs, list(scope.losses)
 
-    outputs = tf.recompute_grad(call)(*(x for x in inputs if x is not None))
+    outputs, losses = tf.recompute_grad(call)(*(x for x in inputs if x is not None))
     for seed, value in zip(seeds, after, strict=True):
         seed.assign(value)
+    if losses:
+        layer.add_loss(losses)
     return outputs

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from tfar.core import scope as scopes
 from tfar.core.checks import check_choice, check_sizes
-from tfar.core.configured import Configured
 from tfar.core.sizes import batch_size
+from tfar.layers.weighted import WeightedLayer
 
 # Parts of the gate vector: the projections of x and of h have this many times `units` features.
 GATES = {"lstm": 4, "gru": 3, "vanilla": 1}
@@ -22,7 +22,7 @@ _UNROLL = 8
 
 
 @keras.saving.register_keras_serializable("tfar")
-class Recurrent(Configured, keras.layers.Layer):
+class Recurrent(WeightedLayer):
     """A layer of recurrent cells; y_t = h_t is a function of x_1, ..., x_t (exclusive: x_1, ..., x_(t-1)).
 
         lstm       i, f, o, g = W x_t + b + U h_(t-1) + u         [1]; the order of the gates is that of [3]

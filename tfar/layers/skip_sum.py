@@ -8,11 +8,11 @@ import keras
 import tensorflow as tf
 
 from tfar.core.checks import check_sizes
-from tfar.core.configured import Configured
+from tfar.layers.weighted import WeightedLayer
 
 
 @keras.saving.register_keras_serializable("tfar")
-class SkipSum(Configured, keras.layers.Layer):
+class SkipSum(WeightedLayer):
     """scale sum_l (W_l z_l + b_l), every z_l behind a 1 x 1 convolution of its own, as one product of all of them.
 
     One product of [z_1, ..., z_L] is several times faster than L small ones and L - 1 sums of maps.

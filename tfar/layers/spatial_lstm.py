@@ -8,14 +8,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfar.core.configured import Configured
 from tfar.core.slicing import take
 from tfar.layers.groups import centre_mask, channel_groups
+from tfar.layers.weighted import WeightedLayer
 
 GATES = 4
 
 
-class SpatialLSTM(Configured, keras.layers.Layer):
+class SpatialLSTM(WeightedLayer):
     """Base class of `RowLSTM` and `DiagonalLSTM`.
 
         o, f, i, g = K_is * x + K_ss * h' + b (+ V condition)
@@ -76,7 +76,7 @@ class SpatialLSTM(Configured, keras.layers.Layer):
         # Glorot with the fans that the mask leaves.
         limit = np.sqrt(6.0 / (mask.sum() / size + mask.sum() / channels + 1e-9))
         initializer = keras.initializers.RandomUniform(-limit, limit)
-        self.kernel = self.add_weight(shape=mask.shape, initializer=initializer, name="kernel")
+        self.kernel = self.add_weight(shape=mask.shape, initializer=initializer, name="kernel", used=mask)
         shape = (self.state_taps, self.filters, size)
         self.recurrent_kernel = self.add_weight(shape=shape, initializer="orthogonal", name="recurrent_kernel")
 

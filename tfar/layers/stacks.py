@@ -23,13 +23,13 @@ import tensorflow as tf
 
 from tfar.core import scope as scopes
 from tfar.core.checks import check_sizes
-from tfar.core.configured import Configured
 from tfar.core.invariants import invariant
 from tfar.core.sizes import batch_size
 from tfar.core.slicing import take
 from tfar.layers.block_sparse import BlockSparsity
 from tfar.layers.groups import centre_mask, channel_groups
 from tfar.layers.weight_norm import KernelLayer, strided_shape
+from tfar.layers.weighted import WeightedLayer
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -126,7 +126,7 @@ class VerticalConv2D(KernelLayer):
 
 
 @keras.saving.register_keras_serializable("tfar")
-class HorizontalConv2D(Configured, keras.layers.Layer):
+class HorizontalConv2D(WeightedLayer):
     """Convolution along the row, over the pixels to the left and, unless exclusive, the current one.
 
     With colour groups the tap on the current pixel is masked (A where exclusive, B otherwise); the mask is multiplied
@@ -183,19 +183,19 @@ class HorizontalConv2D(Configured, keras.layers.Layer):
         """Creates kernel, bias, and the kernel of the link where there is a vertical stack."""
         channels = x_shape[-1]
         shape = (1, self.left + int(self.has_centre), channels, self.filters)
-        self.kernel = self.add_weight(shape=shape, initializer="glorot_uniform", name="kernel")
-        self.link_kernel = None
-        if vertical_shape is not None:
-            shape = (1, 1, vertical_shape[-1], self.filters)
-            self.link_kernel = self.add_weight(shape=shape, initializer="glorot_uniform", name="link_kernel")
-        self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias") if self.use_bias else None
-        self._mask = np.ones(self.kernel.shape, np.float32)
+        self._mask = np.ones(shape, np.float32)
         if self.has_centre:
             self._mask[0, self.left] = centre_mask(
                 channel_groups(channels, self.groups, self.input_groups),
                 channel_groups(self.filters, self.groups, self.channel_groups, self.halves),
                 "A" if self.exclusive else "B",
             )
+        self.kernel = self.add_weight(shape=shape, initializer="glorot_uniform", name="kernel", used=self._mask)
+        self.link_kernel = None
+        if vertical_shape is not None:
+            shape = (1, 1, vertical_shape[-1], self.filters)
+            self.link_kernel = self.add_weight(shape=shape, initializer="glorot_uniform", name="link_kernel")
+        self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias") if self.use_bias else None
 
     def masked_kernel(self, dtype: tf.DType) -> tf.Tensor:
         """Returns the kernel [1, taps, C, filters] as the convolution uses it."""

@@ -9,13 +9,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfar.core.configured import Configured
+from tfar.layers.weighted import WeightedLayer
 
 METHODS = ("repeat", "transposed", "stretch", "transposed2d")
 
 
 @keras.saving.register_keras_serializable("tfar")
-class Upsampling1D(Configured, keras.layers.Layer):
+class Upsampling1D(WeightedLayer):
     """Every frame becomes `hop` elements.
 
         "repeat"        each frame, hop times; no weights

@@ -19,10 +19,10 @@ import tensorflow as tf
 
 from tfar.core import compat
 from tfar.core import scope as scopes
-from tfar.core.configured import Configured
 from tfar.core.evaluation import evaluating, evaluation
 from tfar.core.invariants import invariant
 from tfar.layers.block_sparse import BlockSparsity
+from tfar.layers.weighted import WeightedLayer
 
 
 def data_dependent_initialization() -> contextlib.AbstractContextManager[None]:
@@ -55,7 +55,7 @@ def folded(model: keras.layers.Layer) -> Iterator[list[tf.Variable]]:
             layer._folded = None
 
 
-class KernelLayer(Configured, keras.layers.Layer):
+class KernelLayer(WeightedLayer):
     """Base of layers with one kernel and one bias, plain or with weight normalization.
 
     Args:
@@ -64,10 +64,11 @@ class KernelLayer(Configured, keras.layers.Layer):
         init_scale: standard deviation of the output after data-dependent initialization.
         sparsity: a `tfar.layers.block_sparse.BlockSparsity` (or its arguments by name): only some blocks of channels
             are connected, and only they are stored and multiplied.
-        **kwargs: of `keras.layers.Layer`.
+        **kwargs: of `WeightedLayer`.
 
     Raises:
-        ValueError: weight normalization without a bias, which data-dependent initialization needs.
+        ValueError: weight normalization without a bias, which data-dependent initialization needs, or with
+            a kernel_regularizer.
     """
 
     def __init__(
@@ -81,6 +82,11 @@ class KernelLayer(Configured, keras.layers.Layer):
         super().__init__(**kwargs)
         if weight_norm and not use_bias:
             raise ValueError("use_bias must be True with weight_norm, got False")
+        if weight_norm and "kernel_regularizer" in self._weight_options:
+            raise ValueError(
+                "kernel_regularizer must be None with weight_norm: of V the direction alone counts, a penalty on it "
+                f"says nothing of the kernel, got {kwargs['kernel_regularizer']!r}"
+            )
         self.use_bias, self.weight_norm, self.init_scale = use_bias, weight_norm, init_scale
         self.sparsity = BlockSparsity(**sparsity) if isinstance(sparsity, Mapping) else sparsity
         self._folded: tf.Variable | None = None
@@ -107,7 +113,7 @@ class KernelLayer(Configured, keras.layers.Layer):
             normal = keras.initializers.RandomNormal(stddev=0.05)
             self.v = self.add_weight(shape=shape, initializer=normal, name="v", autocast=False)
             # The same values on every replica: data-dependent initialization reduces over replicas by itself.
-            options = {"autocast": False, "aggregation": "mean"}
+            options: dict[str, Any] = {"autocast": False, "aggregation": "mean"}
             self.g = self.add_weight(shape=features, initializer="ones", name="g", **options)
             self.b = self.add_weight(shape=features, initializer="zeros", name="b", **options)
             return

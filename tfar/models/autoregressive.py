@@ -15,7 +15,6 @@ from tfar.core.event import Event
 from tfar.core.orderings import Ordering, raster
 from tfar.core.request import NOTHING, Request
 from tfar.core.stage import Stage
-from tfar.core.units import bits_per_dim
 from tfar.layers.condition_dropout import ConditionDropout
 from tfar.layers.weight_norm import data_dependent_initialization
 from tfar.models.sampled import SampledDensity
@@ -38,7 +37,8 @@ class AutoregressiveModel(SampledDensity):
         layout: "grid" for networks of images, "sequence" for networks of flat events, see `tfar.core.Event`.
         condition_dropout: share of the examples whose condition is replaced by zeros in training, so that the model
             learns to do without it, see `guidance_scale` of `sample`.
-        **kwargs: passed on to `keras.Model` (name, dtype).
+        **kwargs: passed on to `keras.Model` (name, dtype). The layers inside have the same dtype, "float64" say; it
+            is saved where it is given, otherwise a model has Keras's default policy where it is made or loaded.
 
     Raises:
         ValueError: the arguments do not fit together.
@@ -259,7 +259,8 @@ class AutoregressiveModel(SampledDensity):
             **choice: `member=` or `ordering=`, where a model has several factorisations; see `request`.
 
         Returns:
-            float32 [B].
+            float32 [B]; float64 of a model with `dtype="float64"`. Whatever the precision of the network, the head's
+            arithmetic is float32 or more.
 
         Raises:
             ValueError: wrong shape, values outside of the head's support, a missing or an unexpected condition.
@@ -306,13 +307,10 @@ class AutoregressiveModel(SampledDensity):
 
     # Training.
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True) -> tf.Tensor:
-        """Mean bits/dim of a batch, for `compile` and `fit`; data sets yield {"x": ..., "condition": ...}."""
-        del y, sample_weight, training
-        values = x["x"] if isinstance(x, dict) else x
-        nats = self.head.log_prob(y_pred, self.event.to_head(values))
-        count = tf.cast(tf.reduce_prod(tf.shape(values)[1:]), nats.dtype)
-        return bits_per_dim(tf.reduce_mean(tf.reduce_sum(tf.reshape(nats, [tf.shape(nats)[0], -1]), -1)) / count, 1)
+    def example_nats(self, x: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """See `tfar.models.trained.Trained.example_nats`."""
+        nats = self.head.log_prob(y_pred, self.event.to_head(x))
+        return tf.reduce_sum(tf.reshape(nats, [tf.shape(nats)[0], -1]), -1)
 
     # Configuration.
 

@@ -7,34 +7,29 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
+from tfar.core.checks import as_tensor
 from tfar.core.compiled import CompiledFunctions
 from tfar.core.conditions import Condition
 from tfar.core.configured import NAMED, Configured, serialized
+from tfar.core.policies import Typed
 from tfar.core.stage import Stage
 from tfar.core.units import bits_per_dim
 from tfar.models.distribution import ModelDistribution
+from tfar.models.summary import print_summary
+from tfar.models.trained import Trained
 
-# Of `keras.Model.fit`: y, batch_size, epochs, verbose, callbacks, validation_split, validation_data.
-_ARGUMENTS_BEFORE_SHUFFLE = 7
 
-
-class _Completed(type(keras.Model)):  # type: ignore[misc]
+class _Completed(Typed):
     """Calls `complete_construction` when the whole constructor has run, those of subclasses included."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         model = super().__call__(*args, **kwargs)
+        model._given_dtype = kwargs.get("dtype")
         model.complete_construction()
         return model
-
-    @property
-    def __signature__(cls) -> inspect.Signature:
-        """The constructor's signature, for `help` and `inspect`, which would show that of `__call__`."""
-        _, *parameters = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
-        return inspect.Signature(parameters)
 
 
 def _keeping_arguments(constructor: Callable[..., None]) -> Callable[..., None]:
@@ -43,6 +38,7 @@ def _keeping_arguments(constructor: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(constructor)
     def construct(self: Density, *args: Any, **kwargs: Any) -> None:
+        _check_integers(signature, self, args, kwargs)
         constructor(self, *args, **kwargs)
         given = signature.bind(self, *args, **kwargs)
         given.apply_defaults()
@@ -55,7 +51,26 @@ def _keeping_arguments(constructor: Callable[..., None]) -> Callable[..., None]:
     return construct
 
 
-class Density(Configured, keras.Model, metaclass=_Completed):
+def _check_integers(signature: inspect.Signature, model: Any, args: Any, kwargs: Any) -> None:
+    """Refuses what is no integer, or is negative, for an argument that is annotated so.
+
+    Blocks make other sizes of them, 2 filters say, which a message of theirs would name.
+    """
+    try:
+        given = signature.bind(model, *args, **kwargs).arguments
+    except TypeError:
+        return  # which the constructor says itself, with its name
+    for name, value in given.items():
+        kind = str(signature.parameters[name].annotation)
+        if kind not in ("int", "int | None") or (value is None and kind != "int"):
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | np.integer):
+            raise ValueError(f"{name} must be an integer, got {value!r}")
+        if value < 0:
+            raise ValueError(f"{name} must not be negative, got {value}")
+
+
+class Density(Configured, Trained, metaclass=_Completed):
     """A density over events; the base of autoregressive models and of models with several parts.
 
     Subclasses define `log_prob`, `sample`, `sample_from_noise` and `stages`. Exports, tests and training rely on these
@@ -74,6 +89,8 @@ class Density(Configured, keras.Model, metaclass=_Completed):
 
     condition: Condition | None = None
     text_vocabulary: Any = None
+
+    _given_dtype: Any = None
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -99,7 +116,54 @@ class Density(Configured, keras.Model, metaclass=_Completed):
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that make an equal model."""
-        return {**{name: serialized(self._argument(name)) for name in self.arguments()}, "name": self.name}
+        config = {**{name: serialized(self._argument(name)) for name in self.arguments()}, "name": self.name}
+        # A model without a precision of its own takes Keras's default where it is loaded.
+        return config if self._given_dtype is None else {**config, "dtype": serialized(self.dtype_policy)}
+
+    @classmethod
+    def from_preset(cls, preset: str, **overrides: Any) -> Density:
+        """The model of a preset of this class, or of one derived from it.
+
+        Args:
+            preset: a name; `Class.PRESETS` holds those of the class.
+            **overrides: constructor arguments that replace the preset's or are missing there.
+
+        Raises:
+            ValueError: there is no such preset, or `event_shape` or `head` is missing.
+
+        Example:
+            >>> import tfar
+            >>> model = tfar.models.MADE.from_preset("made_tiny", event_shape=(4,), head=tfar.heads.Bernoulli())
+            >>> model.event_shape
+            (4,)
+        """
+        from tfar.models.presets import from_preset, presets  # which import the models
+
+        known = sorted(name for name, of in presets().items() if issubclass(of, cls))
+        if preset not in known:
+            raise ValueError(f"preset must be one of {known} for {cls.__name__}, got {preset!r}")
+        return from_preset(preset, **overrides)
+
+    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """As `keras.Model.save`, to a `.keras` file; `tfar.models.load` reads it.
+
+        Raises:
+            ValueError: the name ends in something else.
+        """
+        if not str(filepath).endswith(".keras"):
+            raise ValueError(f'filepath must end in ".keras", the format that keeps configurations, got {filepath!r}')
+        super().save(filepath, *args, **kwargs)
+
+    def export(self, *args: Any, **kwargs: Any) -> None:
+        """Raises ValueError: what a server is to answer is more than `call`, see the command `export`."""
+        raise ValueError(
+            "export of a density is a command, python -m export --workdir=RUN --out=FOLDER --format=saved_model: "
+            "its signatures sample, score and complete, of which Model.export knows nothing"
+        )
+
+    def summary(self, *args: Any, **kwargs: Any) -> None:
+        """As `keras.Model.summary`, with output shapes; see `tfar.models.summary.print_summary`."""
+        print_summary(self, *args, **kwargs)
 
     # Properties.
 
@@ -156,14 +220,6 @@ class Density(Configured, keras.Model, metaclass=_Completed):
         """
         return ModelDistribution(self, condition)
 
-    # Training.
-
-    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.fit`, without its warning that it shuffles no data set: that is done where one is made."""
-        if isinstance(x, tf.data.Dataset) and len(args) <= _ARGUMENTS_BEFORE_SHUFFLE:
-            kwargs.setdefault("shuffle", False)
-        return super().fit(x, *args, **kwargs)
-
     # Checks.
 
     def check_shape(self, x: Any, name: str = "x") -> None:
@@ -181,10 +237,25 @@ class Density(Configured, keras.Model, metaclass=_Completed):
         """
         if isinstance(x, tf.Tensor) and not hasattr(x, "numpy"):
             return x
-        x = tf.convert_to_tensor(x)
+        x = as_tensor(x, "x")
         self.check_shape(x)
         self.head.check(x, "x")
         return x
+
+    def check_batch(self, x: np.ndarray, condition: Any = None) -> None:
+        """Checks a batch of training as `log_prob` checks its arguments, on the host.
+
+        Args:
+            x: events, [B, *event_shape].
+            condition: values of the condition, [B, ...].
+
+        Raises:
+            ValueError: wrong shape, values outside of the head's support, or a condition that does not fit.
+        """
+        self.check_shape(x)
+        self.head.check(x, "x")
+        with tf.device("CPU:0"):
+            self.check_condition(condition, len(x), np.shape(x)[1:])
 
     def check_condition(self, condition: Any, num: Any, event_shape: Sequence[int] | None = None) -> Any:
         """Checks values of the condition for `num` events; returns them as tensors.

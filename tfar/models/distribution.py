@@ -7,9 +7,16 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfar.core.checks import as_tensor
+
+NUM_SAMPLES = 256  # of estimates
+
 
 class ModelDistribution(tfp.distributions.Distribution):
     """p(x | h) with the interface of TensorFlow Probability.
+
+    `log_prob` and `sample` are exact. `mean`, `entropy` and `kl_divergence` are Monte Carlo estimates: means over
+    `num` samples (256 by default), drawn with `seed`, which all three take.
 
     Args:
         model: an `AutoregressiveModel` whose event shape is known.
@@ -33,7 +40,7 @@ class ModelDistribution(tfp.distributions.Distribution):
         self._model = model
         self._batch: list[int] = []
         if condition is not None and model.condition is not None:
-            condition = tf.convert_to_tensor(condition)
+            condition = as_tensor(condition, "condition")
             if condition.shape.rank == len(model.condition.shape) + 1:
                 self._batch = [condition.shape[0]]
         self._given = model.check_condition(condition, self._batch[0] if self._batch else 1)
@@ -65,6 +72,37 @@ class ModelDistribution(tfp.distributions.Distribution):
 
     def _event_shape_tensor(self) -> tf.Tensor:
         return tf.constant(self._model.event_shape, tf.int32)
+
+    # Sums over all events have no closed form: these are means over samples, of which each is drawn and scored exactly.
+
+    def _mean(self, num: int = NUM_SAMPLES, seed: Any = None) -> tf.Tensor:
+        """Monte Carlo: the mean of `num` samples, float32 [*batch, *event_shape]."""
+        return tf.reduce_mean(tf.cast(self.sample(num, seed=seed), tf.float32), 0)
+
+    def _entropy(self, num: int = NUM_SAMPLES, seed: Any = None) -> tf.Tensor:
+        """Monte Carlo: the mean of -log p(x) over `num` samples, nats [*batch]."""
+        return -tf.reduce_mean(self.log_prob(self.sample(num, seed=seed)), 0)
+
+    def kl_divergence(self, other: Any, num: int = NUM_SAMPLES, seed: Any = None, name: str = "kl_divergence") -> Any:
+        """KL(p || other), Monte Carlo: the mean of log p(x) - log other(x) over `num` samples of p.
+
+        Args:
+            other: a distribution over the same events.
+            num: number of samples; the error falls as 1 / sqrt(num).
+            seed: as of `sample`.
+            name: of the operations.
+
+        Returns:
+            Nats [*batch]; below 0 where the samples happen to be so.
+
+        Raises:
+            ValueError: `other` is over other events.
+        """
+        if other.event_shape != self.event_shape:
+            raise ValueError(f"other must have the event shape {self.event_shape}, got {other.event_shape}")
+        with tf.name_scope(name):
+            x = self.sample(num, seed=seed)
+            return tf.reduce_mean(self.log_prob(x) - other.log_prob(x), 0)
 
     def _condition(self, num: int) -> Any:
         """Repeats the condition of the batch for `num` examples."""

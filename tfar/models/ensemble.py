@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -13,6 +14,7 @@ from tfar.core.event import Event
 from tfar.core.orderings import Ordering
 from tfar.core.request import NOTHING, Request
 from tfar.models.autoregressive import AutoregressiveModel
+from tfar.models.trained import weighted_bits
 
 
 class Ensemble(AutoregressiveModel):
@@ -136,13 +138,20 @@ class Ensemble(AutoregressiveModel):
         return nats[0] if len(nats) == 1 else tf.reduce_logsumexp(tf.stack(nats), 0) - math.log(len(nats))
 
     def test_step(self, data: Any) -> Any:
-        """`evaluate` reports what `bits_per_dim` does, of the whole ensemble."""
+        """`evaluate` reports what `bits_per_dim` does, of the whole ensemble, and what `losses` add."""
         if self.num_members == 1:
             return super().test_step(data)
-        data = data[0] if isinstance(data, tuple) else data
-        x, condition = (data["x"], data.get("condition")) if isinstance(data, dict) else (data, None)
-        loss = tf.reduce_mean(self.bits_per_dim(x, condition))
-        next(m for m in self.metrics if m.name == "loss").update_state(loss, sample_weight=tf.shape(x)[0])
+        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        values, condition = (x["x"], x.get("condition")) if isinstance(x, dict) else (x, None)
+        nats, penalties = [], []
+        for member in range(self.num_members):
+            nats.append(self.example_nats(values, self(values, condition, member=member, training=False)))
+            penalties.append(self.penalty())
+        loss = weighted_bits(tf.reduce_logsumexp(tf.stack(nats), 0) - math.log(len(nats)), values, sample_weight)
+        given = [penalty for penalty in penalties if penalty is not None]
+        if given:
+            loss += tf.add_n(given) / self.num_members
+        next(m for m in self.metrics if m.name == "loss").update_state(loss, sample_weight=tf.shape(values)[0])
         return self.compute_metrics(data, None, None)
 
 

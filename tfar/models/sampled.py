@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +20,12 @@ from tfar.sampling.batches import SAMPLERS, draw_in_batches, draw_whole
 from tfar.sampling.inputs import SampleInputs
 from tfar.sampling.observed import check_prefix
 
+_HALF = ("float16", "bfloat16")
+
+# Models of single precision that draw for those of half precision.
+_drawers: weakref.WeakKeyDictionary[Any, SampledDensity] = weakref.WeakKeyDictionary()
+_making = threading.Lock()
+
 
 class SampledDensity(Density):
     """The methods of `AutoregressiveModel` that draw; it gives `event`, `request`, `context` and `begin_draws`."""
@@ -28,6 +36,23 @@ class SampledDensity(Density):
     def _stage(self, guidance_scale: float = 1.0) -> Stage:
         """Returns the stage of the model, which asks with and without the condition where the scale is not 1."""
         raise NotImplementedError
+
+    def for_drawing(self) -> SampledDensity:
+        """The model that events are drawn from: itself, or one of single precision with the weights that it has now.
+
+        A network of float16 or bfloat16 rounds to 3 digits and fewer, and sums in another order round to another
+        number: one event of several would depend on whether it is drawn by steps, in which batch, on which device.
+        """
+        if self.compute_dtype not in _HALF:
+            return self
+        with _making:
+            if self not in _drawers:
+                _drawers[self] = type(self).from_config({**self.get_config(), "dtype": "float32"})
+            drawer = _drawers[self]
+            for weight, other in zip(self.weights, drawer.weights, strict=True):
+                other.assign(tf.cast(weight.value, other.dtype))
+        drawer.text_vocabulary = self.text_vocabulary
+        return drawer
 
     def sample(
         self,
@@ -47,6 +72,8 @@ class SampledDensity(Density):
         **choice: Any,
     ) -> tf.Tensor:
         """Draws events. A sample is a function of its own noise, independent of the batch.
+
+        A model of float16 or bfloat16 draws in single precision, see `for_drawing`.
 
         Args:
             num: number of events.
@@ -184,7 +211,15 @@ class SampledDensity(Density):
         **options: Any,
     ) -> tf.Tensor:
         """Checks the arguments of `sample` and `complete`, makes noise of seeds, draws."""
+        drawer = self.for_drawing()
+        if drawer is not self:
+            given = (condition, choice, seed, temperature, noise, guidance_scale)
+            return drawer._draw(values, observed, *given, **options)
         num, stage = int(values.shape[0]), self._guided(guidance_scale)
+        if not (options["progress"] is None or callable(options["progress"])):
+            raise ValueError(
+                f"progress must be a function of (units done, units in all), or None, got {options['progress']!r}"
+            )
         if options["method"] not in SAMPLERS:
             raise ValueError(f"method must be one of {sorted(SAMPLERS)}, got {options['method']!r}")
         options["batch_size"] = min(num, positive_int("batch_size", options["batch_size"]))
@@ -226,6 +261,12 @@ class SampledDensity(Density):
         """Values [num, *event_shape] that begin with the prompt, and flags of what is observed."""
         if prompt is None:
             return tf.zeros(shape, self.head.dtype), None
+        if isinstance(prompt, str | bytes):
+            how = f"model.text_vocabulary.encode({prompt!r})"
+            raise ValueError(
+                "prompt must be the first values of a sequence, not text: "
+                + (how if self.text_vocabulary is not None else "encode it with the vocabulary of the model's data")
+            )
         prompt = np.asarray(prompt)
         if len(shape) != 2 or prompt.ndim not in (1, 2) or (prompt.ndim == 2 and len(prompt) != shape[0]):
             raise ValueError(

@@ -28,7 +28,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfar.core.conditions import Condition, Label, Local, Vector
+from tfar.core.conditions import Condition, Joint, Label, Local, Vector
 from tfar.core.event import Event
 from tfar.core.request import Request
 from tfar.layers import AlignedSequence, CausalConv1D, GatedActivation, SkipSum, Upsampling1D
@@ -248,6 +248,8 @@ class WaveNet(AutoregressiveModel):
             None if local is None else Upsampling1D(local.hop, **upsampling),
             0 if local is None else local.delay,
         )
+        if local is not None:
+            condition = _with_extra_frames(condition, network.upsampling.num_extra_frames)
         # Needed while the base class makes the weights, before attributes of the model can be set.
         network.one_hot_levels = levels if kind == "one_hot" else None
         super().__init__(network, event_shape, head, condition, None, embedding_dim, "sequence", **kwargs)
@@ -269,6 +271,13 @@ class WaveNet(AutoregressiveModel):
         parts = zip(self.condition.parts, values, strict=True)
         features = {isinstance(part, Local): part.encode(value) for part, value in parts}
         return self.network.prepare(features.get(False), features.get(True))
+
+
+def _with_extra_frames(condition: Any, frames: int) -> Condition:
+    """The condition, whose frames are counted as the up-sampling reads them."""
+    if isinstance(condition, Joint):
+        return Joint([_with_extra_frames(part, frames) for part in condition.parts])
+    return condition.with_extra(frames) if isinstance(condition, Local) else condition
 
 
 def _parts(condition: Condition | None) -> tuple[Condition | None, Local | None]:

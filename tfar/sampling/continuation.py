@@ -36,6 +36,7 @@ class Continuation:
     """
 
     def __init__(self, model: Any, num: int, length: Any, prompt: Any, condition: Any, jit_compile: bool):
+        model = model.for_drawing()
         self.num, self.jit_compile, self.compiled = positive_int("num", num), jit_compile, model.compiled_functions
         (self.stage,) = model.stages
         event, self.head = self.stage.event, self.stage.event.head

@@ -1,6 +1,7 @@
 """One optimisation step, on one device or on several.
 
     loss = mean over the global batch of -log p(x | h) / (dimensions ln 2)        bits/dim
+           + what regularizers and `add_loss` add
     g    = gradient of the loss, summed over the replicas, scaled down to a global norm of at most `clip_norm`
     w    = optimizer(w, g)
     avg  = d avg + (1 - d) w, d = min(decay, k / (k + 9)) at the k-th step from 0: the first step copies the weights,
@@ -131,7 +132,11 @@ class TrainStep:
 
         Returns:
             Loss in bits/dim and global norm of the gradient before clipping, float32 [].
+
+        Raises:
+            ValueError: values that `model.log_prob` would refuse.
         """
+        self.model.check_batch(batch["x"], batch.get("condition"))
         seeds = np.random.SeedSequence([self.seed, step]).generate_state(2 * max(1, len(self._random_states)))
         seeds = tf.constant(seeds.reshape(-1, 2).astype(np.int64))
         parts = {key: batch[key] for key in ("x", "condition") if key in batch}
@@ -186,13 +191,16 @@ class TrainStep:
         with tf.GradientTape() as tape:
             # Seed generators are variables that count; here they read a function of (seed, step, replica) instead.
             mapping = list(zip(self._random_states, states, strict=False))
-            with keras.StatelessScope(state_mapping=mapping) as scope:
+            with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
                 if self.carry_state:
                     params, carried = self._advance(batch, offset, carried)
                 else:
                     params = self.model(batch, training=True)
-                loss = self.model.compute_loss(x=batch, y_pred=params)
+                loss = self.model.batch_loss(batch, params)
             loss = loss * (tf.cast(tf.shape(batch["x"])[0], loss.dtype) / self.batch_size)
+            penalty = self.model.penalty(scope.losses)
+            if penalty is not None:
+                loss += tf.cast(penalty, loss.dtype) / replicas
         # Counters of the model, like the turns of an ensemble's members, are written back.
         for counter in self._counters:
             counted = scope.get_current_value(counter)
