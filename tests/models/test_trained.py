@@ -300,6 +300,19 @@ def test_a_model_is_usable_after_an_error():
     assert moved(model, lambda: model.fit(X, verbose=0)) > 0
 
 
+def test_repeated_calls_are_traced_once():
+    """TensorFlow's warning about retracing counts the functions of all models of a process as one."""
+    model, traces = build(), []
+    model.compile("sgd")
+    step = model.test_step
+    model.test_step = lambda data: traces.append(1) or step(data)
+    for size in (8, 8, 5, 3):
+        model.evaluate(X[:size], verbose=0)
+        model.evaluate(batches(X[:size]), verbose=0)
+        refused(lambda: model.evaluate(X + 1, verbose=0), BAD_DATA[0][1])
+    assert len(traces) == 1
+
+
 # === The cost of the check ===
 
 

@@ -73,11 +73,19 @@ class WeightedLayer(Configured, keras.layers.Layer, metaclass=Typed):
                     options[part] = value.clone() if isinstance(value, keras.initializers.Initializer) else value
             if used is not None and role == "kernel" and options.get("regularizer") is not None:
                 options["regularizer"] = _OfUsed(options["regularizer"], used)
+        initializer = options.get("initializer")
+        if self.variable_dtype == "bfloat16" and isinstance(initializer, str | keras.initializers.Orthogonal):
+            # TensorFlow has no QR decomposition of bfloat16, which orthogonal kernels take.
+            options["initializer"] = _made_in_float32(keras.initializers.get(initializer))
         return super().add_weight(*args, name=name, **options)
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that make an equal layer; those of weights where they are given."""
         return {**super().get_config(), **{name: serialized(value) for name, value in self._weight_options.items()}}
+
+
+def _made_in_float32(initializer: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda shape, dtype=None: keras.ops.cast(initializer(shape, "float32"), dtype)
 
 
 class _OfUsed(keras.regularizers.Regularizer):

@@ -138,7 +138,7 @@ class CheckedData:
 
     def _dataset(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
         """The data set, whose batches are checked as they are read."""
-        spec = tf.nest.map_structure(lambda s: None if s.value_type is type(None) else s, dataset.element_spec)
+        spec = tf.nest.map_structure(_none_of, dataset.element_spec)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(spec)
         self._refuse_targets(y)
         parts = self._parts(x)
@@ -204,6 +204,11 @@ class _CheckedPyDataset(keras.utils.PyDataset):
     def on_epoch_end(self) -> None:
         """Hands on that an epoch ends."""
         self._data.on_epoch_end()
+
+
+def _none_of(spec: tf.TypeSpec) -> tf.TypeSpec | None:
+    """None where a data set holds None, otherwise the spec."""
+    return None if spec.value_type.__name__ == "NoneTensor" else spec
 
 
 def _map(function: Callable[[Any], Any], nested: Any) -> Any:
