@@ -218,11 +218,11 @@ class Trained(keras.Model):
         try:
             return run()
         except Exception:
+            for each in checked:
+                if each.error is not None:  # what was traced was not to blame
+                    raise each.error from None
             # A function whose first trace has failed is of no use any more.
             self.train_function = self.test_function = self.predict_function = None
-            for each in checked:
-                if each.error is not None:
-                    raise each.error from None
             raise
 
 
