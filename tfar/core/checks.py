@@ -53,7 +53,7 @@ def positive_int(name: str, value: Any) -> int:
 
 
 def as_tensor(value: Any, name: str) -> tf.Tensor:
-    """The value as a tensor of numbers; raises ValueError where rows differ in length or hold anything else.
+    """Converts a value to a tensor of numbers; raises ValueError where rows differ in length or hold anything else.
 
     Example:
         >>> as_tensor([None, 1], "condition")

@@ -1,4 +1,4 @@
-"""The precision of what is made inside of something else: layers take the policy of the layer that makes them."""
+"""Precision of nested layers: a layer takes the policy of the layer that makes it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import keras
 
 @contextlib.contextmanager
 def default_policy(dtype: Any) -> Iterator[None]:
-    """Inside, layers without a `dtype` of their own take this one; None leaves Keras's default.
+    """Gives layers made in the block this `dtype`, unless they name their own; None leaves Keras's default.
 
     Example:
         >>> with default_policy("float64"):

@@ -1,4 +1,4 @@
-"""Base of layers with weights: the arguments that Keras's own layers take for them."""
+"""The base class of layers with weights, with the arguments of Keras's own layers for them."""
 
 from __future__ import annotations
 

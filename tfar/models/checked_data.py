@@ -21,7 +21,7 @@ _KEYS = ("x", "condition")
 
 
 class CheckedData:
-    """What one call of `fit`, `evaluate` or `predict` is given, checked.
+    """The checked data of one call of `fit`, `evaluate` or `predict`.
 
     Args:
         model: a `Density`.
@@ -41,7 +41,7 @@ class CheckedData:
         self.error: Exception | None = None
 
     def take(self, x: Any, y: Any = None, sample_weight: Any = None) -> tuple[Any, Any]:
-        """Data and weights as Keras is to be given them.
+        """Returns data and weights in the form that Keras takes.
 
         Args:
             x: arrays, a `tf.data.Dataset`, a `keras.utils.PyDataset` or a generator of batches.
@@ -198,16 +198,16 @@ class _CheckedPyDataset(keras.utils.PyDataset):
         return self._data.num_batches
 
     def on_epoch_begin(self) -> None:
-        """Hands on that an epoch begins."""
+        """Tells the data set that an epoch begins."""
         self._data.on_epoch_begin()
 
     def on_epoch_end(self) -> None:
-        """Hands on that an epoch ends."""
+        """Tells the data set that an epoch ends."""
         self._data.on_epoch_end()
 
 
 def _none_of(spec: tf.TypeSpec) -> tf.TypeSpec | None:
-    """None where a data set holds None, otherwise the spec."""
+    """Returns the spec of an element; None where the data set holds None."""
     return None if spec.value_type.__name__ == "NoneTensor" else spec
 
 

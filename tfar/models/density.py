@@ -52,7 +52,7 @@ def _keeping_arguments(constructor: Callable[..., None]) -> Callable[..., None]:
 
 
 def _check_integers(signature: inspect.Signature, model: Any, args: Any, kwargs: Any) -> None:
-    """Refuses what is no integer, or is negative, for an argument that is annotated so.
+    """Raises ValueError for a value that is no integer, or negative, where the annotation asks for an integer.
 
     Blocks make other sizes of them, 2 filters say, which a message of theirs would name.
     """
@@ -155,7 +155,7 @@ class Density(Configured, Trained, metaclass=_Completed):
         super().save(filepath, *args, **kwargs)
 
     def export(self, *args: Any, **kwargs: Any) -> None:
-        """Raises ValueError: what a server is to answer is more than `call`, see the command `export`."""
+        """Raises ValueError: a server needs more than `call`, see the command `export`."""
         raise ValueError(
             "export of a density is a command, python -m export --workdir=RUN --out=FOLDER --format=saved_model: "
             "its signatures sample, score and complete, of which Model.export knows nothing"

@@ -1,4 +1,4 @@
-"""What a model is made of, as a table: layers in layers, their output shapes and parameters."""
+"""Prints the layers of a model as a table, nested, with output shapes and parameters."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def print_summary(
 
 
 def _layers(model: keras.layers.Layer) -> Iterator[tuple[str, int, keras.layers.Layer]]:
-    """Every layer inside of a model: where it stands in the layer around it, depth, layer."""
+    """Lists every layer inside of a model: its name in the layer around it, depth, layer."""
     parents: list[str] = []
     for path, layer in layers_by_path(model).items():
         if layer is model:
@@ -74,7 +74,7 @@ def _layers(model: keras.layers.Layer) -> Iterator[tuple[str, int, keras.layers.
 
 @contextmanager
 def _recorded_shapes(model: Any) -> Iterator[dict[int, str]]:
-    """Inside, calls of the model's layers note the shapes of what they return, by the identity of the layer."""
+    """Records the output shapes of the model's layers called in the block, by the identity of the layer."""
     shapes: dict[int, str] = {}
     layers = [layer for layer in compat.all_layers(model) if layer is not model]
 

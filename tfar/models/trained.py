@@ -1,4 +1,4 @@
-"""How densities are trained and evaluated by Keras: `compile`, `fit`, `evaluate` and `predict`.
+"""Trains and evaluates densities with Keras: `compile`, `fit`, `evaluate` and `predict`.
 
     loss = mean over the batch of w * -log p(x | h) / (dimensions ln 2) + sum of `losses`        bits/dim
 
@@ -214,7 +214,7 @@ class Trained(keras.Model):
         return super().predict_on_batch(CheckedData(self).arrays(x)[0])
 
     def _run(self, run: Callable[[], Any], *checked: CheckedData) -> Any:
-        """`run()`; what is wrong with a batch comes as the check has said it, and the model can be used again."""
+        """Calls `run()`; raises the error of a check as it is, and leaves the model usable."""
         try:
             return run()
         except Exception:
