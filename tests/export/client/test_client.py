@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.client import Client, Code, ServingError, messages, seeds
+from export.client import Client, Code, ServingError, messages
 from export.client.calls import may_repeat
 from export.client.command import describe
+from export.client.signatures import seeds
 from export.writer.canvas import Canvas
 from tests.commands import run
 
