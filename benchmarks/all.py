@@ -61,7 +61,7 @@ PARTS: dict[str, list[tuple[str, str]]] = {
     "first_call": [
         ("first_call --model=gated_pixel_cnn", "--tiny"),
         ("first_call --model=pixel_cnn_pp", "--tiny"),
-        ("first_call --model=pixel_cnn_pp_cifar10", "--tiny --model=pixel_cnn_pp_tiny"),
+        ("first_call --model=pixel_cnn_pp_cifar10", "--tiny --model=gated_pixel_cnn_tiny"),
     ],
     "peers": [("peers", "--tiny --repeats=1 --batch=2")],
     "made": [("made_datasets", "--datasets=nips")],
