@@ -68,7 +68,7 @@ def in_session(name):
 
         export = Export(bank, name)
         yield export
-        export.writer.servable.session.close()
+        export.servable.session.close()
 
     return fixture
 
