@@ -1,4 +1,4 @@
-"""The commands: train, evaluate, sample, serve."""
+"""The commands: train, evaluate, sample, serve; `tfar` runs them by their names."""
 
 from pipelines.start import set_log_level
 

@@ -50,7 +50,10 @@ def run(main: Callable[[], int | None], define_flags: Callable[[], None]) -> Non
             if len(arguments) > 1:
                 raise ValueError(f"no arguments are expected besides flags, got {arguments[1]!r}")
             return main()
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, ImportError) as error:
+            extras = sys.modules.get("tfar.core.extras")
+            if isinstance(error, ImportError) and not (extras and isinstance(error, extras.MissingExtra)):
+                raise
             message = " ".join(str(error).split())
             if (isinstance(error, ValueError) and "\n" in str(error)) or logging.get_verbosity() > logging.INFO:
                 raise

@@ -20,8 +20,6 @@ import sys
 import tempfile
 import time
 
-from absl import flags
-
 MOST_BYTES = 2 * 2**30
 LEAST_FREE_BYTES = 512 * 2**20
 UNUSED_SECONDS = 30 * 86400
@@ -32,6 +30,8 @@ _MARK = "used"
 
 def define_flag() -> None:
     """The flag --cache_dir, the same of every command."""
+    from absl import flags  # here: an environment of the client alone has no absl
+
     if "cache_dir" not in flags.FLAGS:
         flags.DEFINE_string(
             "cache_dir",
@@ -51,8 +51,8 @@ def use(chosen: str | None = None) -> pathlib.Path | None:
     Returns:
         The folder; None where nothing is kept.
     """
-    if chosen is None and "cache_dir" in flags.FLAGS and flags.FLAGS.is_parsed():
-        chosen = flags.FLAGS.cache_dir
+    if chosen is None:
+        chosen = _flag()
     if chosen is None:
         chosen = os.environ.get("TFAR_CACHE_DIR", str(_default()))
     os.environ["TFAR_CACHE_DIR"] = "off"
@@ -102,6 +102,14 @@ def prune(folder: pathlib.Path, most_bytes: int = MOST_BYTES) -> None:
             break
         path.unlink(missing_ok=True)
         total -= size
+
+
+def _flag() -> str | None:
+    """The value of --cache_dir; None outside of commands, and where it is not given."""
+    absl_flags = sys.modules.get("absl.flags")
+    if absl_flags is None or "cache_dir" not in absl_flags.FLAGS or not absl_flags.FLAGS.is_parsed():
+        return None
+    return absl_flags.FLAGS.cache_dir
 
 
 def _default() -> pathlib.Path:

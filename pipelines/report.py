@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import pathlib
+import sys
 import time
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from pipelines import audio, pictures, scoring, text
 from pipelines import workdir as runs
 from tfar import training
+from tfar.core import extras
 from tfar.core.files import write_atomically
 from tfar.core.units import Unit, bits_per_dim
 from tfar.data import DataInfo
@@ -266,9 +268,13 @@ def _curves(records: list[dict[str, Any]], unit: Unit) -> str:
         ("validation (averaged weights)", *column(unit.key("valid"))),
     ]
     others = [("gradient norm", *column("gradient_norm")), ("learning rate", *column("learning_rate"))]
-    return pictures.curves(losses, unit.bits) + "".join(
-        pictures.curves([series], series[0], log=series[0] == "gradient norm") for series in others
-    )
+    try:
+        return pictures.curves(losses, unit.bits) + "".join(
+            pictures.curves([series], series[0], log=series[0] == "gradient norm") for series in others
+        )
+    except extras.MissingExtra as error:
+        print(f"report.html has no learning curves: {error}", file=sys.stderr)
+        return f'<p class="quiet">{html.escape(str(error))}, then run the command below once more</p>'
 
 
 def _table(run: runs.Run, info: DataInfo, score: training.Score, outcome: training.Outcome, command: str) -> str:

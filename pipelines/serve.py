@@ -79,7 +79,7 @@ def main(options: Options) -> int:
     """
     message = options.wrong()
     if message is None and importlib.util.find_spec("tensorflow_serving") is None:
-        message = "serving needs the package tensorflow-serving-api, of the same version as TensorFlow"
+        message = "serving needs tensorflow-serving-api; install it: pip install 'tfar[serving]'"
     if message is not None:
         print(f"error: {message}", file=sys.stderr)
         return 1

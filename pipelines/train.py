@@ -1,7 +1,7 @@
 """Trains a model, scores it on the test split and writes a report.
 
     python -m pipelines.train                                     digits into runs/digits
-    python -m pipelines.train --config=pipelines/configs/digits.py --workdir=runs/digits --config.train.steps=100
+    python -m pipelines.train --config=digits_tiny --workdir=runs/tiny --config.train.steps=100
 
 Started again with the same arguments it goes on where it stopped, and a run that is complete is only reported again.
 Exit code: 0, or 1 for an error, 3 where the loss became NaN, 130 after Ctrl-C.
@@ -10,23 +10,19 @@ Exit code: 0, or 1 for an error, 3 where the loss became NaN, 130 after Ctrl-C.
 from __future__ import annotations
 
 import dataclasses
-import os
 import pathlib
 import shlex
 import sys
 from typing import Any
 
 from absl import flags
-from ml_collections import config_flags
 
-from pipelines import command
-
-_CONFIGS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs")
+from pipelines import command, config_files
 
 
 def define_flags() -> None:
     """The command's flags."""
-    config_flags.DEFINE_config_file("config", os.path.join(_CONFIGS, "digits.py"), "Run configuration.")
+    config_files.define_flag("digits")
     flags.DEFINE_string("workdir", None, "Work directory; runs/<name of the configuration> by default.")
 
 

@@ -1,17 +1,21 @@
-"""Shows what a server serves, and compares it with the model in Python.
+"""Shows what a server serves, calls it, and compares it with the model in Python.
 
 python -m export.client --server=localhost:8500 [--model_name=digits]                     # what is served
+python -m export.client --server=localhost:8500 --call=sample --inputs='{"seed": [[0, 1]], "condition": [3]}'
 python -m export.client --server=localhost:8500 --verify --model=model.keras  # draws it what Python does?
 
+Inputs and outputs of a call are JSON, names with nested lists; strings of a model travel as base64.
 The comparison needs tfar and TensorFlow; everything else needs grpcio, protobuf and NumPy alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import importlib
+import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -126,6 +130,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     for flag in CONNECTION:
         parser.add_argument(f"--{flag.name}", type=flag.kind, default=flag.default, help=flag.help)
+    parser.add_argument("--call", metavar="SIGNATURE", help="Call a signature and print its outputs.")
+    parser.add_argument("--inputs", metavar="JSON", default="{}", help="call: values by the names of the inputs.")
     parser.add_argument("--verify", action="store_true", help="Compare the server with the model in Python.")
     parser.add_argument("--model", help="verify: the .keras file that was exported.")
     values = parser.parse_args(arguments)
@@ -134,15 +140,66 @@ def main(arguments: Sequence[str]) -> int:
             raise ValueError("--server=HOST:PORT must be given")
         if values.verify != (values.model is not None):
             raise ValueError("--verify and --model=FILE.keras go together")
+        inputs = _read(values.inputs)
         with connect(vars(values)) as client:
             try:
-                print(_verify(client, values.model) if values.verify else describe(client))
+                if values.call is not None:
+                    print(call(client, values.call, inputs))
+                else:
+                    print(_verify(client, values.model) if values.verify else describe(client))
             except ServingError as error:
                 raise ValueError(explain(error, client)) from error
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _read(text: str) -> dict[str, Any]:
+    try:
+        inputs = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"--inputs is no JSON: {error}") from None
+    if not isinstance(inputs, dict):
+        raise ValueError(f"--inputs must be a JSON object, values by names, got {text}")
+    return inputs
+
+
+def call(client: Client, name: str, inputs: Mapping[str, Any]) -> str:
+    """Calls a signature.
+
+    Args:
+        client: of the model.
+        name: of the signature.
+        inputs: numbers and nested lists by the names of the inputs, strings as base64.
+
+    Returns:
+        The outputs as JSON.
+
+    Raises:
+        ServingError: the call failed.
+        ValueError: there is no such signature or input, or a value does not fit.
+    """
+    known = client.signatures[name].inputs if name in client.signatures else {}
+    strings = {key for key, tensor in known.items() if tensor.dtype == np.object_}
+    given = {key: _each(_decode, value) if key in strings else value for key, value in inputs.items()}
+    outputs = client.predict(name, given)
+    lists = {key: value.tolist() for key, value in outputs.items()}
+    for key in (key for key, value in outputs.items() if value.dtype == np.object_):
+        lists[key] = _each(lambda item: base64.b64encode(item).decode(), lists[key])
+    return json.dumps(lists)
+
+
+def _decode(item: Any) -> bytes:
+    try:
+        return base64.b64decode(str(item), validate=True)
+    except ValueError as error:
+        raise ValueError(f"strings must be base64, got {item!r}: {error}") from None
+
+
+def _each(change: Callable[[Any], Any], value: Any) -> Any:
+    """Changes the items of nested lists."""
+    return [_each(change, item) for item in value] if isinstance(value, list) else change(value)
 
 
 def _verify(client: Client, path: str) -> str:

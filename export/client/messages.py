@@ -1,4 +1,4 @@
-"""The messages of PredictionService that a client needs, built at run time.
+"""The messages of PredictionService that a client needs, and those of warm-up files, built at run time.
 
 The classes of tensorflow-serving-api import TensorFlow: 3 to 8 seconds and 500 MB of memory before the first call, and
 the whole package on every machine that only asks a server. These are the same messages on the wire (a test compares
@@ -26,6 +26,8 @@ _FIELDS = {
     "4 version_label ?string",
     "PredictRequest": "1 model_spec ModelSpec, 2 inputs %TensorProto, 3 output_filter *string",
     "PredictResponse": "1 outputs %TensorProto, 2 model_spec ModelSpec",
+    "PredictLog": "1 request PredictRequest, 2 response PredictResponse",
+    "PredictionLog": "6 predict_log ?PredictLog",
     "GetModelMetadataRequest": "1 model_spec ModelSpec, 2 metadata_field *string",
     "GetModelMetadataResponse": "1 model_spec ModelSpec, 2 metadata %google.protobuf.Any",
     "TensorInfo": "1 name ?string, 2 dtype int32, 3 tensor_shape TensorShapeProto",

@@ -11,6 +11,7 @@ import tensorflow as tf
 from export.litert.signatures import LiteRTSignatures
 from export.writer.errors import ExportError
 from pipelines.start import quietly
+from tfar.core import extras
 from tfar.core.request import NOTHING, Request
 
 
@@ -26,11 +27,11 @@ class LiteRTModel:
 
     def __init__(self, content: bytes):
         try:
-            from ai_edge_litert.interpreter import Interpreter
-        except ImportError as error:
-            raise ExportError("the check of a LiteRT model needs its runtime: pip install ai-edge-litert") from error
+            runtime = extras.load("ai_edge_litert.interpreter", "litert", "The check of a LiteRT model")
+        except extras.MissingExtra as error:
+            raise ExportError(str(error)) from error
         try:
-            self._interpreter = Interpreter(model_content=content, num_threads=os.cpu_count())
+            self._interpreter = runtime.Interpreter(model_content=content, num_threads=os.cpu_count())
         except (RuntimeError, ValueError) as error:
             raise ExportError(f"the LiteRT runtime does not take the model: {error}") from error
         self._runners: dict[str, Any] = {}

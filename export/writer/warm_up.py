@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from export.client.messages import MESSAGES, to_proto
 from export.writer import examples
 from export.writer.servable import Servable
 from export.writer.sessions import REHEARSAL, REHEARSAL_SEED
@@ -26,18 +27,15 @@ def write(version: Path, servable: Servable, signatures: Signatures) -> None:
         servable: the version, loaded.
         signatures: its signatures.
     """
-    # Imported here: it takes seconds.
-    from tensorflow_serving.apis import prediction_log_pb2
-
     path = version / FILE
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
         for signature, values in _requests(servable, signatures):
-            log = prediction_log_pb2.PredictionLog()
+            log = MESSAGES["PredictionLog"]()
             request = log.predict_log.request
             request.model_spec.name, request.model_spec.signature_name = signatures.name, signature
             for key, value in values.items():
-                request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+                to_proto(np.asarray(value), request.inputs[key])
             writer.write(log.SerializeToString())
 
 

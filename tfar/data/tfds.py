@@ -11,9 +11,11 @@ import os
 import pathlib
 import re
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 
+from tfar.core import extras
 from tfar.data import values
 from tfar.data.source import Source
 
@@ -27,6 +29,11 @@ _BATCH = 1024
 def is_name(name: str) -> bool:
     """Returns whether a name has the form of a TFDS name: `name`, `name/config`, `name:1.0.0`."""
     return bool(_NAME.fullmatch(name))
+
+
+def _tfds(name: str) -> Any:
+    """Imports TFDS, here because it takes seconds, for a data set."""
+    return extras.load("tensorflow_datasets", "tfds", f"Data {name!r}")
 
 
 def _versions(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -62,8 +69,7 @@ def find(name: str, data_dir: pathlib.Path) -> pathlib.Path:
         if len(options) > 1:
             raise ValueError(f"name must be one of {options}, got {name!r}")
         return find(name.replace(path, options[0], 1), data_dir)
-    import tensorflow_datasets as tfds  # here, as it takes seconds
-
+    tfds = _tfds(name)
     known = tfds.list_builders(with_community_datasets=False)
     if path.split("/")[0] not in known and not base.is_dir():
         near = difflib.get_close_matches(path, ["digits", *known], 3)
@@ -110,8 +116,7 @@ def open_source(name: str, data_dir: str | os.PathLike | None, levels: int | Non
     """
     data_dir = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     folder = find(name, pathlib.Path(data_dir).expanduser())
-    import tensorflow_datasets as tfds  # here, as it takes seconds
-
+    tfds = _tfds(name)
     builder = tfds.builder_from_directory(os.fspath(folder))
     features = builder.info.features
     if not hasattr(features, "keys"):

@@ -26,6 +26,7 @@ import tensorflow as tf
 from tfar.core import compat
 from tfar.core.units import DIM, Unit, bits_per_dim
 from tfar.training.checkpoint import Checkpoint, CheckpointError, Checkpoints, restore_weights
+from tfar.training.event_files import EventFiles
 from tfar.training.metrics import log_probs
 from tfar.training.progress import ProgressBar
 from tfar.training.sequences import sequence_log_probs
@@ -179,7 +180,7 @@ class TrainingLoop:
         bar = ProgressBar(settings.steps, self.name, start=state.step)
         self._began = time.monotonic() - state.seconds
         self._logged = (time.monotonic(), state.step)
-        self._writer = tf.summary.create_file_writer(str(self.workdir / "tensorboard"))
+        self._writer = EventFiles(self.workdir / "tensorboard")
         try:
             with (
                 StopRequest() as stop,
@@ -277,8 +278,7 @@ class TrainingLoop:
         state.stopped_early = 0 < self.settings.patience <= state.evaluations_since_best
         self._write({"step": state.step, **self._measures("valid", score), "best": better})
         if image is not None:
-            with self._writer.as_default(state.step):
-                tf.summary.image("samples", image)
+            self._writer.write_image(state.step, "samples", image)
 
     def _score(self, model: Any) -> float:
         """Bits per unit of the validation set."""
@@ -301,10 +301,7 @@ class TrainingLoop:
         """Appends a line to metrics.jsonl, and the numbers to TensorBoard."""
         self._metrics.write((json.dumps(record) + "\n").encode())
         self._metrics.flush()
-        with self._writer.as_default(record["step"]):
-            for key, value in record.items():
-                if isinstance(value, float):
-                    tf.summary.scalar(key, value)
+        self._writer.write(record["step"], record)
 
     def _seconds(self) -> float:
         return time.monotonic() - self._began

@@ -1,5 +1,7 @@
 """The client against the local server, and against a network that fails."""
 
+import importlib
+import json
 import shutil
 import subprocess
 import sys
@@ -119,7 +121,7 @@ def drawn(stream, shape, unit):
 def test_messages_are_those_of_the_wheel():
     from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
     from tensorflow.core.protobuf import meta_graph_pb2
-    from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2, predict_pb2
+    from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2, predict_pb2, prediction_log_pb2
 
     theirs = {
         "Dim": tensor_shape_pb2.TensorShapeProto.Dim,
@@ -129,6 +131,7 @@ def test_messages_are_those_of_the_wheel():
         "TensorInfo": meta_graph_pb2.TensorInfo,
         "SignatureDef": meta_graph_pb2.SignatureDef,
         **{name: getattr(predict_pb2, name) for name in ("PredictRequest", "PredictResponse")},
+        **{name: getattr(prediction_log_pb2, name) for name in ("PredictLog", "PredictionLog")},
         **{
             name: getattr(get_model_metadata_pb2, name)
             for name in ("GetModelMetadataRequest", "GetModelMetadataResponse", "SignatureDefMap")
@@ -173,6 +176,34 @@ print(*sorted(first - sys.stdlib_module_names - {"cython_runtime"}))
 """
     found = subprocess.run([sys.executable, "-S", "-c", PATHS + code], cwd=ROOT, capture_output=True, text=True)
     assert found.stdout.split() == ["export", "google", "grpc", "numpy", "typing_extensions"], found.stderr
+
+
+def test_client_calls_a_server_from_a_bare_environment(served, pictures, tmp_path):
+    """With the packages that it needs, and without those that its own packages import elsewhere."""
+    for module in (grpc, np, importlib.import_module("google.protobuf"), importlib.import_module("typing_extensions")):
+        name = module.__name__.partition(".")[0]
+        path = Path(module.__file__).parents[1 if "." in module.__name__ else 0]
+        path = path if path.name == name else Path(module.__file__)
+        for found in (path, path.with_name(f"{name}.libs")):
+            if found.exists():
+                (tmp_path / found.name).symlink_to(found)
+    for name in ("export", "pipelines"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    code = f"import sys; sys.path.append({str(tmp_path)!r}); import pipelines.__main__; pipelines.__main__.main()"
+    command = [sys.executable, "-I", "-S", "-c", code, "client"]
+
+    def client(*arguments):
+        found = subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True)
+        assert found.returncode == 0, found.stderr
+        return found.stdout
+
+    server = (f"--server={served.target}", "--model_name=pictures")
+    assert "--model_name" in client("--help")
+    assert client(*server).splitlines()[0] == f"pictures version 1 at {served.target}"
+    outputs = json.loads(client(*server, "--call=sample", '--inputs={"seed": [[0, 1], [0, 2]], "condition": 2}'))
+    expected = pictures.predict("sample", {"seed": [[0, 1], [0, 2]], "condition": 2})
+    assert outputs.keys() == expected.keys()
+    np.testing.assert_array_equal(outputs["samples"], expected["samples"])
 
 
 # === Calls ===
@@ -451,8 +482,29 @@ def test_commands_tell_mistakes_in_one_line(served):
     code, _, err = run("export.client", f"--server={served.target}", "--model_name=nobody")
     assert code == 1 and err.startswith("error: nobody at 127.0.0.1:") and err.count("\n") == 1
     assert "NOT_FOUND: Servable not found for request: Latest(nobody) (--model_name says" in err
-    code, out, err = run("export.client", f"--server={served.target}", "--model_name=texts")
+    server = (f"--server={served.target}", "--model_name=texts")
+    code, out, err = run("export.client", *server)
     assert code == 0 and out.startswith("texts version 1 at") and not err
+    for flags, message in {
+        ("--inputs={",): "--inputs is no JSON",
+        ("--inputs=[1]",): "--inputs must be a JSON object, values by names, got [1]",
+        ("--call=nothing",): "texts has no signature 'nothing'; it has ",
+        ("--call=sample", '--inputs={"sead": 1}'): "sample has no input 'sead'; it takes ",
+        ("--call=step", '--inputs={"state": ["?"]}'): "strings must be base64, got '?'",
+    }.items():
+        code, _, err = run("export.client", *server, *flags)
+        assert code != 0 and err.startswith(f"error: {message}") and err.count("\n") == 1, err
+
+
+def test_a_call_passes_strings_as_base64(served, texts):
+    server = (f"--server={served.target}", "--model_name=texts")
+    code, out, err = run("export.client", *server, "--call=start", '--inputs={"seed": [[0, 4]]}')
+    assert code == 0, err
+    state = json.loads(out)["state"]
+    code, out, err = run("export.client", *server, "--call=step", f"--inputs={json.dumps({'state': state, 'n': 5})}")
+    assert code == 0, err
+    expected = texts.sample(1, seed=[[0, 4]], length=5).samples
+    np.testing.assert_array_equal(json.loads(out)["chunk"], expected)
 
 
 def test_sample_command_writes_the_server_s_pictures(served, pictures, tmp_path):

@@ -1,0 +1,75 @@
+"""The command `tfar`: runs a command by its name.
+
+    tfar COMMAND [FLAGS]      the same as the module below, so `tfar train` is `python -m pipelines.train`
+
+What stands behind the name is handed to the module as it is. Nothing is imported here that takes time, or that an
+environment with the client alone lacks.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import runpy
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+_WRONG = 2  # the exit code of wrong flags
+
+
+class Command(NamedTuple):
+    """A command: its module and what it does."""
+
+    module: str
+    help: str
+
+
+COMMANDS = {
+    "train": Command("pipelines.train", "train a model, score it, write a report (digits into runs/digits)"),
+    "evaluate": Command("pipelines.evaluate", "score a trained model on every example of a split"),
+    "sample": Command("pipelines.sample", "draw samples of a trained model, or from a server"),
+    "export": Command("export", "write a trained model as a SavedModel or a LiteRT file"),
+    "serve": Command("pipelines.serve", "serve exported models locally, as TensorFlow Serving does"),
+    "client": Command("export.client", "show what a server serves, call it"),
+}
+
+
+def usage() -> str:
+    """Lists the commands, one line each."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.help}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        ["usage: tfar COMMAND [FLAGS]", "", *lines, "", "tfar COMMAND --help lists the flags of a command."]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; what it exits with, this process exits with.
+
+    Args:
+        arguments: the command and its flags; those of the process by default.
+
+    Returns:
+        The exit code, where no command ran.
+    """
+    name, *flags = (sys.argv[1:] if arguments is None else arguments) or [""]
+    if name in ("--help", "-h", "-help", "help"):
+        print(usage())
+        return 0
+    if name == "--version":
+        print(f"tfar {importlib.metadata.version('tfar')}")
+        return 0
+    if name not in COMMANDS:
+        got = f"got {name!r}" if name else "got none"
+        print(f"error: the command must be one of {', '.join(COMMANDS)}, {got} (tfar --help)", file=sys.stderr)
+        return _WRONG
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # for models of the user's own; `python -m` has it in front
+    sys.argv[1:] = flags
+    runpy.run_module(COMMANDS[name].module, run_name="__main__", alter_sys=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
