@@ -96,7 +96,7 @@ lock:  ## remake requirements.lock from the newest versions that pyproject.toml 
 	echo "tfar: resolving pyproject.toml in a fresh environment, some 3 minutes ..." && \
 	"$(PYTHON)" -m venv "$$folder/venv" && python="$$folder/venv/bin/python" && \
 	"$$python" $(PIP_INSTALL) --upgrade setuptools wheel && \
-	"$$python" $(PIP_INSTALL) --no-build-isolation --use-pep517 --editable ".[test,litert]" && \
+	"$$python" $(PIP_INSTALL) --no-build-isolation --use-pep517 --editable ".[test]" && \
 	"$$python" -m pip check && \
 	sed -n '/^#/p' requirements.lock > "$$folder/lock" && \
 	"$$python" -m pip --disable-pip-version-check freeze --all --exclude pip --exclude tfar > "$$folder/freeze" && \

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.__main__ import COMMANDS
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 DOTTED = re.compile(r"(?<![\w/.\-])tfar(?:\.[A-Za-z_]\w*)+")
 IMPORT = re.compile(r"from (tfar[\w.]*) import \(?([\w, ]+)")
 COMMAND = re.compile(r"python3? -m ([\w.]+)")
+INSTALLED = re.compile(r"(?:^ {4}|`)tfar ([a-z]\w*)", re.MULTILINE)
 FILE = re.compile(r"(?<![\w/.\-])(?:tfar|export|pipelines|benchmarks|examples|tests|docs)/[\w./]*\w\.\w+")
 
 
@@ -53,6 +56,7 @@ def test_commands_exist(page):
         assert spec is not None, f"python -m {name}"
         if spec.submodule_search_locations is not None:
             assert importlib.util.find_spec(f"{name}.__main__") is not None, f"python -m {name}: a package without one"
+    assert set(INSTALLED.findall(page.read_text(encoding="utf-8"))) <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
