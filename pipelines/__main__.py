@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-_WRONG = 2  # the exit code of wrong flags
+_FAILED, _WRONG = 1, 2  # exit codes
 
 
 class Command(NamedTuple):
@@ -67,7 +67,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # for models of the user's own; `python -m` has it in front
     sys.argv[1:] = flags
-    runpy.run_module(COMMANDS[name].module, run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(COMMANDS[name].module, run_name="__main__", alter_sys=True)
+    except ModuleNotFoundError as error:
+        if error.name != "absl":  # what every command but the client's imports first
+            raise
+        print(f"error: tfar {name} needs what tfar depends on; install it: pip install tfar", file=sys.stderr)
+        return _FAILED
     return 0
 
 

@@ -189,8 +189,12 @@ def test_client_calls_a_server_from_a_bare_environment(served, pictures, tmp_pat
                 (tmp_path / found.name).symlink_to(found)
     for name in ("export", "pipelines"):
         (tmp_path / name).symlink_to(ROOT / name)
-    code = f"import sys; sys.path.append({str(tmp_path)!r}); import pipelines.__main__; pipelines.__main__.main()"
+    code = f"import sys; sys.path.append({str(tmp_path)!r}); import pipelines.__main__; sys.exit(pipelines.__main__.main())"
     command = [sys.executable, "-I", "-S", "-c", code, "client"]
+
+    found = subprocess.run([*command[:-1], "sample"], cwd=tmp_path, capture_output=True, text=True)
+    message = "error: tfar sample needs what tfar depends on; install it: pip install tfar\n"
+    assert (found.returncode, found.stderr) == (1, message)
 
     def client(*arguments):
         found = subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True)
