@@ -189,7 +189,8 @@ def test_client_calls_a_server_from_a_bare_environment(served, pictures, tmp_pat
                 (tmp_path / found.name).symlink_to(found)
     for name in ("export", "pipelines"):
         (tmp_path / name).symlink_to(ROOT / name)
-    code = f"import sys; sys.path.append({str(tmp_path)!r}); import pipelines.__main__; sys.exit(pipelines.__main__.main())"
+    path = f"import sys; sys.path.append({str(tmp_path)!r}); "
+    code = path + "from pipelines.__main__ import main; sys.exit(main())"
     command = [sys.executable, "-I", "-S", "-c", code, "client"]
 
     found = subprocess.run([*command[:-1], "sample"], cwd=tmp_path, capture_output=True, text=True)
