@@ -36,7 +36,7 @@ def load(module: str, extra: str, purpose: str) -> ModuleType:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         package = module.partition(".")[0]
-        if error.name != package:
+        if (error.name or "").partition(".")[0] != package:
             raise
         raise MissingExtra(
             f"{purpose} needs {package}; install it: pip install 'tfar[{extra}]'", name=package
