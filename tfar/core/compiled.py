@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -72,8 +73,14 @@ class CompiledFunctions:
             *arguments: its arguments.
             jit_compile: compile with XLA.
         """
+        return self.prepare(name, function, *arguments, jit_compile=jit_compile)()
+
+    def prepare(
+        self, name: Hashable, function: Callable[..., Any], *arguments: Any, jit_compile: bool = False
+    ) -> Callable[[], Any]:
+        """Returns the call that `run` makes: the function is traced here, and may run in another thread."""
         if tf.config.functions_run_eagerly():
-            return function(*arguments)
+            return functools.partial(function, *arguments)
         key = (name, jit_compile, _structure(arguments))
         with self._lock:
             entry = self._entries.setdefault(key, _Entry())
@@ -83,19 +90,28 @@ class CompiledFunctions:
         with entry.lock:
             if entry.function is None:
                 entry.function = self._compile(key, function, arguments, jit_compile)
-        try:
-            return entry.function(*arguments)
-        except tf.errors.OpError:
-            if not (jit_compile and forget_programs()):
-                raise
-        # A function anew: TensorFlow remembers that it could not compile the other one.
-        entry.function = _trace(function, arguments, jit_compile)
-        return entry.function(*arguments)
+        return functools.partial(_call, entry, function, arguments, jit_compile)
 
     def _compile(self, key: Any, function: Callable[..., Any], arguments: Any, jit_compile: bool) -> Callable[..., Any]:
         if self._kept is None or not jit_compile:
             return _trace(function, arguments, jit_compile)
         return self._kept.load_or_trace(key, lambda: _trace(function, arguments, jit_compile))
+
+
+def _call(entry: _Entry, function: Callable[..., Any], arguments: Any, jit_compile: bool) -> Any:
+    """Calls a traced function; if XLA finds a damaged program, traces it anew and calls that."""
+    traced: Any = entry.function
+    try:
+        return traced(*arguments)
+    except tf.errors.OpError:
+        with entry.lock:
+            if entry.function is traced:  # otherwise another thread has done it
+                if not (jit_compile and forget_programs()):
+                    raise
+                # A function anew: TensorFlow remembers that it could not compile the other one.
+                entry.function = _trace(function, arguments, jit_compile)
+    anew: Any = entry.function
+    return anew(*arguments)
 
 
 def _trace(function: Callable[..., Any], arguments: Any, jit_compile: bool) -> Any:

@@ -1,10 +1,10 @@
-"""Any number of events from one compiled loop: padded batches, and chunks with progress in between."""
+"""Any number of events from one compiled loop: padded batches, parts of them side by side, chunks with progress."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfar.core.compiled import CompiledFunctions
 from tfar.core.request import Request
 from tfar.core.stage import Stage
-from tfar.sampling import by_rank, incremental, naive
+from tfar.sampling import by_rank, incremental, naive, side_by_side
 from tfar.sampling.inputs import SampleInputs
 from tfar.sampling.observed import observed_units
 
@@ -65,52 +65,75 @@ def draw_in_batches(
         inputs: noise, temperature, values and observed flags of all events; `values` is never None.
         context: of all events.
         method: a key of `SAMPLERS`.
-        batch_size: events drawn together; the last batch is padded, so that one shape is compiled.
+        batch_size: events drawn together, rounded up to equal parts, see `tfar.sampling.side_by_side`; the last batch
+            is padded, so that one shape is compiled.
         jit_compile: compile the loop with XLA.
         progress: called with (units done, units in all).
 
     Returns:
         Values [num, *grid, C].
     """
-    num = int(inputs.noise.shape[0])
-    chunks = 1 if progress is None else _CHUNKS
-    starts = range(0, num, batch_size)
-    parts = []
+    num, incrementally = int(inputs.noise.shape[0]), sampler_of(stage, method) is incremental
+    together = side_by_side.num_parts(batch_size) if incrementally else 1  # other samplers fill all processors
+    size = -(-batch_size // together)
+    starts = range(0, num, together * size)
+    drawn = []
     for index, start in enumerate(starts):
-        rows = np.minimum(np.arange(start, start + batch_size), num - 1)
-
-        def take(x: Any, rows: np.ndarray = rows) -> Any:
-            return x if x is None or len(rows) == num or not x.shape.rank else tf.gather(x, rows)
 
         def report(done: int, total: int, index: int = index) -> None:
             if progress is not None:
                 progress(index * total + done, len(starts) * total)
 
-        batch = SampleInputs(take(inputs.noise), take(inputs.temperature), take(inputs.values), take(inputs.observed))
-        parts.append(_draw_batch(stage, compiled, batch, context.map(take), method, jit_compile, chunks, report))
-    return parts[0] if len(parts) == 1 else tf.concat(parts, 0)[:num]
+        parts = [_part(inputs, context, start + place * size, size, num) for place in range(together)]
+        chunks = 1 if progress is None else _CHUNKS
+        drawn += _draw_parts(stage, compiled, parts, method, jit_compile, chunks, report)
+    return drawn[0] if len(drawn) == 1 else tf.concat(drawn, 0)[:num]
 
 
-def _draw_batch(
+class _Part(NamedTuple):
+    """Examples that one loop draws.
+
+    Attributes:
+        given: what `SampleInputs` is made of.
+        context: of the examples.
+    """
+
+    given: tuple[tf.Tensor | None, ...]
+    context: Request
+
+
+def _part(inputs: SampleInputs, context: Request, start: int, size: int, num: int) -> _Part:
+    """Examples start, ..., start + size - 1 of `num`; the last one stands for those that are not there."""
+    rows = np.minimum(np.arange(start, start + size), num - 1)
+
+    def take(x: Any) -> Any:
+        return x if x is None or size == num or not x.shape.rank else tf.gather(x, rows)
+
+    given = (inputs.noise, inputs.temperature, inputs.values, inputs.observed)
+    return _Part(tuple(take(x) for x in given), context.map(take))
+
+
+def _draw_parts(
     stage: Stage,
     compiled: CompiledFunctions,
-    inputs: SampleInputs,
-    context: Request,
+    parts: list[_Part],
     method: str,
     jit_compile: bool,
     chunks: int,
     report: Callable[[int, int], None],
-) -> tf.Tensor:
-    """Start, blocks of known units, and the chunks of the loop."""
-    sampler = sampler_of(stage, method)
-    units = sampler.num_units(stage, int(np.prod(inputs.values.shape[1:-1])))
+) -> list[tf.Tensor]:
+    """Start, blocks of known units, and the chunks of the loop, all parts at the same time."""
+    sampler, (_, _, values, observed) = sampler_of(stage, method), parts[0].given
+    units = sampler.num_units(stage, int(np.prod(values.shape[1:-1])))
     length = 0
-    if inputs.observed is not None and sampler is incremental:
-        length = observed_units(stage, inputs.observed, context)
-    given = (inputs.noise, inputs.temperature, inputs.values, inputs.observed)
+    if observed is not None and sampler is incremental:
+        length = min(observed_units(stage, part.given[3], part.context) for part in parts)
 
-    def run(name: Any, function: Any, *arguments: Any, jit_compile: bool = False) -> Any:
-        return compiled.run((name, sampler.__name__, stage.key), function, *arguments, jit_compile=jit_compile)
+    def run(name: Any, function: Any, *arguments: list[Any], jit_compile: bool = False) -> list[Any]:
+        """Calls `function` for every part; it is traced here, and runs on other threads."""
+        key = (name, sampler.__name__, stage.key)
+        calls = [compiled.prepare(key, function, *of, jit_compile=jit_compile) for of in zip(*arguments, strict=True)]
+        return side_by_side.run_side_by_side(calls)
 
     def start(given, context):
         return sampler.start(stage, SampleInputs(*given), context)
@@ -121,17 +144,18 @@ def _draw_batch(
     def finish(state, context):
         return sampler.values(stage, state, context)
 
+    given, contexts = [part.given for part in parts], [part.context for part in parts]
     if chunks == 1 and not length:
         # One call: for small networks calls cost as much as the loop.
         whole = lambda given, context: draw_whole(stage, SampleInputs(*given), context, method)  # noqa: E731
-        return run("whole", whole, given, context, jit_compile=jit_compile)
-    state = run("start", start, given, context)
+        return run("whole", whole, given, contexts, jit_compile=jit_compile)
+    states = run("start", start, given, contexts)
     for size in sampler.blocks(stage, length) if length else ():
-        state = run(("read", size), functools.partial(sampler.read, stage, size), state, context)
+        states = run(("read", size), functools.partial(sampler.read, stage, size), states, contexts)
     step = -(-units // chunks)
     for begin in range(length, units, step):
         end = min(begin + step, units)
-        span = (tf.constant(begin), tf.constant(end))
-        state = run("advance", advance, state, given, context, *span, jit_compile=jit_compile)
+        span = ([tf.constant(begin)] * len(parts), [tf.constant(end)] * len(parts))
+        states = run("advance", advance, states, given, contexts, *span, jit_compile=jit_compile)
         report(end, units)
-    return run("values", finish, state, context)
+    return run("values", finish, states, contexts)
