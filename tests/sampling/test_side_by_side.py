@@ -7,16 +7,25 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfar import conditions, heads, models
+from tfar import heads, layers, models, testing
 from tfar.sampling import side_by_side
 
 
-def test_parts_have_rows_enough(monkeypatch):
+def cut_in_two(monkeypatch):
+    monkeypatch.setattr(side_by_side, "num_threads", lambda: 2)
+    monkeypatch.setattr(side_by_side, "LEAST_WEIGHTS", 0)
+
+
+def test_parts_have_rows_enough_and_steps_work_enough(monkeypatch):
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "4")
-    assert [side_by_side.num_parts(size) for size in (1, 7, 8, 15, 16, 100)] == [1, 1, 2, 3, 4, 4]
+    shared, own = keras.layers.Dense(10), layers.MaskedDense(np.arange(1000), np.arange(1000))
+    shared.build([None, 10**5])
+    own.build([None, 1000])
+    assert [side_by_side.num_parts(shared, size) for size in (1, 7, 8, 15, 16, 100)] == [1, 1, 2, 3, 4, 4]
+    assert side_by_side.num_parts(own, 100) == 1
+    assert tf.function(lambda: tf.constant(side_by_side.num_parts(shared, 100)))().numpy() == 1
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "0")
     assert side_by_side.num_threads() >= 1
-    assert tf.function(lambda: tf.constant(side_by_side.num_parts(100)))().numpy() == 1
 
 
 def test_calls_run_at_the_same_time_and_the_first_error_is_raised():
@@ -33,27 +42,28 @@ def test_calls_run_at_the_same_time_and_the_first_error_is_raised():
         side_by_side.run_side_by_side([lambda: call(2), lambda: call(3)])
 
 
-def test_parts_draw_the_same_events(monkeypatch):
+def test_parts_complete_the_same_events(monkeypatch):
     keras.utils.set_random_seed(0)
-    model = models.CharRNN((4,), heads.Categorical(3), units=3, num_layers=1, condition=conditions.Label(2))
-    labels, temperature = np.arange(11) % 2, np.linspace(0.5, 2.0, 11)
-    shared = {"seed": 1, "temperature": temperature, "jit_compile": False, "batch_size": 9}
-    observed = np.arange(4) < 1 + np.arange(11)[:, None] // 8  # of the second part two values in every example
+    model = models.MADE((3,), heads.Bernoulli(), hidden=(2,))
+    observed = np.arange(3) < 1 + np.arange(9)[:, None] // 8  # in the last part two values of every example
+    x = np.arange(27).reshape(9, 3) % 2
 
     def draw():
-        x, done = model.sample(11, labels, **shared).numpy(), []
-        known = model.complete(x, observed, labels, progress=lambda *units: done.append(units), **shared).numpy()
-        return x, known, done
+        done = []
+        arguments = {"seed": 1, "temperature": np.linspace(0.5, 2.0, 9), "jit_compile": False, "batch_size": 9}
+        return model.complete(x, observed, progress=lambda *units: done.append(units), **arguments).numpy(), done
 
-    whole = draw()
-    monkeypatch.setattr(side_by_side, "num_threads", lambda: 2)
-    for part, together in zip(draw(), whole, strict=True):
-        np.testing.assert_array_equal(part, together)
-    np.testing.assert_array_equal(whole[1][observed], whole[0][observed])
+    with testing.eagerly():  # op by op nothing is cut into parts
+        whole, units = draw()
+    cut_in_two(monkeypatch)
+    parts, done = draw()
+    np.testing.assert_array_equal(parts, whole)
+    np.testing.assert_array_equal(parts[observed], x[observed])
+    assert done == units == [(2, 3), (3, 3)]
 
 
 def test_compiled_parts_draw_the_same_events(monkeypatch):
-    monkeypatch.setattr(side_by_side, "num_threads", lambda: 2)
+    cut_in_two(monkeypatch)
     keras.utils.set_random_seed(0)
     model = models.MADE((3,), heads.Bernoulli(), hidden=(4,))
     x = model.sample(8, seed=0, batch_size=8).numpy()

@@ -56,6 +56,8 @@ class ConditionalNetworks(WeightedLayer):
 
     exclusive = True  # in a step the input is the element before
 
+    positions_share_weights = False  # see `tfar.sampling.side_by_side`
+
     def __init__(
         self,
         num_nodes: int,

@@ -67,6 +67,8 @@ class MaskedDense(WeightedLayer):
         Germain, Gregor, Murray, Larochelle, MADE: Masked Autoencoder for Distribution Estimation, 2015.
     """
 
+    positions_share_weights = False  # see `tfar.sampling.side_by_side`
+
     def __init__(
         self,
         in_degrees: Sequence[Any] | np.ndarray,

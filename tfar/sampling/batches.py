@@ -74,7 +74,9 @@ def draw_in_batches(
         Values [num, *grid, C].
     """
     num, incrementally = int(inputs.noise.shape[0]), sampler_of(stage, method) is incremental
-    together = side_by_side.num_parts(batch_size) if incrementally else 1  # other samplers fill all processors
+    together = (
+        side_by_side.num_parts(stage.network, batch_size) if incrementally else 1
+    )  # other samplers fill all processors
     size = -(-batch_size // together)
     starts = range(0, num, together * size)
     drawn = []
