@@ -50,7 +50,7 @@ def test_parts_complete_the_same_events(monkeypatch):
 
     def draw():
         done = []
-        arguments = {"seed": 1, "temperature": np.linspace(0.5, 2.0, 9), "jit_compile": False, "batch_size": 9}
+        arguments = {"seed": 1, "temperature": np.linspace(0.5, 2.0, 9), "batch_size": 9}
         return model.complete(x, observed, progress=lambda *units: done.append(units), **arguments).numpy(), done
 
     with testing.eagerly():  # op by op nothing is cut into parts

@@ -73,10 +73,10 @@ def draw_in_batches(
     Returns:
         Values [num, *grid, C].
     """
-    num, incrementally = int(inputs.noise.shape[0]), sampler_of(stage, method) is incremental
-    together = (
-        side_by_side.num_parts(stage.network, batch_size) if incrementally else 1
-    )  # other samplers fill all processors
+    num, sampler = int(inputs.noise.shape[0]), sampler_of(stage, method)
+    # Other samplers fill all processors; in a plain graph every operation has its overhead in every part.
+    cut = jit_compile and sampler is incremental
+    together = side_by_side.num_parts(stage.network, batch_size) if cut else 1
     size = -(-batch_size // together)
     starts = range(0, num, together * size)
     drawn = []
