@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 import zipfile
 from pathlib import Path
@@ -49,3 +50,36 @@ def test_the_wheel_has_one_command_and_extras(wheel):
         metadata = archive.read(names["METADATA"]).decode()
     for extra in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]:
         assert f"Provides-Extra: {extra}\n" in metadata
+
+
+EXTRAS = ("ai_edge_litert", "matplotlib", "tensorboard", "tensorflow_datasets", "tensorflow_serving")
+
+
+@pytest.mark.large  # some 60 processor seconds: an environment, and three times TensorFlow
+def test_tfar_trains_samples_and_exports_without_extras(wheel, tmp_path):
+    """In an environment of its own, which borrows what tfar depends on from this one, and in an empty folder."""
+    environment, folder = tmp_path / "an environment", tmp_path / "an empty folder"
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    install = [environment / "bin/python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel]
+    subprocess.run(install, check=True)
+    (packages,) = environment.glob("lib/python*/site-packages")
+    (packages / "borrowed.pth").write_text(f"{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n")
+    (packages / "sitecustomize.py").write_text(f"import sys; sys.modules.update(dict.fromkeys({EXTRAS}))\n")
+    folder.mkdir()
+
+    def tfar(*arguments):
+        command = [environment / "bin/tfar", *arguments]
+        found = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        return found.returncode, found.stdout, found.stderr
+
+    run = folder / "runs/digits"
+    code, out, err = tfar("train", "--config=digits_tiny", "--config.train.steps=10", "--workdir=runs/digits")
+    assert code == 0 and "report:  runs/digits/report.html\n" in out, err
+    assert {"model.keras", "report.html", "samples.png"} <= {path.name for path in run.iterdir()}
+    assert not (run / "tensorboard").exists() and "tfar[reports]" in (run / "report.html").read_text()
+    code, out, err = tfar("sample", "--workdir=runs/digits", "--num=2", "--out=two.png")
+    assert (code, out) == (0, "2 samples: two.png\n"), err
+    code, _, err = tfar("export", "--workdir=runs/digits", "--no-sessions")
+    assert code == 0 and (run / "export/1/saved_model.pb").exists(), err
+    code, _, err = tfar("serve", "--model_name=digits", f"--model_base_path={run}/export", "--port=8500")
+    assert code != 0 and err.endswith("install it: pip install 'tfar[serving]'\n")
