@@ -55,7 +55,7 @@ def test_the_wheel_has_one_command_and_extras(wheel):
 EXTRAS = ("ai_edge_litert", "matplotlib", "tensorboard", "tensorflow_datasets", "tensorflow_serving")
 
 
-@pytest.mark.large  # some 60 processor seconds: an environment, and three times TensorFlow
+@pytest.mark.large  # 67 processor seconds: an environment, and three times TensorFlow
 def test_tfar_trains_samples_and_exports_without_extras(wheel, tmp_path):
     """In an environment of its own, which borrows what tfar depends on from this one, and in an empty folder."""
     environment, folder = tmp_path / "an environment", tmp_path / "an empty folder"
