@@ -9,17 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 from tensorflow_serving.apis import (
-    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
-    inference_pb2,
     model_management_pb2,
     predict_pb2,
-    regression_pb2,
 )
 
 from export.client.errors import Code, ServingError
-from export.server import examples
 from export.server.errors import invalid
 from export.server.manager import ModelManager
 from export.server.metrics import Metrics
@@ -78,42 +74,6 @@ class Calls:
             self.metrics.runtime_latency.add(seconds, name, "Predict", "TF1")
 
         return self._measured(name, "Predict", entrypoint, run)
-
-    def classify(
-        self, request: classification_pb2.ClassificationRequest, timeout_ms: int = 0
-    ) -> classification_pb2.ClassificationResponse:
-        """Classify."""
-
-        def run() -> classification_pb2.ClassificationResponse:
-            _check_spec(request)
-            with self.manager.acquire(request.model_spec) as version:
-                return examples.classify(version.model, version.number, request, timeout_ms)
-
-        return self._measured(request.model_spec.name, "Classify", "GRPC", run)
-
-    def regress(
-        self, request: regression_pb2.RegressionRequest, timeout_ms: int = 0
-    ) -> regression_pb2.RegressionResponse:
-        """Regress."""
-
-        def run() -> regression_pb2.RegressionResponse:
-            _check_spec(request)
-            with self.manager.acquire(request.model_spec) as version:
-                return examples.regress(version.model, version.number, request, timeout_ms)
-
-        return self._measured(request.model_spec.name, "Regress", "GRPC", run)
-
-    def multi_inference(
-        self, request: inference_pb2.MultiInferenceRequest, timeout_ms: int = 0
-    ) -> inference_pb2.MultiInferenceResponse:
-        """MultiInference; the first task says which version."""
-        spec = request.tasks[0].model_spec if request.tasks else inference_pb2.InferenceTask().model_spec
-
-        def run() -> inference_pb2.MultiInferenceResponse:
-            with self.manager.acquire(spec) as version:
-                return examples.multi_inference(version.model, version.number, request, timeout_ms)
-
-        return self._measured(spec.name, "MultiInference", "GRPC", run)
 
     def get_model_metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, timeout_ms: int = 0

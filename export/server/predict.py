@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
-from tensorflow_serving.apis import model_pb2, predict_pb2
+from tensorflow_serving.apis import predict_pb2
 
 from export.client.errors import Code, ServingError
 from export.server.errors import invalid
@@ -60,17 +60,12 @@ def predict(
     if record_runtime is not None:
         record_runtime(time.perf_counter() - started)
 
-    response = predict_pb2.PredictResponse(model_spec=model_spec(request.model_spec.name, name, version))
+    response = predict_pb2.PredictResponse()
+    response.model_spec.name, response.model_spec.signature_name = request.model_spec.name, name
+    response.model_spec.version.value = version
     for alias, value in zip(aliases, values, strict=True):
         response.outputs[alias].CopyFrom(to_proto(value, content))
     return response
-
-
-def model_spec(name: str, signature: str, version: int) -> model_pb2.ModelSpec:
-    """Returns the model_spec of a reply."""
-    spec = model_pb2.ModelSpec(name=name, signature_name=signature or DEFAULT_SIGNATURE)
-    spec.version.value = version
-    return spec
 
 
 def _check_number(signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, Any]) -> None:

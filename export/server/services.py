@@ -8,13 +8,10 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError, EncodeError
 from tensorflow_serving.apis import (
-    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
-    inference_pb2,
     model_management_pb2,
     predict_pb2,
-    regression_pb2,
 )
 
 from export.client.errors import Code, ServingError
@@ -27,12 +24,9 @@ _LONG = 365 * 24 * 3600.0
 
 
 def handlers(calls: Calls) -> tuple[grpc.GenericRpcHandler, ...]:
-    """PredictionService and ModelService."""
+    """PredictionService and ModelService, without the calls that take `tf.train.Example`s."""
     prediction = {
         "Predict": (predict_pb2.PredictRequest, calls.predict),
-        "Classify": (classification_pb2.ClassificationRequest, calls.classify),
-        "Regress": (regression_pb2.RegressionRequest, calls.regress),
-        "MultiInference": (inference_pb2.MultiInferenceRequest, calls.multi_inference),
         "GetModelMetadata": (get_model_metadata_pb2.GetModelMetadataRequest, calls.get_model_metadata),
     }
     model = {

@@ -12,7 +12,6 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from export.client.errors import Code, ServingError
 from export.server.errors import invalid
-from export.server.examples import classify, multi_inference, regress
 from export.server.loaded_model import LoadedModel
 from export.server.metrics import Metrics
 from export.server.predict import predict
@@ -72,12 +71,6 @@ def _run(model: LoadedModel, version: int, log: prediction_log_pb2.PredictionLog
     kind = log.WhichOneof("log_type")
     if kind == "predict_log":
         predict(model, version, log.predict_log.request)
-    elif kind == "classify_log":
-        classify(model, version, log.classify_log.request)
-    elif kind == "regress_log":
-        regress(model, version, log.regress_log.request)
-    elif kind == "multi_inference_log":
-        multi_inference(model, version, log.multi_inference_log.request)
     else:
         number = log.DESCRIPTOR.fields_by_name[kind].number if kind else 0
         raise ServingError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {number}")

@@ -66,7 +66,6 @@ def half(offset=2.0):
     return {
         "serving_default": signature({"x": x}, {"y": y}),
         "regress_x_to_y": signature({"inputs": serialized}, {"outputs": y}, tf.saved_model.REGRESS_METHOD_NAME),
-        "classify_x_to_y": signature({"inputs": serialized}, {"scores": y}, tf.saved_model.CLASSIFY_METHOD_NAME),
     }
 
 

@@ -17,13 +17,10 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import (
-    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
-    inference_pb2,
     model_management_pb2,
     predict_pb2,
-    regression_pb2,
 )
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -100,7 +97,7 @@ class Writer:
         return PREDICTION + "Predict", request
 
     def other(self):
-        kind = self.random.randrange(6)
+        kind = self.random.randrange(3)
         if kind == 0:
             request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=[self.choice("signature_def")])
             self.spec(request.model_spec)
@@ -109,30 +106,11 @@ class Writer:
             request = get_model_status_pb2.GetModelStatusRequest()
             self.spec(request.model_spec)
             return MODEL + "GetModelStatus", request
-        if kind == 2:  # never a valid one: it would take the models away
-            request = model_management_pb2.ReloadConfigRequest(metric_names=[self.text()])
-            for _ in range(2):
-                request.config.model_config_list.config.add(name="half", base_path=self.text())
-            return MODEL + "HandleReloadConfigRequest", request
-        if kind == 3:
-            request = inference_pb2.MultiInferenceRequest()
-            for _ in range(self.random.randrange(3)):
-                task = request.tasks.add(method_name=self.choice("tensorflow/serving/regress"))
-                self.spec(task.model_spec)
-            self.examples(request.input)
-            return PREDICTION + "MultiInference", request
-        method, message = self.random.choice(
-            (("Classify", classification_pb2.ClassificationRequest), ("Regress", regression_pb2.RegressionRequest))
-        )
-        request = message()
-        self.spec(request.model_spec)
-        self.examples(request.input)
-        return PREDICTION + method, request
-
-    def examples(self, entry):
-        for _ in range(self.random.randrange(3)):
-            example = entry.example_list.examples.add()
-            example.features.feature[self.choice("x")].bytes_list.value.append(self.random.randbytes(5))
+        # Never a valid one: it would take the models away.
+        request = model_management_pb2.ReloadConfigRequest(metric_names=[self.text()])
+        for _ in range(2):
+            request.config.model_config_list.config.add(name="half", base_path=self.text())
+        return MODEL + "HandleReloadConfigRequest", request
 
     def request(self):
         """A method's path and the bytes to send there."""
@@ -147,7 +125,7 @@ class Writer:
         if kind == 1:
             return method, self.random.randbytes(self.random.randrange(200))
         if kind == 2:
-            return self.random.choice((PREDICTION + "Nothing", MODEL, "/x/y")), data
+            return self.random.choice((PREDICTION + "Classify", MODEL, "/x/y")), data
         flipped = bytearray(data)
         for _ in range(self.random.randrange(1, 8)):
             flipped[self.random.randrange(len(flipped))] = self.random.randrange(256)

@@ -1,5 +1,6 @@
-"""What surrounds Predict: metadata, examples, threads, health, TLS, unix sockets."""
+"""What surrounds Predict: metadata, unknown methods, threads, health, TLS, unix sockets."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -10,16 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import (
-    classification_pb2,
     get_model_metadata_pb2,
-    inference_pb2,
     predict_pb2,
-    regression_pb2,
 )
 
 from export.client import ServingError
 from export.server import health
-from export.server.examples import CLASSIFY, REGRESS
 
 X = {"x": np.array([2.0], np.float32)}
 
@@ -64,75 +61,17 @@ def test_metadata_that_is_refused(client):
     assert refused(lambda: metadata(client, "signature_def", version=5)) == ("NOT_FOUND", message)
 
 
-# === Examples ===
+# === Unknown methods ===
 
 
-def example(**features):
-    return tf.train.Example(
-        features=tf.train.Features(
-            feature={
-                name: tf.train.Feature(float_list=tf.train.FloatList(value=value)) for name, value in features.items()
-            }
-        )
-    )
+@pytest.mark.skipif("TFAR_SERVER" in os.environ, reason="the released server answers calls that take examples")
+@pytest.mark.parametrize("method", ["Classify", "Regress", "MultiInference", "Nothing"])
+def test_methods_that_take_examples_do_not_exist(client, method):
+    call = client.channel.unary_unary(f"/tensorflow.serving.PredictionService/{method}")
+    assert refused(lambda: call(b"", timeout=10)) == ("UNIMPLEMENTED", "Method not found!")
 
 
-def test_regress(client):
-    request = regression_pb2.RegressionRequest()
-    request.model_spec.name, request.model_spec.signature_name = "half", "regress_x_to_y"
-    assert refused(lambda: client.prediction.Regress(request, timeout=10)) == ("INVALID_ARGUMENT", "Input is empty.")
-    request.input.example_list.examples.extend([example(x=[2.0]), example(x=[4.0])])
-    response = client.prediction.Regress(request, timeout=10)
-    assert [entry.value for entry in response.result.regressions] == [3.0, 4.0]
-    assert response.model_spec.signature_name == "regress_x_to_y" and response.model_spec.version.value == 1
-    request.input.example_list.examples.append(example())
-    code, message = refused(lambda: client.prediction.Regress(request, timeout=10))
-    assert code == "INVALID_ARGUMENT" and "Feature: x (data type: float) is required" in message
-    for name, message in (
-        ("nope", "No signature was found with the name: nope"),
-        (
-            "",
-            "Expected regression signature method_name to be tensorflow/serving/regress. Was: "
-            "tensorflow/serving/predict",
-        ),
-    ):
-        request.model_spec.signature_name = name
-        assert refused(lambda: client.prediction.Regress(request, timeout=10)) == ("INVALID_ARGUMENT", message)
-
-
-def test_classify_with_context(client):
-    request = classification_pb2.ClassificationRequest()
-    request.model_spec.name, request.model_spec.signature_name = "half", "classify_x_to_y"
-    request.input.example_list_with_context.context.CopyFrom(example(x=[2.0]))
-    request.input.example_list_with_context.examples.extend([example(z=[1.0]), example(z=[1.0])])
-    result = client.prediction.Classify(request, timeout=10).result
-    scores = [[entry.score for entry in row.classes] for row in result.classifications]
-    assert scores == [[3.0], [3.0]]
-    request.model_spec.signature_name = "regress_x_to_y"
-    code, message = refused(lambda: client.prediction.Classify(request, timeout=10))
-    assert message.startswith("Expected classification signature method_name to be tensorflow/serving/classify.")
-
-
-def test_multi_inference(client):
-    request = inference_pb2.MultiInferenceRequest()
-    assert refused(lambda: client.prediction.MultiInference(request, timeout=10))[1] == (
-        "ModelSpec has no name specified."
-    )
-    for name, method in (("regress_x_to_y", REGRESS), ("classify_x_to_y", CLASSIFY)):
-        task = request.tasks.add(method_name=method)
-        task.model_spec.name, task.model_spec.signature_name = "half", name
-    request.input.example_list.examples.append(example(x=[2.0]))
-    first, second = client.prediction.MultiInference(request, timeout=10).results
-    assert first.regression_result.regressions[0].value == 3.0
-    assert second.classification_result.classifications[0].classes[0].score == 3.0
-    request.tasks.add().CopyFrom(request.tasks[0])
-    assert refused(lambda: client.prediction.MultiInference(request, timeout=10)) == (
-        "INVALID_ARGUMENT",
-        "Duplicate evaluation of signature: regress_x_to_y",
-    )
-
-
-def test_other_methods_do_not_exist(client):
+def test_other_services_do_not_exist(client):
     call = client.channel.unary_unary("/tensorflow.serving.SessionService/SessionRun")
     assert refused(lambda: call(b"", timeout=10))[0] == "UNIMPLEMENTED"
 

@@ -63,9 +63,10 @@ def log(**fields):
         ([b""], Code.UNIMPLEMENTED, "Unsupported log_type for warmup: 0"),
         ([log(session_run_log={})], Code.UNIMPLEMENTED, "Unsupported log_type for warmup"),
         ([log(predict_streamed_log={})], Code.UNIMPLEMENTED, "Unsupported log_type for warmup"),
+        ([log(classify_log={})], Code.UNIMPLEMENTED, "Unsupported log_type for warmup"),
         ([predict_log("get_counter")] * 1001, Code.INVALID_ARGUMENT, "Number of warmup records exceeds the maximum"),
     ],
-    ids=["signature", "inputs", "no log", "empty", "session run", "streamed", "too many"],
+    ids=["signature", "inputs", "no log", "empty", "session run", "streamed", "classify", "too many"],
 )
 def test_record_that_fails_fails_the_load(model, records, code, message):
     write(model.path, records)
