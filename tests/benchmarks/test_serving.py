@@ -16,7 +16,7 @@ from export.server.server import Server
 @pytest.fixture(scope="module")
 def stream(bank):
     """A sequence model, and its export."""
-    return bank.model("MADE_binary"), bank.versions("MADE_binary")
+    return bank.model("text"), bank.versions("text")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ _OPTION = "disable_meta_optimizer"
 def without_graph_optimizer(request):
     """Runs graphs as they are traced: they run once or twice here, and to optimize one takes longer than that.
 
-    Tests of sampling, training, exports and commands, and the large tests, run what the optimizer makes of them.
+    Tests of training, exports and commands, and the large tests, run what the optimizer makes of them.
     """
     before = tf.config.optimizer.get_experimental_options().get(_OPTION, False)
     tf.config.optimizer.set_experimental_options({_OPTION: request.node.get_closest_marker("large") is None})

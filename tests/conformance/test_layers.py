@@ -61,7 +61,7 @@ def test_incremental_matches_parallel(case):
     layer, x, context = in_precision("float64", case)
     assert call(layer, x, context).dtype == tf.float64
     if case.incremental:
-        testing.assert_incremental_matches_parallel(layer, x, context, modes=("function",))
+        testing.assert_incremental_matches_parallel(layer, x, context, modes=("eager",))
 
 
 @pytest.mark.large

@@ -10,7 +10,8 @@ import tensorflow as tf
 import tfar
 from tfar.convert import from_ibab_wavenet
 from tfar.core.conditions import Label, Vector
-from tfar.core.scope import Incremental, initial_state
+from tfar.core.scope import Incremental
+from tfar.core.states import initial_state
 
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden"
 

@@ -8,7 +8,8 @@ import tensorflow as tf
 import tfar
 from tests.closeness import assert_close
 from tfar.core.event import Event
-from tfar.core.scope import Incremental, initial_state
+from tfar.core.scope import Incremental
+from tfar.core.states import initial_state
 from tfar.layers import CausalAttention, HorizontalConv2D, Previous, VerticalConv2D
 from tfar.layers.attention import masked_attention
 from tfar.models import AutoregressiveModel
@@ -149,7 +150,7 @@ def test_tiny_snail_samples_incrementally(snail):
 
 
 def test_tiny_snail_in_blocks_of_rows(snail):
-    tfar.testing.assert_incremental_matches_parallel(snail, modes=("function",))
+    tfar.testing.assert_incremental_matches_parallel(snail, modes=("eager",))
 
 
 def test_reading_half_of_a_long_cache_changes_nothing(monkeypatch):
@@ -157,4 +158,4 @@ def test_reading_half_of_a_long_cache_changes_nothing(monkeypatch):
     layer = CausalAttention(num_heads=2, max_length=8)
     x = tf.constant(np.random.default_rng(0).normal(size=(2, 11, 4)), tf.float32)
     layer(x)
-    tfar.testing.assert_incremental_matches_parallel(layer, x, modes=("function",))
+    tfar.testing.assert_incremental_matches_parallel(layer, x, modes=("eager",))

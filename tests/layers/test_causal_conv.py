@@ -51,7 +51,7 @@ def test_steps_match_parallel(kernel_size, dilation_rate, exclusive):
     layer, x = built(length=13, kernel_size=kernel_size, dilation_rate=dilation_rate, exclusive=exclusive)
     # Blocks that are shorter and longer than the ring, and begin in its middle.
     blocks = [(0, 13), (0, 1), (1, 2), (5, 8), (3, 5)]
-    testing.assert_incremental_matches_parallel(layer, x, blocks=blocks, modes=("function",))
+    testing.assert_incremental_matches_parallel(layer, x, blocks=blocks, modes=("eager",))
 
 
 @pytest.mark.parametrize(

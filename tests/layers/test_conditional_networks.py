@@ -84,7 +84,7 @@ def test_steps_equal_the_parallel_pass(name):
         config["parents"] = rows
     layer = built(ConditionalNetworks(**config))
     x = normal(2, layer.num_nodes, 2)
-    testing.assert_incremental_matches_parallel(layer, x, modes=("function",), tolerance=1e-5)
+    testing.assert_incremental_matches_parallel(layer, x, modes=("eager",), tolerance=1e-5)
 
 
 def test_steps_with_a_condition_equal_the_parallel_pass():

@@ -62,7 +62,7 @@ def test_rows_and_pixels_match_parallel(depth):
     network, x = built(depth, (8, 4))
     # Blocks that begin and end within a pair of rows, and such without a row of the coarser grid.
     blocks = [(0, 8), (0, 1), (1, 1), (1, 3), (2, 3), (3, 4), (5, 3), (7, 1)]
-    testing.assert_incremental_matches_parallel(network, x, blocks=blocks, modes=("function",), exclusive=True)
+    testing.assert_incremental_matches_parallel(network, x, blocks=blocks, modes=("eager",), exclusive=True)
 
 
 def test_nothing_of_the_future_is_seen():

@@ -4,7 +4,8 @@ import tensorflow as tf
 
 from tests.closeness import assert_close
 from tfar import orderings
-from tfar.core.scope import Incremental, initial_state
+from tfar.core.scope import Incremental
+from tfar.core.states import initial_state
 from tfar.layers import LocallyMaskedConv2D, MaskedConv2D
 from tfar.testing import dependencies, randomize_weights
 

@@ -8,7 +8,8 @@ import tensorflow_probability as tfp
 
 from tests.closeness import assert_close
 from tfar.core.request import Request, call_network
-from tfar.core.scope import Incremental, initial_state
+from tfar.core.scope import Incremental
+from tfar.core.states import initial_state
 from tfar.layers import MaskedDense, masked_dense
 
 N, MEMBERS = 6, 3

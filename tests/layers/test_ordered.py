@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from tfar import testing
-from tfar.core.scope import Incremental, initial_state
+from tfar.core.scope import Incremental
+from tfar.core.states import initial_state
 from tfar.layers import Ordered, Recurrent
 from tfar.layers.composite import Composite
 from tfar.layers.ordered import cells_at_hand

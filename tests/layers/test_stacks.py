@@ -48,7 +48,7 @@ def test_vertical_sees_rows_above(kernel_size, exclusive):
 def test_vertical_steps_match_parallel(kernel_size, exclusive):
     layer, x = built(VerticalConv2D(3, kernel_size, exclusive), (5, 4, 2))
     blocks = [(0, 5), (1, 2), (3, 2), (2, 1)]
-    testing.assert_incremental_matches_parallel(layer, x, blocks=blocks, modes=("function",))
+    testing.assert_incremental_matches_parallel(layer, x, blocks=blocks, modes=("eager",))
 
 
 def test_vertical_is_its_formula():
@@ -75,7 +75,7 @@ def test_horizontal_sees_the_row_to_the_left(kernel_size, exclusive):
 )
 def test_horizontal_steps_match_parallel(kernel_size, exclusive):
     layer, x = built(HorizontalConv2D(3, kernel_size, exclusive), (3, 5, 2))
-    testing.assert_incremental_matches_parallel(layer, x, blocks=[(0, 3), (1, 1), (1, 2)], modes=("function",))
+    testing.assert_incremental_matches_parallel(layer, x, blocks=[(0, 3), (1, 1), (1, 2)], modes=("eager",))
 
 
 @pytest.mark.parametrize("exclusive", [False, True], ids=["B", "A"])
@@ -105,7 +105,7 @@ def test_colours_see_earlier_colours(exclusive, outputs, inputs, halves):
 def test_colours_step_matches_parallel(exclusive):
     layer = HorizontalConv2D(6, 5, exclusive, 3, "contiguous", input_groups="interleaved", halves=2)
     layer, x = built(layer, (3, 4, 3))
-    testing.assert_incremental_matches_parallel(layer, x, modes=("function",))
+    testing.assert_incremental_matches_parallel(layer, x, modes=("eager",))
 
 
 def test_masks_hold_whatever_the_weights_become():
@@ -168,7 +168,7 @@ def test_link_steps_match_parallel(kernel_size, exclusive):
     layer, x = built(TwoStacks(kernel_size, exclusive), (5, 4, 2))
     blocks = [(0, 5), (1, 2), (3, 2), (2, 1)]
     testing.assert_incremental_matches_parallel(
-        layer, x, blocks=blocks, exclusive=True, modes=("function",), tolerance=1e-5
+        layer, x, blocks=blocks, exclusive=True, modes=("eager",), tolerance=1e-5
     )
 
 

@@ -34,7 +34,7 @@ def test_incremental_matches_parallel(cell):
     model = built(cell=cell, num_layers=2)
     x = testing.random_events(model, 2, length=23)
     blocks = [(0, 1), (0, 17), (17, 6), (1, 16)]
-    testing.assert_incremental_matches_parallel(model, x, blocks=blocks, modes=("function",))
+    testing.assert_incremental_matches_parallel(model, x, blocks=blocks, modes=("eager",))
 
 
 def test_causal_and_nothing_hidden():

@@ -10,7 +10,8 @@ import tensorflow as tf
 import tfar
 from tests.closeness import assert_close
 from tfar.core import scope as scopes
-from tfar.core.scope import Incremental, initial_state
+from tfar.core.scope import Incremental
+from tfar.core.states import initial_state
 from tfar.layers import GatedActivation, HorizontalConv2D, VerticalConv2D
 from tfar.testing import assert_incremental_matches_parallel, dependencies, random_events, randomize_weights
 from tfar.testing.blind import blind_of_masked_convolutions
@@ -175,7 +176,7 @@ def test_golden_parity_pixel_by_pixel(fixture, graphs):
 
 def test_golden_wiring_passes_the_test_of_every_layer(fixture):
     network, x, _ = fixture
-    assert assert_incremental_matches_parallel(network, x, modes=("function",), exclusive=True) < 1e-5
+    assert assert_incremental_matches_parallel(network, x, modes=("eager",), exclusive=True) < 1e-5
 
 
 def test_golden_wiring_is_causal(fixture):

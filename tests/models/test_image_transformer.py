@@ -4,7 +4,7 @@ import tensorflow as tf
 
 import tfar
 from tests.closeness import assert_close
-from tfar.core.scope import state_spec
+from tfar.core.states import state_spec
 from tfar.testing import assert_causal, assert_incremental_matches_parallel, random_events, randomize_weights
 from tfar.testing.blind import blind_of_image_transformer
 
@@ -67,7 +67,7 @@ def test_one_block_of_known_pixels_across_blocks():
     for attention, kwargs in (("local_1d", {"block_size": 5}), ("local_2d", {"block_shape": (2, 2)})):
         model = net((4, 4, 1), attention=attention, **kwargs)
         blocks = [(0, 9), (3, 10), (0, 16)]
-        assert assert_incremental_matches_parallel(model, modes=("function",), blocks=blocks) < 1e-5
+        assert assert_incremental_matches_parallel(model, modes=("eager",), blocks=blocks) < 1e-5
 
 
 def test_every_colour_has_an_embedding_of_its_own():

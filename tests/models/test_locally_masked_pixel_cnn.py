@@ -45,7 +45,7 @@ def test_rows_of_a_batch_may_have_orders_of_their_own(agnostic):
     assert_causal(agnostic, Request(order=tf.constant(orders)))
     given = Request(order=tf.constant(orders[:2]))
     blocks = [(0, 9), (2, 4)]
-    assert assert_incremental_matches_parallel(agnostic, condition=given, modes=("function",), blocks=blocks) < 1e-5
+    assert assert_incremental_matches_parallel(agnostic, condition=given, modes=("eager",), blocks=blocks) < 1e-5
 
 
 def test_any_mask_is_completed(agnostic):
@@ -67,7 +67,7 @@ def test_a_raster_of_small_kernels_has_a_blind_spot():
 def test_dilated_stages_in_a_snake():
     model = net((3, 4, 1), ordering=orderings.snakes(3, 4)[6], num_stages=2)
     assert_causal(model, blind=blind_of_locally_masked_pixel_cnn)
-    assert assert_incremental_matches_parallel(model, modes=("function",), blocks=[(5, 4)]) < 1e-5
+    assert assert_incremental_matches_parallel(model, modes=("eager",), blocks=[(5, 4)]) < 1e-5
 
 
 def test_an_order_turned_with_the_image():

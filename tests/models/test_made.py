@@ -147,7 +147,7 @@ def test_without_hidden_units_and_with_direct_connections_it_is_a_fully_visible_
     kernel = np.triu(model.network.outputs.kernel.numpy(), 1)
     expected = EVENTS @ kernel + model.network.outputs.bias.numpy()
     np.testing.assert_allclose(model(EVENTS)[..., 0], expected, rtol=1e-5, atol=1e-6)
-    assert testing.assert_incremental_matches_parallel(model, modes=("function",)) < 1e-5
+    assert testing.assert_incremental_matches_parallel(model, modes=("eager",)) < 1e-5
 
 
 # === Ensembles ===

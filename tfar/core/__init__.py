@@ -6,8 +6,9 @@ from tfar.core.event import Event
 from tfar.core.noise import seed_rows, uniform
 from tfar.core.orderings import Ordering
 from tfar.core.request import Request
-from tfar.core.scope import Incremental, State, initial_state, state_spec
+from tfar.core.scope import Incremental, State
 from tfar.core.stage import Stage
+from tfar.core.states import initial_state, state_spec
 from tfar.core.vocabulary import Vocabulary
 
 __all__ = [

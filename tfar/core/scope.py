@@ -25,7 +25,6 @@ are already drawn, the others being 0.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Self, TypeVar
 
@@ -36,7 +35,6 @@ import tensorflow as tf
 from tfar.core import compat
 from tfar.core.evaluation import evaluating, evaluation
 from tfar.core.paths import attribute_paths, layers_by_path
-from tfar.core.request import call_network
 from tfar.core.slicing import put, take, varies
 
 State = dict[str, tf.Tensor]
@@ -44,13 +42,10 @@ Inner = TypeVar("Inner", bound="Incremental")
 
 PHASES = ("step", "row", "pixel")
 
-_NO_STATE = (
+NO_STATE = (
     "the network kept no state: no causal layer was called inside of the scope "
     "(a tf.function that was traced outside of it ignores the scope)"
 )
-
-# Results of `state_spec`: they depend on the constructors of a network's layers, which do not change.
-_known_specs: weakref.WeakKeyDictionary[Any, dict[str, dict[str, tf.TensorSpec]]] = weakref.WeakKeyDictionary()
 
 
 def current() -> Incremental | None:
@@ -76,7 +71,7 @@ class Incremental:
 
     Example:
         >>> import tensorflow as tf
-        >>> from tfar.core.scope import Incremental, initial_state
+        >>> from tfar.core import Incremental, initial_state
         >>> from tfar.layers import CausalConv1D
         >>> layer = CausalConv1D(4, kernel_size=2)
         >>> x = tf.random.normal([1, 3, 2])
@@ -120,6 +115,11 @@ class Incremental:
         return self._new
 
     @property
+    def called(self) -> bool:
+        """Whether a causal layer was called inside of the scope."""
+        return bool(self._calls)
+
+    @property
     def first(self) -> Any:
         """The first position: a scalar, or [B, 1] where every example has its own."""
         return self.at[:, None] if self.varies else self.at
@@ -157,8 +157,8 @@ class Incremental:
                 "was not read; was a traced tf.function called inside of the scope, or is this another network's state?"
             )
         # Convolutions of one tap keep nothing; while the state is created, a phase may leave none.
-        if not self._new and not self._calls and not self.creating:
-            raise RuntimeError(_NO_STATE)
+        if not self._new and not self.called and not self.creating:
+            raise RuntimeError(NO_STATE)
 
     def state_of(self, layer: keras.layers.Layer) -> LayerState:
         """Returns the part of the state that belongs to this call of `layer`."""
@@ -331,70 +331,3 @@ def period(network: keras.layers.Layer) -> int:
     It is the largest `period` of a layer; what changes the resolution has one.
     """
     return max((layer.period for layer in layers_by_path(network).values() if hasattr(layer, "period")), default=1)
-
-
-def state_spec(
-    network: keras.layers.Layer, inputs: Mapping[str, tuple[int | None, ...]], context: Any = None
-) -> dict[str, tf.TensorSpec]:
-    """Shapes and types of a network's state; the batch dimension of an entry, wherever it stands, is None.
-
-    Args:
-        network: the network.
-        inputs: input shape without the batch of every phase that the network has, in the order of the phases:
-            {"step": (1, F)}, or {"row": (1, W, F), "pixel": (1, 1, F)}.
-        context: the network's arguments besides its input, see `tfar.core.request.call_network`.
-    """
-
-    def create(inputs: dict[str, tf.Tensor], context: Any) -> State:
-        state: State | None = None
-        called = False
-        for phase, x in inputs.items():
-            at = (0, 0) if phase == "pixel" else 0
-            scope = Incremental(state, at, phase=phase, now=x if phase == "pixel" else None)
-            scope.creating = True
-            with scope:
-                call_network(network, x, context)
-            state, called = scope.state, called or bool(scope._calls)
-        if not state and not called:
-            raise RuntimeError(_NO_STATE)
-        return state or {}
-
-    shapes = {phase: tf.TensorSpec([None, *shape], tf.float32) for phase, shape in inputs.items()}
-    context = tf.nest.map_structure(_without_batch, context)
-    # Every sampler and every test of a network asks for this, and to find it the network is traced in all phases.
-    known = _known_specs.setdefault(network, {})
-    name = repr((shapes, context))
-    if name in known:
-        return dict(known[name])
-    outputs = tf.function(create, autograph=False).get_concrete_function(shapes, context).structured_outputs
-    for key, value in outputs.items():
-        if value.shape.rank is None or list(value.shape).count(None) > 1:
-            raise ValueError(f"state entry {key!r} must have a static shape but for the batch, got {value.shape}")
-    known[name] = {key: tf.TensorSpec(value.shape, value.dtype) for key, value in outputs.items()}
-    return dict(known[name])
-
-
-def _without_batch(x: Any) -> Any:
-    if x is None:
-        return None
-    return tf.TensorSpec([None, *x.shape[1:]] if x.shape.rank else [], x.dtype)
-
-
-def initial_state(
-    network: keras.layers.Layer,
-    batch: int | tf.Tensor,
-    inputs: Mapping[str, tuple[int | None, ...]],
-    context: Any = None,
-) -> State:
-    """Returns the state before the first position: zeros.
-
-    Args:
-        network: the network.
-        batch: number of examples, an int or a scalar tensor.
-        inputs: input shapes by phase, see `state_spec`.
-        context: see `state_spec`.
-    """
-    return {
-        key: tf.zeros([batch if size is None else size for size in item.shape], item.dtype)
-        for key, item in state_spec(network, inputs, context).items()
-    }

@@ -35,9 +35,10 @@ from tfar.core.event import Event
 from tfar.core.example_orders import inverse_order
 from tfar.core.orderings import Ordering
 from tfar.core.request import NOTHING, Request, call_network
-from tfar.core.scope import Incremental, State, initial_state, period, state_spec
+from tfar.core.scope import Incremental, State, period
 from tfar.core.sizes import batch_size
 from tfar.core.slicing import put
+from tfar.core.states import initial_state, state_spec
 
 
 @dataclasses.dataclass(frozen=True)

@@ -49,7 +49,7 @@ def assert_incremental_matches_parallel(
             takes one.
         modes: any of "eager", "function" (a plain graph) and "xla".
         blocks: pairs (first unit, number of units) to be advanced as a block: steps of a sequence, rows of an image.
-            By default the first and the second half.
+            By default the first and the second half; () for none.
         exclusive: for a layer: whether it is given the element before (mask A) or the current one in a step; by
             default its attribute `exclusive`, else False. Models are given the element before.
         tolerance: allowed error, absolute and relative to the output; by default 1e-4 in float32, 1e-10 in float64,
@@ -83,31 +83,30 @@ def assert_incremental_matches_parallel(
     first = forced if original is None else TeacherForcing.of_model(original, x, condition, seed)
     expected = first.parallel()
     begun, outputs = first.begin(), tf.zeros_like(expected)
-    worst = 0.0
-    everything = (begun, outputs, tf.constant(forced.units))
-    advance: Callable[..., Any] = forced.advance
+    half = (forced.units + 1) // 2
+    pairs = [(0, half), (half, forced.units - half)] if blocks is None else blocks
+    pairs = [(begin, count) for begin, count in pairs if count > 0]
+    # Where a walk stops: the carries there are what blocks begin with, and are compared with.
+    stops = sorted({unit for begin, count in pairs for unit in (begin, begin + count)} - {0} | {forced.units})
+    worst, reached = 0.0, {0: begun}
     for mode in modes:
-        function = forced.advance
+        advance: Callable[..., Any] = forced.advance
         if mode != "eager":
             compiled = tf.function(forced.advance, jit_compile=True if mode == "xla" else None, autograph=False)
-            function = compiled.get_concrete_function(*everything)
-        if mode == "function":
-            advance = function  # the cheapest to run again, for the blocks below
-        carry, found = function(*everything)
+            advance = compiled.get_concrete_function(begun, outputs, tf.constant(forced.units))
+        carry, found = begun, outputs
+        for stop in stops:
+            carry, found = advance(carry, found, tf.constant(stop))
+            reached[stop] = carry
         _compare_specs(begun, carry, f"{mode}: all units")
         worst = max(worst, forced.compare(found, expected, tolerance, mode))
-    half = (forced.units + 1) // 2
-    for begin, count in blocks or [(0, half), (half, forced.units - half)]:
-        if count < 1:
-            continue
-        before, _ = advance(begun, outputs, tf.constant(begin))
-        single, _ = advance(before, outputs, tf.constant(begin + count))
-        carry, found = forced.block(before, begin, count)
+    for begin, count in pairs:
+        carry, found = forced.block(reached[begin], begin, count)
         name = f"block of {count} from {begin}"
-        _compare_specs(single, carry, name)
+        _compare_specs(reached[begin + count], carry, name)
         span = slice(begin * forced.width, (begin + count) * forced.width)
         worst = max(worst, forced.compare(found, expected[span], tolerance, name, begin * forced.width))
-        _compare_states(single, carry, tolerance, name, count)
+        _compare_states(reached[begin + count], carry, tolerance, name, count)
     return worst
 
 

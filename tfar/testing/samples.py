@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 from tfar.core import noise as noises
 from tfar.models.autoregressive import AutoregressiveModel
+from tfar.testing.eagerly import eagerly
 from tfar.testing.inputs import full_choice, full_condition, orders
 
 TIE = 1e-5
@@ -56,7 +58,9 @@ def assert_samples_agree(
     event, head = model.event, model.head
     noise = noises.uniform(noises.seed_rows(seed, num), event.num_positions, head.noise_size)
     common = {"noise": noise, "temperature": temperature, **full_choice(model, num)}
-    naive = model.sample(num, condition, method="naive", jit_compile=False, **common).numpy()
+    # The naive sampler runs the network once for a position; to trace that takes as long as some twenty runs.
+    with eagerly() if event.num_positions <= 24 else contextlib.nullcontext():
+        naive = model.sample(num, condition, method="naive", jit_compile=False, **common).numpy()
     other = model.sample(num, condition, jit_compile=jit_compile, **common).numpy()
     # The flat position of every rank, and the rank of every flat position, [num, positions].
     request = model.request(condition, num, **full_choice(model, num))
