@@ -303,7 +303,7 @@ def test_embedded_values_keep_their_precision(policy):
     testing.randomize_weights(model)
     assert model.encode(np.zeros([1, 2, 2, 1], int)).dtype.name == model.compute_dtype
     if policy == "float64":
-        assert testing.assert_incremental_matches_parallel(model, modes=("function",)) < 1e-10
+        assert testing.assert_incremental_matches_parallel(model, modes=("eager",)) < 1e-10
         with testing.eagerly():
             assert testing.assert_samples_agree(model, 4) == (16, 0)
     else:
