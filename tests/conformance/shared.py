@@ -19,6 +19,6 @@ def model_of(name):
 
 @functools.lru_cache(maxsize=2)
 def loaded(name):
-    """The same model as it comes back from a file, with configuration and likelihood compared."""
+    """The same model as it comes back from a file, its configuration compared; parity compares what it computes."""
     with tempfile.TemporaryDirectory() as folder:
         return testing.assert_saves(model_of(name), folder, continues=False)

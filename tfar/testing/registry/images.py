@@ -52,7 +52,7 @@ IMAGES: list[ModelCase] = [
     _row("row", (3, 3, 1), heads.Bernoulli(), enumerable=True, runtimes=True),
     _row("row_logistic", (3, 7, 3), _LOGISTIC, num_layers=2, kernel_size=5, skip=True, condition=Vector(2)),
     _row("row_rgb", (3, 5, 3), heads.Categorical(3), channel_groups="contiguous", condition=Spatial(2)),
-    _rnn("diagonal", (4, 4, 1), heads.Bernoulli(), enumerable=True),
+    _rnn("diagonal", (3, 4, 1), heads.Bernoulli(), enumerable=True),
     _rnn("diagonal_rgb", (2, 4, 3), heads.Categorical(3), condition=Label(3), representative=True, runtimes=True),
     _rnn(
         "diagonal_contiguous",
