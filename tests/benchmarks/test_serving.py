@@ -15,8 +15,8 @@ from export.server.server import Server
 
 @pytest.fixture(scope="module")
 def stream(bank):
-    """A sequence model, and its export."""
-    return bank.model("text"), bank.versions("text")
+    """A model of small pictures, and its export."""
+    return bank.model("pictures"), bank.versions("pictures")
 
 
 @pytest.fixture(scope="module")
