@@ -77,11 +77,19 @@ def test_a_specification_is_found_once_per_network_and_input():
         layer(tf.zeros([1, 1, 2]))
     calls.clear()
     found = [state_spec(first, STEP) for _ in range(3)]
-    # Of one example and of two: what differs in size is the batch.
-    assert len(calls) == 2 and found[0] == found[1] == found[2] and found[0] is not found[1]
+    assert len(calls) == 1 and found[0] == found[1] == found[2] and found[0] is not found[1]
     found[0].clear()
     assert state_spec(first, STEP)["convolution/ring"].shape[0] == 3
-    assert state_spec(second, STEP)["convolution/ring"].shape[0] == 5 and len(calls) == 4
+    assert state_spec(second, STEP)["convolution/ring"].shape[0] == 5 and len(calls) == 2
+
+
+@pytest.mark.parametrize("features", [2, 7, 8])
+def test_the_batch_is_found_among_sizes_that_are_the_same(features):
+    layer = CausalConv1D(2, 3)
+    layer(tf.zeros([1, 1, features]))
+    assert [spec.shape.as_list() for spec in state_spec(layer, {"step": (1, features)}).values()] == [
+        [2, None, features]
+    ]
 
 
 def test_attribute_paths_name_layers_once(stack):

@@ -17,6 +17,8 @@ from tfar.core.scope import NO_STATE, Incremental, State
 # Results of `state_spec`: they depend on the constructors of a network's layers, which do not change.
 _known_specs: weakref.WeakKeyDictionary[Any, dict[str, dict[str, tf.TensorSpec]]] = weakref.WeakKeyDictionary()
 
+_BATCH = 7  # of the examples by which a state is found; few sizes are 7
+
 
 def state_spec(
     network: keras.layers.Layer, inputs: Mapping[str, tuple[int | None, ...]], context: Any = None
@@ -55,10 +57,16 @@ def state_spec(
         traced = tf.function(create, autograph=False).get_concrete_function(shapes, context).structured_outputs
         found = {key: tf.TensorSpec(value.shape, value.dtype) for key, value in traced.items()}
     else:
-        # Of one and of two examples, op by op: to trace it takes ten times as long. What differs is the batch.
-        with tf.init_scope(), evaluating(target=None, invariants=None, activations=None):
-            one, two = (create(*tf.nest.map_structure(functools.partial(_zeros, b), (shapes, context))) for b in (1, 2))
-        found = {key: tf.TensorSpec(_common(one[key].shape, two[key].shape), one[key].dtype) for key in one}
+
+        def run(batch: int) -> State:
+            # To trace it takes several times as long. Nothing around it, a graph or a compiler, matters here.
+            with tf.init_scope(), evaluating(target=None, invariants=None, activations=None):
+                return create(*tf.nest.map_structure(functools.partial(_zeros, batch), (shapes, context)))
+
+        state = run(_BATCH)
+        # The one size that is the batch's; where another is the same, that which changes with it.
+        others = state if all(list(x.shape).count(_BATCH) == 1 for x in state.values()) else run(_BATCH + 1)
+        found = {key: _spec(state[key], others[key]) for key in state}
     for key, spec in found.items():
         if spec.shape.rank is None or list(spec.shape).count(None) > 1:
             raise ValueError(f"state entry {key!r} must have a static shape but for the batch, got {spec.shape}")
@@ -72,8 +80,10 @@ def _zeros(batch: int, spec: tf.TensorSpec | None) -> tf.Tensor | None:
     return tf.zeros([batch, *spec.shape[1:]] if spec.shape.rank else [], spec.dtype)
 
 
-def _common(a: tf.TensorShape, b: tf.TensorShape) -> list[int | None]:
-    return [size if size == other else None for size, other in zip(a, b, strict=True)]
+def _spec(a: tf.Tensor, b: tf.Tensor) -> tf.TensorSpec:
+    sizes = zip(a.shape, b.shape, strict=True)
+    shape = [None if (size == _BATCH if a is b else size != other) else size for size, other in sizes]
+    return tf.TensorSpec(shape, a.dtype)
 
 
 def _without_batch(x: Any) -> Any:
