@@ -23,10 +23,11 @@ class Servable:
 
     Args:
         directory: folder that holds saved_model.pb.
+        config: of the session; TensorFlow's own by default.
     """
 
-    def __init__(self, directory: str | Path):
-        self.session = tf.compat.v1.Session(graph=tf.Graph())
+    def __init__(self, directory: str | Path, config: tf.compat.v1.ConfigProto | None = None):
+        self.session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
         with errors_only(), self.session.graph.as_default():
             loaded = tf.compat.v1.saved_model.load(self.session, [tf.saved_model.SERVING], str(directory))
         self.signatures = {name: value for name, value in loaded.signature_def.items() if not name.startswith("__")}

@@ -3,6 +3,7 @@
 import functools
 
 import numpy as np
+import tensorflow as tf
 
 from export.writer import examples
 from export.writer.servable import Servable
@@ -18,7 +19,10 @@ class Export:
     def __init__(self, bank, name):
         self.model = bank.model(name)
         self.version = bank.versions(name) / "1"
-        self.servable = Servable(self.version)
+        # To optimize the graph of a signature takes longer than its few calls; servers and the self-check do it.
+        config = tf.compat.v1.ConfigProto()
+        config.graph_options.rewrite_options.disable_meta_optimizer = True
+        self.servable = Servable(self.version, config)
         self.condition = examples.condition(self.model, NUM, seed=1)
         if "session_step" in self.servable.signatures:
             # The first calls take seconds, in which a session could expire.
