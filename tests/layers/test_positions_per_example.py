@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 from tfar import layers, testing
-from tfar.core.scope import Incremental, call_network, period
+from tfar.core.request import call_network
+from tfar.core.scope import Incremental, period
 from tfar.core.states import initial_state, state_spec
 from tfar.layers.composite import Composite
 from tfar.layers.downsampled import Downsampled
