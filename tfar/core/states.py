@@ -29,21 +29,22 @@ def state_spec(
         network: the network.
         inputs: input shape without the batch of every phase that the network has, in the order of the phases:
             {"step": (1, F)}, or {"row": (1, W, F), "pixel": (1, 1, F)}.
-        context: what the network is given besides its input, see `tfar.core.request.call_network`.
+        context: the network's arguments besides its input, see `tfar.core.request.call_network`.
     """
 
     def create(inputs: dict[str, tf.Tensor], context: Any) -> State:
         state: State | None = None
+        called = False
         for phase, x in inputs.items():
             at = (0, 0) if phase == "pixel" else 0
             scope = Incremental(state, at, phase=phase, now=x if phase == "pixel" else None)
             scope.creating = True
             with scope:
                 call_network(network, x, context)
-            state = scope.state
-        if not state:
+            state, called = scope.state, called or scope.called
+        if not state and not called:
             raise RuntimeError(NO_STATE)
-        return state
+        return state or {}
 
     shapes = {phase: tf.TensorSpec([None, *shape], tf.float32) for phase, shape in inputs.items()}
     context = tf.nest.map_structure(_without_batch, context)
@@ -98,7 +99,7 @@ def initial_state(
     inputs: Mapping[str, tuple[int | None, ...]],
     context: Any = None,
 ) -> State:
-    """The state before the first position: zeros.
+    """Returns the state before the first position: zeros.
 
     Args:
         network: the network.
