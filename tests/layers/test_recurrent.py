@@ -90,7 +90,7 @@ def test_sees_all_of_the_past_and_nothing_else(cell, exclusive):
 def test_steps_and_blocks_match_parallel(cell, exclusive):
     layer, x, condition = built(cell, 19, condition=True, exclusive=exclusive)
     blocks = [(0, 19), (0, 1), (1, 2), (3, 16), (5, 8)]
-    testing.assert_incremental_matches_parallel(layer, x, condition, blocks=blocks, modes=("eager",))
+    testing.assert_incremental_matches_parallel(layer, x, condition, blocks=blocks, modes=("function",))
 
 
 @pytest.mark.parametrize(("cell", "length"), [("vanilla", 5), ("gru", 5), ("lstm", 16)])

@@ -129,7 +129,7 @@ def test_blocks_leave_the_state_of_single_rows(shape, kernel_size):
     x, condition = inputs(5, 4), tf.random.stateless_normal([2, *shape], [1, 0])
     layer = built(x, condition, kernel_size=kernel_size)
     blocks = [(0, 1), (0, 2), (1, 3), (2, 1), (0, 5)]
-    assert assert_incremental_matches_parallel(layer, x, condition, modes=("eager",), blocks=blocks) < 1e-5
+    assert assert_incremental_matches_parallel(layer, x, condition, modes=("function",), blocks=blocks) < 1e-5
 
 
 def test_steps_of_a_sequence_are_refused():
