@@ -25,7 +25,7 @@ OPTIONS = {
     "image": Options(slots=2, ttl=3.0),  # sessions are few and given up soon
     "ensemble": Options(sessions=False),
 }
-WARMED = ("pictures",)  # with requests that a server runs before others
+WARMED = ("pictures", "MADE_binary")  # with requests that a server runs before others
 UNCHECKED = saved_model.Report(num_samples=0, num_ties=0, log_prob_difference=0.0)
 
 

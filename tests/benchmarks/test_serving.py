@@ -15,8 +15,8 @@ from export.server.server import Server
 
 @pytest.fixture(scope="module")
 def stream(bank):
-    """A model of small pictures, and its export."""
-    return bank.model("pictures"), bank.versions("pictures")
+    """A sequence model, and its export."""
+    return bank.model("MADE_binary"), bank.versions("MADE_binary")
 
 
 @pytest.fixture(scope="module")

@@ -85,11 +85,10 @@ def test_a_specification_is_found_once_per_network_and_input():
 
 @pytest.mark.parametrize("features", [2, 7, 8])
 def test_the_batch_is_found_among_sizes_that_are_the_same(features):
-    layer = CausalConv1D(2, 3)
+    layer = CausalConv1D(2, 3, dilation_rate=2)
     layer(tf.zeros([1, 1, features]))
-    assert [spec.shape.as_list() for spec in state_spec(layer, {"step": (1, features)}).values()] == [
-        [2, None, features]
-    ]
+    shapes = {key: spec.shape.as_list() for key, spec in state_spec(layer, {"step": (1, features)}).items()}
+    assert shapes == {"./ring": [4, None, features], "./taps": [None, 2 * features]}
 
 
 def test_attribute_paths_name_layers_once(stack):
