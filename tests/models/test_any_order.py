@@ -79,7 +79,7 @@ def test_every_row_is_completed_in_an_order_of_its_own(agnostic):
 
 
 def test_a_chosen_order_refuses_a_gap(agnostic):
-    with pytest.raises(ValueError, match=r"row 0 position \(3,\) is missing although \(0,\)"):
+    with pytest.raises(ValueError, match=r"example 0 position \(3,\) is missing although \(0,\)"):
         agnostic.complete(
             np.zeros([1, 4], int), np.array([True, False, False, False]), ordering=orderings.reversed_raster(4)
         )
