@@ -97,13 +97,13 @@ class CheckedData:
         return (parts if isinstance(x, Mapping) else values), sample_weight
 
     def batch(self, data: Any) -> Any:
-        """One batch of a generator, checked: x or (x, None, sample_weight)."""
+        """One batch of a generator, checked, as Keras is to be given it."""
         try:
             x, sample_weight = self.arrays(*keras.utils.unpack_x_y_sample_weight(data))
         except ValueError as error:
             self.error = error
             raise
-        return (x,) if sample_weight is None else (x, None, sample_weight)
+        return (x,) if sample_weight is None else (x, sample_weight, sample_weight)
 
     def _parts(self, x: Any) -> dict[str, Any]:
         """Events and the condition, by their keys; other keys are not read."""
@@ -179,7 +179,8 @@ class CheckedData:
             x = tf.nest.map_structure(tf.identity, parts if isinstance(x, Mapping) else parts["x"])
         if self.table is not None:
             sample_weight = tf.gather(self.table, parts["condition"])
-        return x if sample_weight is None else (x, None, sample_weight)
+        # Weights for targets, which nothing reads: strategies of several replicas distribute no None.
+        return x if sample_weight is None else (x, sample_weight, sample_weight)
 
 
 class _CheckedPyDataset(keras.utils.PyDataset):
