@@ -317,7 +317,10 @@ def test_repeated_calls_are_traced_once():
 
 
 def test_the_check_of_a_batch_costs_microseconds():
-    """Of the digits run 0.05 ms of a step of 16 ms, 0.3%, measured alone on one quiet core; here the bound is loose."""
+    """64 digits: 0.26 ms by itself where a step of the digits run takes 231 ms, 0.1%, on a core that others share.
+
+    In a data set 3.8 ms of 517 ms, 0.7%. Here the bound is loose.
+    """
     model = tfar.models.GatedPixelCNN(
         (8, 8, 1), tfar.heads.Categorical(17), filters=2, num_blocks=0, condition=tfar.conditions.Label(10)
     )
@@ -328,7 +331,7 @@ def test_the_check_of_a_batch_costs_microseconds():
         begin = time.perf_counter()
         model.check_batch(x, labels)
         times.append(time.perf_counter() - begin)
-    assert min(times) < 1e-3
+    assert min(times) < 2e-3
 
 
 def test_batches_of_a_data_set_are_checked_once_each(model, monkeypatch):
