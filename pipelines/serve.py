@@ -4,7 +4,7 @@ python -m pipelines.serve --model_name=digits --model_base_path=runs/digits/expo
 python -m pipelines.serve --model_config_file=models.config --rest_api_port=8501
                           [--monitoring_config_file=monitoring.config] [--ssl_config_file=ssl.config] ...
 
-The flags are those of tensorflow_model_server. It needs the package tensorflow-serving-api. In production run
+The flags are those of tensorflow_model_server. It needs the extra `serving`. In production run
 TensorFlow Serving itself: the same export, the same flags.
 """
 
@@ -78,8 +78,9 @@ def main(options: Options) -> int:
         The exit status.
     """
     message = options.wrong()
-    if message is None and importlib.util.find_spec("tensorflow_serving") is None:
-        message = "serving needs tensorflow-serving-api; install it: pip install 'tfar[serving]'"
+    for package, name in (("tensorflow_serving", "tensorflow-serving-api"), ("grpc_health", "grpcio-health-checking")):
+        if message is None and importlib.util.find_spec(package) is None:
+            message = f"serving needs {name}; install it: pip install 'tfar[serving]'"
     if message is not None:
         print(f"error: {message}", file=sys.stderr)
         return 1

@@ -53,11 +53,14 @@ def test_a_data_set_of_tfds_says_what_it_needs(without, tmp_path):
     assert code == 1 and err.splitlines()[1:] == [message]
 
 
-def test_a_server_says_what_it_needs(without, tmp_path):
-    without("tensorflow_serving")
+@pytest.mark.parametrize(
+    "package, name", [("tensorflow_serving", "tensorflow-serving-api"), ("grpc_health", "grpcio-health-checking")]
+)
+def test_a_server_says_what_it_needs(without, tmp_path, package, name):
+    without(package)
     code, _, err = run("pipelines.serve", "--model_name=x", f"--model_base_path={tmp_path}", "--port=8500")
     assert code != 0
-    assert err == "error: serving needs tensorflow-serving-api; install it: pip install 'tfar[serving]'\n"
+    assert err == f"error: serving needs {name}; install it: pip install 'tfar[serving]'\n"
 
 
 def test_a_check_of_litert_says_what_it_needs(without):

@@ -52,7 +52,7 @@ def test_the_wheel_has_one_command_and_extras(wheel):
         assert f"Provides-Extra: {extra}\n" in metadata
 
 
-EXTRAS = ("ai_edge_litert", "matplotlib", "tensorboard", "tensorflow_datasets", "tensorflow_serving")
+EXTRAS = ("ai_edge_litert", "grpc_health", "matplotlib", "tensorboard", "tensorflow_datasets", "tensorflow_serving")
 
 
 @pytest.mark.large  # 67 processor seconds: an environment, and three times TensorFlow

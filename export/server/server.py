@@ -13,10 +13,11 @@ import grpc
 import tensorflow as tf
 
 from export.client.errors import ServingError
-from export.server import configuration, health, rest, services
+from export.server import configuration, rest, services
 from export.server.calls import Calls
 from export.server.demo import Demo
 from export.server.errors import invalid
+from export.server.health import add_health
 from export.server.loaded_model import LoadedModel
 from export.server.manager import ModelManager
 from export.server.metrics import Metrics
@@ -143,12 +144,9 @@ class Server:
 
     def _open_grpc(self, credentials: grpc.ServerCredentials | None) -> None:
         options = self.options
-        handlers = services.handlers(self.calls)
-        if options.enable_grpc_healthcheck_service:
-            handlers += (health.handler(),)
         self._grpc = grpc.server(
             futures.ThreadPoolExecutor(options.max_calls() + _SPARE_THREADS, thread_name_prefix="grpc"),
-            handlers=handlers,
+            handlers=services.handlers(self.calls),
             options=[
                 ("grpc.max_receive_message_length", 2**31 - 1),
                 ("grpc.max_send_message_length", 2**31 - 1),
@@ -157,6 +155,8 @@ class Server:
                 *options.channel_arguments(),
             ],
         )
+        if options.enable_grpc_healthcheck_service:
+            add_health(self._grpc)
         try:
             if options.port is not None:
                 address = f"[{options.host}]" if ":" in options.host else options.host

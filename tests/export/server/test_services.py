@@ -10,15 +10,16 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from grpc_health.v1 import health_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     predict_pb2,
 )
 
 from export.client import ServingError
-from export.server import health
 
 X = {"x": np.array([2.0], np.float32)}
+SERVING, UNKNOWN = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
 def refused(call):
@@ -91,7 +92,7 @@ def test_calls_beyond_the_threads_are_refused_at_once(models, serve):
         quick = {"value": np.zeros(1, np.float32)}
         assert client.refusal("toys", "float32", quick) == ("RESOURCE_EXHAUSTED", "Server Threadpool Exhausted")
         assert time.monotonic() - started < 0.5
-        assert check(client, "") == health.SERVING  # a probe is no call of the model
+        assert check(client, "") == SERVING  # a probe is no call of the model
         assert [call.code().name for call in held] == ["DEADLINE_EXCEEDED"] * 2
         time.sleep(0.3)  # the loops stop soon after
         client.values("toys", "float32", quick)
@@ -118,26 +119,27 @@ def test_clients_that_vanish_hold_no_thread_past_their_deadline(models, serve, c
 
 def check(client, service):
     call = client.channel.unary_unary("/grpc.health.v1.Health/Check")
-    request = health.HealthCheckRequest(service=service).SerializeToString()
-    return health.HealthCheckResponse.FromString(call(request, timeout=5)).status
+    request = health_pb2.HealthCheckRequest(service=service).SerializeToString()
+    return health_pb2.HealthCheckResponse.FromString(call(request, timeout=5)).status
 
 
 def test_health_names_have_no_package(models, serve):
     options = {"model_name": "half", "model_base_path": str(models / "half")}
     with serve(enable_grpc_healthcheck_service=True, **options) as (_, client):
         for service in ("", "PredictionService", "ModelService"):
-            assert check(client, service) == health.SERVING
-        assert refused(lambda: check(client, "tensorflow.serving.PredictionService"))[0] == "NOT_FOUND"
+            assert check(client, service) == SERVING
+        wrong = refused(lambda: check(client, "tensorflow.serving.PredictionService"))
+        assert wrong == ("NOT_FOUND", "service name unknown")
         watch = client.channel.unary_stream("/grpc.health.v1.Health/Watch")
-        calls = [watch(health.HealthCheckRequest(service="ModelService").SerializeToString()) for _ in range(20)]
+        calls = [watch(health_pb2.HealthCheckRequest(service="ModelService").SerializeToString()) for _ in range(20)]
         for call in calls:
-            assert health.HealthCheckResponse.FromString(next(call)).status == health.SERVING
+            assert health_pb2.HealthCheckResponse.FromString(next(call)).status == SERVING
         assert client.values("half", inputs=X)["y"].tolist() == [3.0]  # watchers hold no thread
         for call in calls:
             call.cancel()
-        (unknown,) = [watch(health.HealthCheckRequest(service="x").SerializeToString())]
-        assert health.HealthCheckResponse.FromString(next(unknown)).status == health.SERVICE_UNKNOWN
-        unknown.cancel()
+        call = watch(health_pb2.HealthCheckRequest(service="x").SerializeToString())
+        assert health_pb2.HealthCheckResponse.FromString(next(call)).status == UNKNOWN
+        call.cancel()
     with serve(**options) as (_, client):
         assert refused(lambda: check(client, ""))[0] == "UNIMPLEMENTED"  # off by default, as in the released server
 
