@@ -171,7 +171,7 @@ class CheckedData:
                 if weights is not None:
                     _weights(weights, len(values))
             except ValueError as error:
-                self.error = error
+                self.error = self.error or error  # the first one: batches are read ahead
                 raise
             return np.bool_(True)
 

@@ -168,11 +168,11 @@ def test_arrays_survive_both_ways_of_writing_them(dtype):
 
 
 def test_client_needs_grpcio_protobuf_and_numpy_alone():
-    """grpcio itself needs typing_extensions."""
+    """grpcio itself needs typing_extensions, and imports grpc_health where that is installed."""
     code = """
 import sys, export.client.command
 first = {name.partition(".")[0] for name in sys.modules if not name.startswith("_")}
-print(*sorted(first - sys.stdlib_module_names - {"cython_runtime"}))
+print(*sorted(first - sys.stdlib_module_names - {"cython_runtime", "grpc_health"}))
 """
     found = subprocess.run([sys.executable, "-S", "-c", PATHS + code], cwd=ROOT, capture_output=True, text=True)
     assert found.stdout.split() == ["export", "google", "grpc", "numpy", "typing_extensions"], found.stderr
