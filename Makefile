@@ -37,8 +37,9 @@ define CHECK_PYTHON
   echo "tfar: $(PYTHON) has no venv module (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
 endef
 
-# setuptools comes first and from the lock: tfar, and the one dependency that has no wheel, are built with it
-# instead of with a copy downloaded for each. --no-compile and compileall use all cores where pip would use one.
+# pip refuses a file whose SHA-256 is not in requirements.lock, and a package that the lock does not name.
+# setuptools comes first and from the lock: tfar, and the one dependency that has no wheel, are built with
+# it instead of with a copy downloaded for each, which nobody would check. --no-compile and compileall use all cores where pip would use one.
 $(STAMP): requirements.lock pyproject.toml
 	$(CHECK_PYTHON)
 	@start=$$(date +%s); \
@@ -48,8 +49,9 @@ $(STAMP): requirements.lock pyproject.toml
 	  echo "tfar: creating $(VENV) with $$("$(PYTHON)" --version 2>&1): 0.8 GB to download, 3 GB on disk, some 2 minutes ..."; \
 	  "$(PYTHON)" -m venv --clear "$(VENV)"; \
 	fi && \
-	"$(PY)" $(PIP_INSTALL) --constraint requirements.lock setuptools wheel && \
-	"$(PY)" $(PIP_INSTALL) --no-build-isolation --use-pep517 --requirement requirements.lock && \
+	sed -n -e '/^\(setuptools\|wheel\)==/,/[^\\]$$/p' requirements.lock > "$(VENV)/build.lock" && \
+	"$(PY)" $(PIP_INSTALL) --require-hashes --no-deps --requirement "$(VENV)/build.lock" && \
+	"$(PY)" $(PIP_INSTALL) --require-hashes --no-build-isolation --use-pep517 --requirement requirements.lock && \
 	"$(PY)" $(PIP_INSTALL) --no-build-isolation --no-deps --editable . && \
 	echo "tfar: packages installed ($$(( $$(date +%s) - start )) s), compiling them ..." && \
 	{ "$(PY)" -m compileall -qq -j 0 -x '/tests?/' "$(VENV)/lib" || true; } && \
@@ -89,8 +91,9 @@ bench: $(STAMP)  ## measure the cost of sampling into runs/bench
 gpu-check: $(STAMP)  ## compare training, sampling and numerics between GPU and CPU
 	@"$(PY)" -m benchmarks.gpu_check $(ARGS)
 
-# A fresh environment outside of the checkout; only names and versions go into the file.
-lock:  ## remake requirements.lock from the newest versions that pyproject.toml allows
+# A fresh environment outside of the checkout. uv reads the hashes of all files of each version from the index, those for
+# other machines and Pythons too; no address of an index goes into the file.
+lock:  ## remake requirements.lock from the newest versions that pyproject.toml allows, with hashes
 	$(CHECK_PYTHON)
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	echo "tfar: resolving pyproject.toml in a fresh environment, some 3 minutes ..." && \
@@ -98,11 +101,15 @@ lock:  ## remake requirements.lock from the newest versions that pyproject.toml 
 	"$$python" $(PIP_INSTALL) --upgrade setuptools wheel && \
 	"$$python" $(PIP_INSTALL) --no-build-isolation --use-pep517 --editable ".[test]" && \
 	"$$python" -m pip check && \
-	sed -n '/^#/p' requirements.lock > "$$folder/lock" && \
 	"$$python" -m pip --disable-pip-version-check freeze --all --exclude pip --exclude tfar > "$$folder/freeze" && \
 	if grep -v '^[A-Za-z0-9._-]*==[^ ]*$$' "$$folder/freeze"; then \
 	  echo "tfar: the lines above are no 'name==version'; requirements.lock is left as it was" >&2; exit 1; fi && \
-	cat "$$folder/freeze" >> "$$folder/lock" && cp "$$folder/lock" requirements.lock && \
+	"$$python" $(PIP_INSTALL) uv && \
+	sed -n '/^#/p' requirements.lock > "$$folder/lock" && \
+	"$$python" -m uv --quiet pip compile --no-deps --generate-hashes --no-header --no-annotate --no-emit-index-url \
+	  "$$folder/freeze" >> "$$folder/lock" && \
+	test "$$(grep -c == "$$folder/lock")" -eq "$$(grep -c == "$$folder/freeze")" && \
+	cp "$$folder/lock" requirements.lock && \
 	echo "tfar: requirements.lock pins $$(grep -c == requirements.lock) packages"
 
 clean:  ## remove .venv, build outputs and caches (runs/ stays)

@@ -45,6 +45,10 @@ QUANTIZATIONS = ("float32", "float16", "int8")
 _FACTS = ("data", "split", "transforms", "bits_per_dim", "nats", "examples", "weights", "ensemble", "step")
 
 
+class _WrongFlag(ExportError):
+    """A flag that is out of range."""
+
+
 def main(
     workdir: str | None,
     model: str | None,
@@ -64,9 +68,9 @@ def main(
         **options: flags of the format.
 
     Returns:
-        The exit status.
+        The exit code: 0, 2 for wrong flags, 1 where the export failed.
     """
-    message = _wrong(workdir, model, out, format, options)
+    message, code = _wrong(workdir, model, out, format, options), 2
     if message is None:
         # TensorFlow takes seconds to import, which no mistyped flag should cost.
         saved_model = start_tensorflow("export.writer.saved_model")
@@ -75,12 +79,14 @@ def main(
             name = name or _name(workdir, model)
             write = _write_saved_model if format == SAVED_MODEL else _write_litert
             print(write(loaded, workdir, out, name, options))
-        except ExportError as error:
+        except _WrongFlag as error:
             message = str(error)
+        except ExportError as error:
+            message, code = str(error), 1
         else:
             return 0
     print(f"error: {message}", file=sys.stderr)
-    return 1
+    return code
 
 
 def _write_saved_model(model: Any, workdir: str | None, out: str | None, name: str, options: dict[str, Any]) -> str:
@@ -91,7 +97,7 @@ def _write_saved_model(model: Any, workdir: str | None, out: str | None, name: s
     try:
         chosen = Options(**given)
     except ValueError as error:
-        raise ExportError(str(error)) from error
+        raise _WrongFlag(f"--{error}") from error
     folder = out or os.path.join(workdir or "", "export")
     version, report = saved_model.export(model, folder, chosen, name, _facts(workdir))
     return saved_model.describe(version, report)
@@ -141,35 +147,46 @@ def _wrong(workdir: str | None, model: str | None, out: str | None, format: str,
     return None
 
 
+def _parse(arguments: Sequence[str]) -> list[str]:
+    """Parses the flags; a mistake is one line."""
+    try:
+        return flags.FLAGS(list(arguments))
+    except flags.Error as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+
+
 def _run(arguments: Sequence[str]) -> int:
     if len(arguments) > 1:
         print(f"error: no arguments are expected besides flags, got {arguments[1]!r}", file=sys.stderr)
-        return 1
+        return 2
     values = flags.FLAGS
     if logging.get_verbosity() == logging.INFO:
         # TensorFlow tells at this level which names of inputs it changed and how long a file took; -v=1 shows all.
         logging.set_verbosity(logging.WARNING)
-    return main(
-        values.workdir,
-        values.model,
-        values.out,
-        values.format,
-        values.name,
-        sessions=not values["no-sessions"].value,
-        slots=values.session_slots,
-        ttl=values.session_ttl,
-        xla=values.xla,
-        batch_calls=values.batch_calls,
-        quantization=values.quantization,
-        batch_size=values.batch_size,
-        length=values.length,
-    )
+    try:
+        return main(
+            values.workdir,
+            values.model,
+            values.out,
+            values.format,
+            values.name,
+            sessions=not values["no-sessions"].value,
+            slots=values.session_slots,
+            ttl=values.session_ttl,
+            xla=values.xla,
+            batch_calls=values.batch_calls,
+            quantization=values.quantization,
+            batch_size=values.batch_size,
+            length=values.length,
+        )
+    except KeyboardInterrupt:
+        print("\nstopped by SIGINT", file=sys.stderr)
+        return 130
 
 
-if __name__ == "__main__":
-    set_log_level()
-    disk_cache.define_flag()
-    # Here, not at import: other commands have flags of these names.
+def _define_flags() -> None:
+    # Not at import: other commands have flags of these names.
     flags.DEFINE_string("workdir", None, "Work directory of a training; its model.keras is exported.")
     flags.DEFINE_string("model", None, "A .keras file, instead of --workdir.")
     flags.DEFINE_string("out", None, "Folder of the versions, by default `export` in the work directory; or the file.")
@@ -183,4 +200,10 @@ if __name__ == "__main__":
     flags.DEFINE_string("quantization", QUANTIZATIONS[0], f"litert: one of {', '.join(QUANTIZATIONS)}.")
     flags.DEFINE_integer("batch_size", 1, "litert: rows of a call.")
     flags.DEFINE_integer("length", None, "litert: length of the events of a model of any length.")
-    app.run(_run)
+
+
+if __name__ == "__main__":
+    set_log_level()
+    disk_cache.define_flag()
+    _define_flags()
+    app.run(_run, flags_parser=_parse)

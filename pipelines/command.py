@@ -1,17 +1,31 @@
-"""Starts and ends every command: errors of the user are one line and exit code 1."""
+"""Starts and ends every command: errors of the user are one line, exit codes are those of docs/commands.md."""
 
 from __future__ import annotations
 
 import os
 import pathlib
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any
 
-from absl import app, logging
+from absl import app, flags, logging
 
-from pipelines import disk_cache
+from pipelines import disk_cache, record
+from pipelines.run_lock import RunLocked
 from pipelines.start import start_tensorflow
+
+# Exit codes; a command that a signal stops returns STOPPED + the number of the signal.
+FAILED, WRONG, NOT_FINITE, STOPPED = 1, 2, 3, 128
+
+# Errors of the system that name a wrong path; others, such as a full disk, are failures of the run.
+_WRONG_PATHS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+
+
+class RunFailed(RuntimeError):
+    """What ends a command although its flags and data are right; its message is one line for the user."""
 
 
 def import_quietly() -> None:
@@ -28,17 +42,38 @@ def check_workdir(workdir: str | os.PathLike) -> pathlib.Path:
     Raises:
         ValueError: there is none.
     """
-    path = pathlib.Path(workdir) / "config.json"
-    if not path.exists():
-        raise ValueError(f"--workdir={workdir} holds no run (no config.json); train first: python -m pipelines.train")
-    return path
+    return record.path_of(workdir)
+
+
+def check_out(flag: str, path: str | os.PathLike | None, suffix: str = "") -> None:
+    """Checks, before anything is loaded, a flag that names a file to write.
+
+    Args:
+        flag: its name.
+        path: its value; None writes no file.
+        suffix: how the name has to end, such as ".png".
+
+    Raises:
+        ValueError: another ending, or no folder to write it into.
+    """
+    if path is None:
+        return
+    path = pathlib.Path(path)
+    if suffix and path.suffix.lower() != suffix:
+        raise ValueError(f"--{flag} must end in {suffix}, got {path}")
+    if path.is_dir():
+        raise ValueError(f"--{flag} must be a file, {path} is a folder")
+    if not path.parent.is_dir():
+        raise ValueError(f"--{flag}={path} cannot be written: there is no folder {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ValueError(f"--{flag}={path} cannot be written: permission denied")
 
 
 def run(main: Callable[[], int | None], define_flags: Callable[[], None]) -> None:
     """Runs a command's main under absl.
 
-    A ValueError of one line or an OSError was written for the user and is printed as such; `-v=1` shows the traceback.
-    Any other exception is a bug and shows its traceback.
+    A ValueError of one line, an OSError and a RunFailed were written for the user and are printed as such; `-v=1` shows
+    the traceback. Any other exception is a bug and shows its traceback.
 
     Args:
         main: returns the exit code.
@@ -50,7 +85,7 @@ def run(main: Callable[[], int | None], define_flags: Callable[[], None]) -> Non
             if len(arguments) > 1:
                 raise ValueError(f"no arguments are expected besides flags, got {arguments[1]!r}")
             return main()
-        except (ValueError, OSError, ImportError) as error:
+        except (ValueError, OSError, ImportError, RunFailed, RunLocked) as error:
             extras = sys.modules.get("tfar.core.extras")
             if isinstance(error, ImportError) and not (extras and isinstance(error, extras.MissingExtra)):
                 raise
@@ -58,20 +93,61 @@ def run(main: Callable[[], int | None], define_flags: Callable[[], None]) -> Non
             if (isinstance(error, ValueError) and "\n" in str(error)) or logging.get_verbosity() > logging.INFO:
                 raise
             print(f"error: {message}", file=sys.stderr)
-            return 1
+            return _exit_code(error)
+        except KeyboardInterrupt:
+            print("\nstopped by SIGINT", file=sys.stderr)
+            return STOPPED + signal.SIGINT
 
     disk_cache.define_flag()
-    _or_one_line(define_flags)  # defining the flag of a run configuration reads the file and the overrides
-    app.run(guarded, flags_parser=lambda arguments: _or_one_line(lambda: app.parse_flags_with_usage(arguments)))
+    with _SigtermEnds():
+        _or_one_line(define_flags)  # defining the flag of a run configuration reads the file and the overrides
+        app.run(guarded, flags_parser=lambda arguments: _or_one_line(lambda: flags.FLAGS(list(arguments))))
+
+
+class _SigtermEnds:
+    """Inside of it SIGTERM unwinds the command, which removes its lock and temporary files, and ends it."""
+
+    def __enter__(self) -> None:
+        self._previous: Any = None
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGTERM, self._end)
+
+    def __exit__(self, *error: object) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGTERM, self._previous)
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        print("\nstopped by SIGTERM", file=sys.stderr)
+        sys.exit(STOPPED + number)
+
+
+def _exit_code(error: Exception) -> int:
+    # Of what tfar raises, the damaged file alone is no mistake of the user; without tfar there was none.
+    training = sys.modules.get("tfar.training")
+    if training and isinstance(error, training.DamagedCheckpoint):
+        return FAILED
+    if isinstance(error, RunFailed | RunLocked | ImportError):
+        return FAILED
+    return FAILED if isinstance(error, OSError) and not isinstance(error, _WRONG_PATHS) else WRONG
 
 
 def _or_one_line(parse: Callable[[], Any]) -> Any:
-    """Calls `parse`; a setting that does not exist, or a missing file of settings, ends the command with one line."""
+    """Calls `parse`; a wrong flag, a setting that does not exist, or a missing configuration ends with one line."""
     try:
         return parse()
-    except (AttributeError, KeyError, OSError) as error:
+    except flags.Error as error:
+        message = str(error)
+    except ValueError as error:
+        message = str(error)
+        if "\n" in message:  # a traceback of the file of settings; its last line says what is wrong
+            message = f"--config: {message.strip().splitlines()[-1]}"
+    except (AttributeError, KeyError, TypeError, SyntaxError, NameError, ImportError, OSError) as error:
         cause: Any = error
-        while isinstance(cause, Exception) and cause.args and not isinstance(cause, OSError):
+        while isinstance(cause, KeyError | AttributeError) and cause.args:
             cause = cause.args[0]
-        print(f"error: --config: {' '.join(str(cause).split())}", file=sys.stderr)
-        sys.exit(1)
+        message = f"--config: {cause}"
+    except SystemExit:  # --help, which absl ends with 1
+        sys.exit(0)
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(WRONG)

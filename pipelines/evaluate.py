@@ -19,6 +19,7 @@ from typing import Any
 from absl import flags
 
 from pipelines import command
+from pipelines.record import read_config
 
 
 def define_flags() -> None:
@@ -34,13 +35,17 @@ def define_flags() -> None:
 
 def main() -> int:
     """Runs the command; returns the exit code."""
-    for workdir in (flags.FLAGS.workdir, flags.FLAGS.compare):
-        if workdir is not None:
-            command.check_workdir(workdir)  # before TensorFlow, which takes seconds
+    values = flags.FLAGS
+    # Before TensorFlow, which takes seconds.
+    run = read_config(values.workdir)
+    if values.compare is not None:
+        read_config(values.compare, "compare")
+    if values.shuffle_conditions and run["resolved"]["condition"] is None:
+        raise ValueError(f"--shuffle_conditions needs a model with a condition, the run in {values.workdir} has none")
+    command.check_out("json", values.json)
     command.import_quietly()
     from tfar.core.files import write_atomically
 
-    values = flags.FLAGS
     record, line = evaluate(
         values.workdir, values.split, values.weights, values.batch_size, values.shuffle_conditions, values.compare
     )

@@ -17,7 +17,8 @@ from absl import flags
 from export.client import Client, ServingError
 from export.client import command as client_command
 from pipelines import command
-from pipelines.sample_request import NUM, OUT, TEXT_LENGTH, check, conditions_of, kind_of, refuse_others
+from pipelines.record import read_config
+from pipelines.sample_request import TEXT_LENGTH, check_flags, conditions_of, kind_of
 
 # Symbols of text, and samples of a recording, that one call draws.
 _TEXT_CHUNK, _AUDIO_CHUNK = 16, 1000
@@ -42,11 +43,7 @@ def main() -> int:
         try:
             record = read_record(client)
             kind = kind_of(record)
-            refuse_others(kind)
-            num = NUM[kind] if values.num is None else values.num
-            out = OUT[kind] if values.out is None else values.out
-            suffix = {"image": ".png", "text": ".txt", "audio": ".wav"}[kind]
-            check(num, values.temperature, values.seed, out, suffix)
+            num, out = check_flags(record, kind)
             command.import_quietly()
             given: dict[str, Any] = {
                 "condition": conditions_of(values.workdir, record, values.label, num),
@@ -54,7 +51,7 @@ def main() -> int:
             }
             {"image": _images, "text": _texts, "audio": _recordings}[kind](client, record, num, out, given)
         except ServingError as error:
-            raise ValueError(client_command.explain(error, client)) from error
+            raise command.RunFailed(client_command.explain(error, client)) from error
     if out is not None:
         print(f"{num} {'sample' if num == 1 else 'samples'}: {out}")
     return 0
@@ -70,11 +67,7 @@ def read_record(client: Client) -> dict[str, Any]:
     workdir = pathlib.Path(values.workdir)
     event_shape = list(client.event_shape)
     if values["workdir"].present or (workdir / "config.json").exists():
-        command.check_workdir(workdir)
-        command.import_quietly()
-        from pipelines import workdir as runs
-
-        record = runs.read_config(workdir)
+        record = read_config(workdir)
         if record["resolved"]["event_shape"] == event_shape:
             return record
         if values["workdir"].present:

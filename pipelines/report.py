@@ -43,7 +43,7 @@ def finish(workdir: pathlib.Path, outcome: training.Outcome, command: str, model
         The test score.
     """
     run = runs.load_run(workdir, model=model)
-    temporary = workdir / ".model.tmp.keras"
+    temporary = workdir / runs.UNFINISHED_MODEL
     run.model.save(temporary)
     temporary.replace(workdir / "model.keras")
     began = time.monotonic()
@@ -198,7 +198,8 @@ def _page(
     sections: str,
 ) -> str:
     records = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    title = f"{run.config['name']}: {type(run.model).__name__}"
+    # The configuration may have been given other data than its name says.
+    title = f"{type(run.model).__name__} on {run.config['data']['name']} ({run.config['name']})"
     low, top = score.bits_per_dim_interval
     unit = Unit(info.unit)
     nats = f"{score.nats:.3f} {unit.nats}" if info.is_sequence else f"{score.nats:.2f} nats per {score.unit}"

@@ -17,7 +17,8 @@ import numpy as np
 from absl import flags
 
 from pipelines import command, remote
-from pipelines.sample_request import NUM, OUT, TEXT_LENGTH, check, conditions_of, kind_of, refuse_others
+from pipelines.record import read_config
+from pipelines.sample_request import TEXT_LENGTH, check, check_flags, conditions_of, kind_of
 
 
 def define_flags() -> None:
@@ -45,14 +46,10 @@ def main() -> int:
     check(1 if values.num is None else values.num, values.temperature, values.seed)  # before TensorFlow loads
     if values.server is not None:
         return remote.main()
-    command.check_workdir(values.workdir)
+    record = read_config(values.workdir)
+    kind = kind_of(record)
+    num, out = check_flags(record, kind)
     command.import_quietly()
-    from pipelines import workdir as runs
-
-    kind = kind_of(runs.read_config(pathlib.Path(values.workdir)))
-    refuse_others(kind)
-    num = NUM[kind] if values.num is None else values.num
-    out = OUT[kind] if values.out is None else values.out
     shared = {key: getattr(values, key) for key in ("label", "temperature", "seed", "weights")}
     if kind == "image":
         sample(values.workdir, num, out, batch_size=values.batch_size, columns=values.columns, **shared)
@@ -101,7 +98,7 @@ def sample(
     from pipelines import workdir as runs
     from tfar import training
 
-    record = runs.read_config(pathlib.Path(workdir))
+    record = read_config(workdir)
     conditions = conditions_of(workdir, record, label, num)
     model = runs.load_run(workdir, weights).model
     bar = training.ProgressBar(1, "sample")
@@ -164,7 +161,7 @@ def sample_text(
     from pipelines import text
     from pipelines import workdir as runs
 
-    record = runs.read_config(pathlib.Path(workdir))
+    record = read_config(workdir)
     conditions = conditions_of(workdir, record, label, num)
     model = runs.load_run(workdir, weights).model
     pieces: list[str] = []
@@ -215,7 +212,7 @@ def sample_audio(
     from pipelines import workdir as runs
     from tfar import training
 
-    record = runs.read_config(pathlib.Path(workdir))
+    record = read_config(workdir)
     conditions = conditions_of(workdir, record, label, num)
     run = runs.load_run(workdir, weights)
     arrays, info = runs.load_split(run.config, "test")

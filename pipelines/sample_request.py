@@ -3,20 +3,54 @@
 from __future__ import annotations
 
 import math
+import os
 import pathlib
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from absl import flags
 
+from pipelines import command
+
 # Defaults of --num, --length and --out; text goes to the terminal.
 NUM = {"image": 16, "text": 1, "audio": 1}
 TEXT_LENGTH = 500
 OUT = {"image": "samples.png", "text": None, "audio": "samples.wav"}
+SUFFIX = {"image": ".png", "text": ".txt", "audio": ".wav"}
+
+# Characters of a vocabulary that an error shows.
+_SHOWN = 60
 
 
-def kind_of(record: dict[str, Any]) -> str:
+def check_flags(record: Mapping[str, Any], kind: str) -> tuple[int, str | None]:
+    """Checks the flags against a run's configuration, before TensorFlow is loaded; returns --num and --out.
+
+    Args:
+        record: of config.json.
+        kind: from `kind_of`.
+
+    Raises:
+        ValueError: a flag does not suit the run, or is out of range.
+    """
+    values = flags.FLAGS
+    refuse_others(kind)
+    num = NUM[kind] if values.num is None else values.num
+    out = OUT[kind] if values.out is None else values.out
+    check(num, values.temperature, values.seed, out, SUFFIX[kind])
+    command.check_out("out", out, SUFFIX[kind])
+    check_label(values.label, record, values.workdir)
+    if kind == "text":
+        check_prompt(values.prompt, record["resolved"]["model"].get("vocabulary"))
+        if values.beam_width is not None and num > values.beam_width:
+            raise ValueError(f"--beam_width must be at least the number of texts, {num}, got {values.beam_width}")
+        if values.top_p is not None and not 0 < values.top_p <= 1:
+            raise ValueError(f"--top_p must lie in 0 to 1, 0 excluded, got {values.top_p}")
+    return num, out
+
+
+def kind_of(record: Mapping[str, Any]) -> str:
     """Returns the kind of data of a run: "image", "text" or "audio"."""
     if record["resolved"]["event_shape"] != [None]:
         return "image"
@@ -48,20 +82,37 @@ def check(num: int, temperature: float, seed: int, out: str | None = None, suffi
         raise ValueError(f"--out must end in {suffix}, got {out}")
 
 
+def check_label(label: int | None, record: Mapping[str, Any], workdir: str | os.PathLike) -> None:
+    """Raises ValueError for a label that the run's model does not take."""
+    condition = record["resolved"]["condition"]
+    if label is None:
+        return
+    if condition is None or condition["name"] != "Label":
+        raise ValueError(f"--label={label} was given, but the model in {workdir} has no Label condition; leave it out")
+    if not 0 <= label < condition["num_labels"]:
+        raise ValueError(f"--label must lie in 0 to {condition['num_labels'] - 1}, got {label}")
+
+
+def check_prompt(prompt: str, vocabulary: Sequence[str] | None) -> None:
+    """Raises ValueError for a prompt with characters that a text model does not know; bytes know all."""
+    if vocabulary is not None:
+        unknown = sorted(set(prompt) - set(vocabulary))
+        if unknown:
+            raise ValueError(
+                f"--prompt holds {', '.join(map(repr, unknown))}, not among the {len(vocabulary)} characters that the "
+                f"model knows: {''.join(vocabulary)[:_SHOWN]!r}{' ...' if len(vocabulary) > _SHOWN else ''}"
+            )
+
+
 def conditions_of(workdir: str, record: dict[str, Any], label: int | None, num: int) -> Any:
     """Conditions [num, ...] of the samples, or None."""
     condition = record["resolved"]["condition"]
-    is_label = condition is not None and condition["name"] == "Label"
-    if label is not None and not is_label:
-        raise ValueError(f"--label={label} was given, but the model in {workdir} has no Label condition; leave it out")
+    check_label(label, record, workdir)
     if condition is None:
         return None
-    if is_label:
-        num_labels = condition["num_labels"]
+    if condition["name"] == "Label":
         if label is None:
-            return np.arange(num, dtype=np.int32) % num_labels
-        if not 0 <= label < num_labels:
-            raise ValueError(f"--label must lie in 0 to {num_labels - 1}, got {label}")
+            return np.arange(num, dtype=np.int32) % condition["num_labels"]
         return np.full([num], label, np.int32)
     from pipelines import workdir as runs
 

@@ -41,6 +41,7 @@ def nats_of_split(
         The log-probabilities in nats, and the split's arrays and description.
     """
     arrays, info = runs.load_split(run.config, split)
+    run.check_data(info)
     if shuffle_conditions:
         if "condition" not in arrays:
             raise ValueError("shuffle_conditions needs a model with a condition; this run has none")

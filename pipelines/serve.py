@@ -75,15 +75,15 @@ def main(options: Options) -> int:
         options: checked here.
 
     Returns:
-        The exit status.
+        The exit code: 0 after a signal, 2 for wrong flags, 1 where it could not start.
     """
-    message = options.wrong()
+    message, code = options.wrong(), 2
     for package, name in (("tensorflow_serving", "tensorflow-serving-api"), ("grpc_health", "grpcio-health-checking")):
         if message is None and importlib.util.find_spec(package) is None:
-            message = f"serving needs {name}; install it: pip install 'tfar[serving]'"
+            message, code = f"serving needs {name}; install it: pip install 'tfar[serving]'", 1
     if message is not None:
         print(f"error: {message}", file=sys.stderr)
-        return 1
+        return code
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("tfar.serving").setLevel(logging.INFO)
     print("This server is for development and tests; in production run TensorFlow Serving with the same export.")
@@ -121,13 +121,13 @@ def _parse(arguments: Sequence[str]) -> list[str]:
         return flags.FLAGS(list(arguments))
     except flags.Error as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(2)
 
 
 def _run(arguments: Sequence[str]) -> int:
     if len(arguments) > 1:
         print(f"error: no arguments are expected besides flags, got {arguments[1]!r}", file=sys.stderr)
-        return 1
+        return 2
     return main(read_flags())
 
 

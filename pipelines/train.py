@@ -4,20 +4,23 @@
     python -m pipelines.train --config=digits_tiny --workdir=runs/tiny --config.train.steps=100
 
 Started again with the same arguments it goes on where it stopped, and a run that is complete is only reported again.
-Exit code: 0, or 1 for an error, 3 where the loss became NaN, 130 after Ctrl-C.
+Another run in the same work directory is refused as long as this one lasts. Exit codes: docs/commands.md.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
 import shlex
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from absl import flags
 
-from pipelines import command, config_files
+from pipelines import command, config_files, record, settings
+from pipelines.run_lock import RunLock
 
 
 def define_flags() -> None:
@@ -28,17 +31,35 @@ def define_flags() -> None:
 
 def main() -> int:
     """Runs the command; returns the exit code."""
-    config = flags.FLAGS.config.to_dict()
+    config = settings.read(flags.FLAGS.config.to_dict())
     workdir = pathlib.Path(flags.FLAGS.workdir or f"runs/{config['name']}")
-    print(f"{config['name']}: loading TensorFlow and {config['data']['name']}", file=sys.stderr, flush=True)
-    command.import_quietly()
+    with _locked(workdir):
+        print(f"{config['name']}: loading TensorFlow and {config['data']['name']}", file=sys.stderr, flush=True)
+        command.import_quietly()
+        return _train(config, workdir)
+
+
+@contextlib.contextmanager
+def _locked(workdir: pathlib.Path) -> Iterator[None]:
+    lock = RunLock(workdir)
+    try:
+        lock.__enter__()
+    except OSError as error:
+        raise ValueError(f"--workdir={workdir} cannot be written: {error}") from error
+    with contextlib.ExitStack() as stack:
+        stack.push(lock)
+        yield
+
+
+def _train(config: dict[str, Any], workdir: pathlib.Path) -> int:
+    """`train`, where what ends it early is said in words; returns the exit code."""
     from tfar import training
 
     try:
         return train(config, workdir)
     except training.Interrupted as stop:
         print(f"{stop}; to go on, run the same command again:\n  {_again()}", file=sys.stderr)
-        return 130
+        return command.STOPPED + stop.signal
     except training.NonFiniteLoss as error:
         steps = training.Checkpoints(workdir / "checkpoints").steps()
         kept = f"the last good checkpoint is that of step {steps[-1]}" if steps else "there is no checkpoint yet"
@@ -47,7 +68,7 @@ def main() -> int:
             f"or config.train.clip_norm (={config['train']['clip_norm']})",
             file=sys.stderr,
         )
-        return 3
+        return command.NOT_FINITE
 
 
 def train(config: dict[str, Any], workdir: pathlib.Path) -> int:
@@ -59,66 +80,71 @@ def train(config: dict[str, Any], workdir: pathlib.Path) -> int:
     from tfar import training
     from tfar.core.units import Unit
 
+    runs.check_names(config)
     batches, info = runs.load_batches(config)
     valid, valid_info = runs.load_split(config, "valid")
     resolved = runs.resolve_model(config, info)
-    settings = config["train"]
-    keras.config.set_dtype_policy(settings["precision"])
-    keras.utils.set_random_seed(settings["seed"])
-    strategy = training.strategy(settings["strategy"])
+    described = runs.describe(config, resolved, runs.fingerprints(config, info, valid_info))
+    changes = record.compare(workdir, described)
+    options = config["train"]
+    keras.config.set_dtype_policy(options["precision"])
+    keras.utils.set_random_seed(options["seed"])
+    strategy = training.strategy(options["strategy"])
     with strategy.scope():
         model = runs.build_model(resolved)
-        optimizer = _optimizer(settings)
-    changes = runs.write_config(workdir, config, resolved)
-    _announce(model, info, valid_info, strategy, workdir, changes)
+        optimizer = _optimizer(options)
     train_step = training.TrainStep(
         model,
         optimizer,
         strategy,
-        settings["batch_size"],
-        settings["clip_norm"],
-        settings["ema_decay"],
-        settings["seed"],
-        settings["jit_compile"],
-        settings["clip_value"],
-        settings["carry_state"],
+        options["batch_size"],
+        options["clip_norm"],
+        options["ema_decay"],
+        options["seed"],
+        options["jit_compile"],
+        options["clip_value"],
+        options["carry_state"],
     )
     loop = training.TrainingLoop(
         train_step,
         batches,
         valid,
-        training.Settings(**{field.name: settings[field.name] for field in dataclasses.fields(training.Settings)}),
+        training.Settings(**{field.name: options[field.name] for field in dataclasses.fields(training.Settings)}),
         workdir,
         architecture=runs.fingerprint(resolved),
         on_evaluation=None if info.is_sequence else lambda step, model: report.sample_picture(model, info, config),
         unit=Unit(info.unit),
+        data=info.fingerprint,
     )
-    if loop.finished:
-        print(f"the run is complete at step {loop.state.step}; raise --config.train.steps to train on")
-    elif loop.state.step:
-        print(f"going on from step {loop.state.step}")
+    # The checkpoint, if there is one, has accepted the model, the optimizer and the data.
+    runs.remove_temporary(workdir)
+    runs.write_config(workdir, described)
+    _announce(model, info, valid_info, strategy, workdir, changes)
+    _say_where(loop)
     outcome = loop.run()
     if outcome.stopped_early:
         print(f"stopped early at step {outcome.step}: no better validation score since step {outcome.best_step}")
-    if settings["precision"] != "float32":
+    if options["precision"] != "float32":
         # Scores are those of the weights in float32, and so is the model that is saved.
         keras.config.set_dtype_policy("float32")
         model = None
     score = report.finish(workdir, outcome, _again(), model)
     print(score)
-    for what, pattern in (("report", "report.html"), ("samples", "samples.*"), ("model", "model.keras")):
-        for path in sorted(workdir.glob(pattern)):
-            print(f"{what + ':':<8} {path}")
+    _say_what(workdir)
     return 0
 
 
-def _optimizer(settings: dict[str, Any]) -> Any:
+def _say_what(workdir: pathlib.Path) -> None:
+    for what, pattern in (("report", "report.html"), ("samples", "samples.*"), ("model", "model.keras")):
+        for path in sorted(workdir.glob(pattern)):
+            print(f"{what + ':':<8} {path}")
+
+
+def _optimizer(options: dict[str, Any]) -> Any:
     from tfar import training
 
-    schedule = training.schedule(
-        learning_rate=settings["learning_rate"], steps=settings["steps"], **settings["schedule"]
-    )
-    arguments = {key: value for key, value in settings["optimizer"].items() if value is not None}
+    schedule = training.schedule(learning_rate=options["learning_rate"], steps=options["steps"], **options["schedule"])
+    arguments = {key: value for key, value in options["optimizer"].items() if value is not None}
     return training.optimizer(arguments.pop("name"), schedule, **arguments)
 
 
@@ -130,6 +156,13 @@ def _announce(model: Any, info: Any, valid_info: Any, strategy: Any, workdir: pa
     for change in changes:
         print(f"note: the run in {workdir} began with another value of {change}", file=sys.stderr)
     sys.stdout.flush()
+
+
+def _say_where(loop: Any) -> None:
+    if loop.finished:
+        print(f"the run is complete at step {loop.state.step}; raise --config.train.steps to train on")
+    elif loop.state.step:
+        print(f"going on from step {loop.state.step}")
 
 
 def _again() -> str:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
 import inspect
 import json
 import math
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,15 +21,20 @@ from typing import Any
 import numpy as np
 
 import tfar
-from pipelines import command
+from pipelines.record import check_data, read_config
 from tfar import data as data_lib
 from tfar import training
+from tfar.core.files import remove_temporary as remove_temporary_files
 from tfar.core.files import write_atomically
 from tfar.data.transforms import resolve
+from tfar.models.density import Density
 
 Arrays = dict[str, np.ndarray]
 
 _XLA_FROM = 64 * 784  # values
+
+# model.keras while it is written.
+UNFINISHED_MODEL = ".model.tmp.keras"
 
 
 # === Data ===
@@ -68,6 +75,17 @@ def load_batches(config: Mapping[str, Any]) -> tuple[data_lib.Batches | data_lib
     return batches, dataclasses.replace(info, levels=batches.levels)
 
 
+def fingerprints(config: Mapping[str, Any], *known: data_lib.DataInfo) -> dict[str, str]:
+    """Returns the fingerprints of all splits, before transforms: a run learns from, stops by and is scored on them.
+
+    Args:
+        config: the run's configuration.
+        *known: descriptions of splits that have been read; the others are read here.
+    """
+    found = {info.split: info.fingerprint for info in known}
+    return {split: found.get(split) or _load(config, split, ())[1].fingerprint for split in ("train", "valid", "test")}
+
+
 def _windows(arrays: Arrays, info: data_lib.DataInfo, train: Mapping[str, Any], window: int) -> data_lib.WindowBatches:
     try:
         return data_lib.WindowBatches(
@@ -78,14 +96,36 @@ def _windows(arrays: Arrays, info: data_lib.DataInfo, train: Mapping[str, Any], 
 
 
 def _load(config: Mapping[str, Any], split: str, transforms: Any) -> tuple[Arrays, data_lib.DataInfo]:
-    options = {key: value for key, value in config["data"].items() if key not in ("name", "transforms", "window")}
+    others = ("name", "transforms", "window")
+    options = {key: value for key, value in config["data"].items() if key not in others and value is not None}
     options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
-    return data_lib.load_arrays(
-        config["data"]["name"], split, condition=config.get("condition"), transforms=transforms, **options
-    )
+    if isinstance(options.get("size"), tuple) and len(options["size"]) == 1:
+        (options["size"],) = options["size"]  # --config.data.size=32
+    try:
+        return data_lib.load_arrays(
+            config["data"]["name"], split, condition=config.get("condition"), transforms=transforms, **options
+        )
+    except ValueError as error:
+        raise ValueError(_with_flag(str(error))) from error
+
+
+def _with_flag(message: str) -> str:
+    """Puts an error of `load_arrays`, whose first word is an argument, in terms of the flags."""
+    argument = message.replace("=", " ").partition(" ")[0]
+    if argument == "condition":
+        return f"config.{message}; --config.condition=none trains without one"
+    known = inspect.signature(data_lib.load_arrays).parameters
+    return f"config.data.{message}" if argument in known else message
 
 
 # === Model ===
+
+
+def check_names(config: Mapping[str, Any]) -> None:
+    """Raises ValueError for a head or a model that does not exist: data may take long to load."""
+    _class_of("head", config["head"].get("name"))
+    if not config["model"].get("preset"):
+        _class_of("model", config["model"].get("name"))
 
 
 def resolve_model(config: Mapping[str, Any], info: data_lib.DataInfo) -> dict[str, Any]:
@@ -99,10 +139,10 @@ def resolve_model(config: Mapping[str, Any], info: data_lib.DataInfo) -> dict[st
         ValueError: the condition is of no kind that a model takes.
     """
     head = {key: value for key, value in config["head"].items() if value is not None}
-    if head["name"] == "Categorical":
+    if "levels" in inspect.signature(_class_of("head", head.get("name"))).parameters and "levels" not in head:
         if info.levels is None:
-            raise ValueError(f"config.head.name=Categorical needs data with levels, {info.name!r} is continuous")
-        head.setdefault("levels", info.levels)
+            raise ValueError(f"config.head.name={head['name']} needs data with levels, {info.name!r} is continuous")
+        head["levels"] = info.levels
     condition = None
     if info.condition is not None:
         shape = tuple(info.condition_shape or ())
@@ -128,9 +168,10 @@ def resolve_model(config: Mapping[str, Any], info: data_lib.DataInfo) -> dict[st
 
 
 def _parameters(model: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Constructor arguments of the class that `config.model` names; none where the name is wrong."""
-    cls = getattr(tfar.models, str(model.get("name")), None) or tfar.models.presets().get(model.get("preset", ""))
-    return inspect.signature(cls).parameters if isinstance(cls, type) else {}
+    """Constructor arguments of the class that `config.model` names; of its preset, where that is named."""
+    name, preset = model.get("name"), model.get("preset")
+    cls = tfar.models.presets().get(preset) if preset else _class_of("model", name)
+    return {} if cls is None else inspect.signature(cls).parameters
 
 
 def build_model(resolved: Mapping[str, Any]) -> tfar.models.AutoregressiveModel:
@@ -145,26 +186,63 @@ def build_model(resolved: Mapping[str, Any]) -> tfar.models.AutoregressiveModel:
     arguments = dict(resolved["model"])
     name, preset = arguments.pop("name", None), arguments.pop("preset", None)
     arguments["event_shape"] = tuple(resolved["event_shape"])
-    arguments["head"] = _named("head", tfar.heads, resolved["head"])
+    arguments["head"] = _called("head", resolved["head"])
     if resolved["condition"] is not None:
-        arguments["condition"] = _named("condition", tfar.conditions, resolved["condition"])
+        arguments["condition"] = _called("condition", resolved["condition"])
     if preset:
-        return tfar.models.from_preset(preset, **arguments)
-    return _named("model", tfar.models, {"name": name, **arguments})
+        try:
+            return tfar.models.from_preset(preset, **arguments)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"config.model: {error}") from error
+    return _called("model", {"name": name, **arguments})
 
 
-def _named(what: str, module: Any, description: Mapping[str, Any]) -> Any:
-    """Calls the class that a module exports under a name with the other entries."""
+# What a run can be made of: the module that has it, and the base that it extends.
+_KINDS: dict[str, tuple[Any, type]] = {
+    "model": (tfar.models, Density),
+    "head": (tfar.heads, tfar.heads.Head),
+    "condition": (tfar.conditions, tfar.conditions.Condition),
+}
+# Bases, of which there are no objects.
+_BASES = (Density, tfar.models.AutoregressiveModel, tfar.heads.Head, tfar.conditions.Condition)
+
+
+def _class_of(what: str, name: Any) -> type:
+    """Returns the class that is called `name` in the library, or `package.module:Class` outside of it.
+
+    Raises:
+        ValueError: there is none, or it is not of that kind.
+    """
+    module, base = _KINDS[what]
+    own = isinstance(name, str) and ":" in name
+    if own:
+        path, _, attribute = name.partition(":")
+        try:
+            cls = getattr(importlib.import_module(path), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ValueError(f"config.{what}.name={name} is not to be had: {error}") from error
+        if not (isinstance(cls, type) and issubclass(cls, base)):
+            raise ValueError(f"config.{what}.name must be a subclass of {base.__module__}.{base.__name__}, got {name}")
+        return cls
+    known = {key: value for key, value in vars(module).items() if isinstance(value, type)}
+    names = sorted(key for key, value in known.items() if issubclass(value, base) and value not in _BASES)
+    if name not in names:
+        raise ValueError(f"config.{what}.name must be one of {', '.join(names)} or package.module:Class, got {name!r}")
+    return known[name]
+
+
+def _called(what: str, description: Mapping[str, Any]) -> Any:
+    """Calls the class that `description` names with the other entries."""
     arguments = dict(description)
     name = arguments.pop("name")
-    cls = getattr(module, str(name), None)
-    if not isinstance(cls, type):
-        names = [member for member in dir(module) if isinstance(getattr(module, member), type)]
-        raise ValueError(f"config.{what}.name must be one of {', '.join(names)}, got {name!r}")
+    cls = _class_of(what, name)
     try:
         return cls(**arguments)
     except TypeError as error:
         raise ValueError(f"config.{what} does not fit {name}: {error}") from error
+    except ValueError as error:
+        of_flag = str(error).partition(" ")[0] in arguments
+        raise ValueError(f"config.{what}.{error}" if of_flag else f"config.{what}: {error}") from error
 
 
 def fingerprint(resolved: Mapping[str, Any]) -> str:
@@ -175,57 +253,28 @@ def fingerprint(resolved: Mapping[str, Any]) -> str:
 # === The directory ===
 
 
-def write_config(workdir: pathlib.Path, config: Mapping[str, Any], resolved: Mapping[str, Any]) -> list[str]:
-    """Writes config.json, unless the directory holds a run of another architecture or of other data.
+def describe(config: Mapping[str, Any], resolved: Mapping[str, Any], data: Mapping[str, str]) -> dict[str, Any]:
+    """Returns the content of config.json, as JSON values.
 
-    Returns:
-        The settings that differ from those that the directory's run began with, "train.steps: 100 -> 200".
-
-    Raises:
-        ValueError: the directory belongs to another run.
+    Args:
+        config: the run's configuration.
+        resolved: from `resolve_model`.
+        data: from `fingerprints`.
     """
-    record = json.loads(json.dumps({"config": config, "resolved": resolved, "version": tfar.__version__}))
-    path, changes = workdir / "config.json", []
-    if path.exists():
-        old = read_config(workdir)
-        for what in ("resolved", "config"):
-            for key, before, after in _differences(old[what], record[what]):
-                if what == "resolved" or key.partition(".")[0] in ("data", "condition") or key in _STREAM:
-                    raise ValueError(
-                        f"{workdir} holds another run: {key} is {before!r} there and {after!r} now; use the old value, "
-                        "another --workdir, or delete the directory"
-                    )
-                if key.partition(".")[0] == "train":
-                    changes.append(f"{key}: {before!r} -> {after!r}")
+    record = {"config": config, "resolved": resolved, "data": data, "version": tfar.__version__}
+    return json.loads(json.dumps(record))
+
+
+def write_config(workdir: str | os.PathLike, record: Mapping[str, Any]) -> None:
+    """Writes config.json; `pipelines.record.compare` says before whether the directory may hold this run."""
+    path = pathlib.Path(workdir) / "config.json"
     write_atomically(path, (json.dumps(record, indent=2) + "\n").encode())
-    return changes
 
 
-# Settings that decide which batches a step sees.
-_STREAM = ("train.seed", "train.batch_size", "train.carry_state")
-
-
-def read_config(workdir: pathlib.Path) -> dict[str, Any]:
-    """{"config", "resolved"} of a work directory.
-
-    Raises:
-        ValueError: there is none, or the file is damaged.
-    """
-    path = command.check_workdir(workdir)
-    try:
-        record = json.loads(path.read_text())
-        return {"config": record["config"], "resolved": record["resolved"]}
-    except (ValueError, KeyError) as error:
-        raise ValueError(f"{path} is damaged ({error}); delete it and start the training command again") from error
-
-
-def _differences(old: Any, new: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        found = []
-        for key in sorted({*old, *new}):
-            found += _differences(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else key)
-        return found
-    return [] if old == new else [(prefix, old, new)]
+def remove_temporary(workdir: str | os.PathLike) -> None:
+    """Removes files that a killed run was about to write; call it while the directory is locked."""
+    remove_temporary_files(workdir, r"(?:config|test)\.json|report\.html")
+    (pathlib.Path(workdir) / UNFINISHED_MODEL).unlink(missing_ok=True)
 
 
 @dataclasses.dataclass
@@ -239,6 +288,7 @@ class Run:
         step: of the checkpoint.
         state: JSON values of the checkpoint.
         weights: "averaged" or "raw".
+        data: fingerprints of the splits that the run began with; empty in runs of earlier versions.
     """
 
     model: tfar.models.AutoregressiveModel
@@ -247,6 +297,12 @@ class Run:
     step: int
     state: dict[str, Any]
     weights: str
+    data: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def check_data(self, info: data_lib.DataInfo) -> None:
+        """Raises ValueError where a split is not that of the run, though its name is."""
+        before = self.data.get(info.split, info.fingerprint)
+        check_data({info.split: info.fingerprint}, info.split, before, info.name, "the work directory ")
 
 
 def load_run(workdir: str | pathlib.Path, weights: str = "ema", model: Any = None) -> Run:
@@ -269,7 +325,7 @@ def load_run(workdir: str | pathlib.Path, weights: str = "ema", model: Any = Non
     step = checkpoint.state["step"]
     training.restore_weights(model, checkpoint, checkpoints.path(step), averaged=weights == "ema")
     name = "averaged" if weights == "ema" else "raw"
-    return Run(model, record["config"], record["resolved"], step, checkpoint.state, name)
+    return Run(model, record["config"], record["resolved"], step, checkpoint.state, name, record["data"])
 
 
 def worth_compiling(num: int, event_shape: Sequence[int]) -> bool:

@@ -2,12 +2,14 @@
 
     digits         images with labels, by the command: the work directory, and what the command wrote
     killed         the same run in a process of its own, killed by SIGKILL after its first checkpoint
+    arrays         a model of examples/own_model.py of images in a file: the folder of the file and of the run, `run`
     char_rnn       a text, windows that carry the state of a recurrent model
     transformer    the same text, independent windows of a transformer
 
 Tests leave the folders as they are; those that go on with a run copy it first.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -15,6 +17,8 @@ import signal
 import subprocess
 import sys
 import time
+
+import numpy as np
 
 from pipelines import train
 from pipelines.configs import text_char_rnn_tiny, text_transformer_tiny
@@ -36,6 +40,30 @@ TEXT = "the quick brown fox jumps over the lazy dog\n" * 60
 def digits_command(workdir):
     """Module and arguments of the command that trains on digits."""
     return "pipelines.train", f"--config={ROOT}/pipelines/configs/digits_tiny.py", f"--workdir={workdir}", *FLAGS
+
+
+def arrays_command(*flags):
+    """Module and arguments of the command that trains on `data.npz` of the current folder, into `run`."""
+    return (
+        "pipelines.train",
+        f"--config={ROOT}/examples/own_model_config.py",
+        "--workdir=run",
+        "--config.data.name=npz:data.npz",
+        "--config.model.units=4",
+        "--config.train.steps=3",
+        "--config.train.eval_every=3",
+        "--config.train.checkpoint_every=1",
+        "--config.report.num_samples=2",
+        "--config.report.num_images=2",
+        "--config.report.sample_batch_size=2",
+        *flags,
+    )
+
+
+def write_arrays(folder, seed=0):
+    """`data.npz`: 60 images 3x3 of 2 levels, with labels 0 and 1; the seed decides their values alone."""
+    x = np.random.default_rng(seed).integers(0, 2, [60, 3, 3, 1], np.uint8)
+    np.savez(folder / "data.npz", x=x, label=np.arange(60) % 2)
 
 
 def char_rnn(file, **changes):
@@ -77,6 +105,17 @@ class Runs(Once):
                 code, stdout, stderr = run(*digits_command(workdir))
                 (folder / "output.json").write_text(json.dumps({"code": code, "stdout": stdout, "stderr": stderr}))
             return {"workdir": workdir, **json.loads((folder / "output.json").read_text())}
+
+    def arrays(self):
+        """The folder of the run on arrays."""
+        with self.once("arrays") as (folder, new):
+            if new:
+                folder.mkdir(exist_ok=True)
+                write_arrays(folder)
+                with contextlib.chdir(folder):
+                    code, _, stderr = run(*arrays_command())
+                assert code == 0, stderr
+        return folder
 
     def killed(self):
         """{"workdir", "code", "newest"} of the killed one: its exit code and its newest checkpoint."""

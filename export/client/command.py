@@ -121,11 +121,11 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         print(f"error: {message}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(2)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs the command; returns the exit code."""
+    """Runs the command; returns the exit code: 0, 2 for wrong flags, 1 for calls that failed."""
     parser = _Parser("python -m export.client", description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     for flag in CONNECTION:
@@ -148,10 +148,11 @@ def main(arguments: Sequence[str]) -> int:
                 else:
                     print(_verify(client, values.model) if values.verify else describe(client))
             except ServingError as error:
-                raise ValueError(explain(error, client)) from error
+                print(f"error: {explain(error, client)}", file=sys.stderr)
+                return 1
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2
     return 0
 
 

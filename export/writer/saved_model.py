@@ -50,18 +50,15 @@ class Report:
 
 
 def load_model(path: str | Path) -> AutoregressiveModel:
-    """Loads a trained model from a .keras file.
+    """Loads a trained model from a .keras file or a work directory.
 
     Raises:
-        ExportError: the file holds no model of tfar.
+        ExportError: the file is missing or damaged, or holds no model of tfar.
     """
     try:
-        model = models.load(str(path))
-    except Exception as error:  # Keras raises whatever its readers of zip, JSON and HDF5 raise.
-        raise ExportError(f"{path} cannot be loaded as a model: {_first_line(error)}") from error
-    if not isinstance(model, AutoregressiveModel):
-        raise ExportError(f"{path} must hold a model of tfar, got {type(model).__name__}")
-    return model
+        return models.load(path)
+    except (OSError, ValueError) as error:
+        raise ExportError(str(error)) from error
 
 
 def export(
@@ -233,7 +230,3 @@ def describe(version: Path, report: Report) -> str:
     )
     lines.append(f"read {version / reference.SIGNATURES} for the calls")
     return "\n".join(lines)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

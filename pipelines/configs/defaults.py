@@ -1,10 +1,28 @@
 """The defaults of every run configuration; each file of this folder changes what its run needs.
 
-`config.model` and `config.head` hold a class's name and its arguments; arguments of the model that are not listed keep
-the class's defaults. Any value can be replaced on the command line: `--config.train.steps=100`.
+`config.model` and `config.head` hold a class's name, of the library or `package.module:Class`, and its arguments; those
+that are not listed keep the class's defaults. Any value can be replaced on the command line:
+`--config.train.steps=100`.
 """
 
 from ml_collections import config_dict
+
+# Further options of `load_arrays`, each for some kinds of data; unset they keep its defaults.
+_DATA = {
+    "valid_fraction": float,
+    "test_fraction": float,
+    "split_seed": int,
+    "levels": int,
+    "num_labels": int,
+    "size": tuple,
+    "mode": str,
+    "unit": str,
+    "window": int,
+    "pattern": str,
+    "sample_rate": int,
+    "encoding": str,
+    "hop": int,
+}
 
 
 def get_config() -> config_dict.ConfigDict:
@@ -15,7 +33,8 @@ def get_config() -> config_dict.ConfigDict:
     config.data = config_dict.ConfigDict(
         {"name": config_dict.placeholder(str), "data_dir": config_dict.placeholder(str), "transforms": ()}
     )
-    config.condition = config_dict.placeholder(str)  # the array of the data to condition on, such as "label"
+    config.data.update({key: config_dict.placeholder(kind) for key, kind in _DATA.items()})
+    config.condition = config_dict.placeholder(str)  # the array of the data to condition on, such as "label", or "none"
     config.model = config_dict.ConfigDict(
         {"name": config_dict.placeholder(str), "preset": config_dict.placeholder(str)}, type_safe=False
     )
@@ -36,6 +55,8 @@ def get_config() -> config_dict.ConfigDict:
             "log_every": 20,
             "eval_every": 200,
             "checkpoint_every": 100,
+            # Where the newest checkpoint is damaged: "previous" goes on from the one before it, "stop" ends the run.
+            "on_damaged": "previous",
             "patience": 0,  # evaluations without a better score until an early stop; 0: never
             "eval_batch_size": 180,
             # Stretches that a validation text is cut into during training, to be scored together; each begins without

@@ -12,4 +12,4 @@ def test_medians_and_the_median_of_the_ratios_are_shown():
 
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path):
     code, _, err = commands.run("benchmarks.against", f"--tree={tmp_path}")
-    assert code == 1 and f"error: --tree={tmp_path} is no checkout of this repository\n" in err
+    assert code == 2 and f"error: --tree={tmp_path} is no checkout of this repository\n" in err

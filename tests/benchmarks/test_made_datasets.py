@@ -56,4 +56,4 @@ def test_limits_are_reached(tmp_path):
 
 def test_unknown_data_sets_are_named():
     code, _, err = run("benchmarks.made_datasets", "--datasets=adult")
-    assert code == 1 and "error: --datasets must be some of dna, mushrooms, nips, got 'adult'" in err
+    assert code == 2 and "error: --datasets must be some of dna, mushrooms, nips, got 'adult'" in err

@@ -35,6 +35,20 @@ def test_unlabelled_grey(write, tmp_path):
     assert set(arrays) == {"x"} and (info.event_shape, info.levels) == ((6, 5, 1), 256)
 
 
+def test_skipped_files_are_counted(write, tmp_path):
+    write("a.png")
+    for name in ("notes.txt", "list.csv", ".hidden.png"):
+        (tmp_path / name).write_text("not an image")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    (tmp_path / "folder").symlink_to("folder")
+    info = load_arrays(f"images:{tmp_path}", "train", **WHOLE)[1]
+    assert info.skipped == "4 files skipped (folder, list.csv, loop.png and 1 more)" and info.skipped in str(info)
+    for name in ("notes.txt", "list.csv", "loop.png", "folder"):
+        (tmp_path / name).unlink()
+    info = load_arrays(f"images:{tmp_path}", "train", **WHOLE)[1]
+    assert info.skipped == "" and "files skipped" not in str(info)
+
+
 def test_class_folders_and_splits(write, tmp_path):
     """Sub-folders are labels, sorted by name; each class is split in proportion."""
     for label in ("dog", "cat"):
@@ -61,12 +75,15 @@ def test_own_splits(write, tmp_path):
     assert parts["train"][1].label_names == ("a", "b")
 
 
-def test_mode(write, tmp_path):
-    """One colour image makes all RGB, unless a mode is given."""
+def test_mode(write, tmp_path, one_line_error):
+    """One colour image among grey ones makes nothing of the others: a mode has to be given."""
     write("a.png")
+    write("c.png")
     write("b.png", (6, 5, 3))
     name = f"images:{tmp_path}"
-    assert load_arrays(name, "train", **WHOLE)[1].event_shape == (6, 5, 3)
+    pattern = "mode must be .* has 2 grey images .such as a.png. and 1 in colour .such as b.png."
+    one_line_error(ValueError, pattern, load_arrays, name, "train")
+    assert load_arrays(name, "train", mode="rgb", **WHOLE)[1].event_shape == (6, 5, 3)
     assert load_arrays(name, "train", mode="grey", **WHOLE)[1].event_shape == (6, 5, 1)
 
 

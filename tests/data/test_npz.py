@@ -117,11 +117,18 @@ def test_errors(save, tmp_path, one_line_error):
     check("condition 'h' must have one entry", x=x, h=x[:3], options={"condition": "h"})
     check("size=8 does not apply", x=x, options={"size": 8})
     check("'valid' can only be carved", split="valid", x_test=x)
-    check("key 'x' cannot be read", x=np.array([{}, None], object))
+    check("key 'x' cannot be read: it holds Python objects", x=np.array([{}, None], object))
     missing = f"npz:{tmp_path / 'missing.npz'}"
     one_line_error(FileNotFoundError, "missing.npz", load_arrays, missing, "train")
     (tmp_path / "text.npz").write_text("no archive")
     one_line_error(ValueError, "not a NumPy", load_arrays, "npz:text.npz", "train", tmp_path)
+    (tmp_path / "a.npz").write_bytes(b"\x89PNG\r\n\x1a\n and so on")
+    with pytest.raises(ValueError, match="is not a NumPy archive: it begins with b'.x89PNG") as error:
+        load_arrays("npz:a.npz", "train", tmp_path)
+    assert "allow_pickle" not in str(error.value)
+    np.savez(tmp_path / "cut.npz", x=x)
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "cut.npz").read_bytes()[:100])
+    one_line_error(ValueError, "cut.npz' is damaged", load_arrays, "npz:cut.npz", "train", tmp_path)
     np.save(tmp_path / "x.npy", x)
     one_line_error(ValueError, "single array", load_arrays, "npz:x.npy", "train", tmp_path)
 

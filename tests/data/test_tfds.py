@@ -122,3 +122,17 @@ def test_mnist(shared_data):
     assert (info.levels, info.num_labels, info.label_names) == (256, 10, tuple("0123456789"))
     assert info.fingerprint == "2dee29b518557963"
     assert np.bincount(arrays["label"]).tolist()[:3] == [980, 1135, 1032]
+
+
+def test_tfds_keeps_its_remarks_to_itself(prepared, caplog):
+    """Neither what it loads from where nor advice to its own authors, at the level that commands have."""
+    from absl import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.INFO)
+    try:
+        load_arrays("tiny", "train", prepared, condition="place")
+        assert logging.get_verbosity() == logging.INFO
+    finally:
+        logging.set_verbosity(before)
+    assert not caplog.records

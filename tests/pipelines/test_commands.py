@@ -88,12 +88,12 @@ def test_a_label_without_a_label_condition(workdir, tmp_path):
         sample.conditions_of(workdir, record, 3, 2)
 
 
-def test_a_bad_flag_is_one_line_and_exit_code_1(tmp_path):
+def test_a_bad_flag_is_one_line_and_exit_code_2(tmp_path):
     out = tmp_path / "a.png"
     code, stdout, stderr = run("pipelines.sample", "--num=0", f"--out={out}")
-    assert code == 1 and stdout == "" and stderr == "error: --num must be at least 1, got 0\n"
+    assert code == 2 and stdout == "" and stderr == "error: --num must be at least 1, got 0\n"
     code, _, stderr = run("pipelines.evaluate", f"--workdir={tmp_path}")
-    assert code == 1 and len(stderr.splitlines()) == 1 and "holds no run" in stderr
+    assert code == 2 and len(stderr.splitlines()) == 1 and "holds no run" in stderr
     code, _, stderr = run("pipelines.train", "--config.train.stepz=3", f"--workdir={tmp_path / 'run'}")
-    assert code == 1 and len(stderr.splitlines()) == 1 and "stepz" in stderr
+    assert code == 2 and len(stderr.splitlines()) == 1 and "stepz" in stderr
     assert not list(tmp_path.iterdir())

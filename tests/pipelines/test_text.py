@@ -71,7 +71,7 @@ def test_bad_arguments(workdir, arguments, message):
 
 def test_flags_of_other_kinds_of_run_are_refused(workdir):
     code, _, stderr = run("pipelines.sample", f"--workdir={workdir}", "--columns=3")
-    assert code == 1 and stderr.startswith("error: --columns is for runs of image")
+    assert code == 2 and stderr.startswith("error: --columns is for runs of image")
 
 
 def test_pieces_are_written_as_they_come(model):

@@ -8,6 +8,7 @@ import pytest
 
 import tfar
 from pipelines import evaluate, train
+from pipelines import record as records
 from pipelines import workdir as runs
 from pipelines.configs import text_char_rnn
 from tests.runs import TEXT, char_rnn
@@ -68,9 +69,10 @@ def test_a_run_that_stopped_goes_on_as_if_it_had_not(workdir, file, tmp_path):
 def test_another_window_is_another_run(workdir, file):
     config = char_rnn(file)
     config["data"]["window"] = 8
-    resolved = runs.read_config(workdir)["resolved"]
+    old = runs.read_config(workdir)
+    record = runs.describe(config, old["resolved"], old["data"])
     with pytest.raises(ValueError, match="data.window is 16 there and 8 now"):
-        runs.write_config(workdir, config, resolved)
+        records.compare(workdir, record)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import tfar
+from pipelines import record as records
 from pipelines import report
 from pipelines import workdir as runs
 from tests.commands import run
@@ -128,20 +129,19 @@ def test_a_config_of_another_architecture_is_refused_in_one_line(workdir):
     record = runs.read_config(workdir)
     other = json.loads(json.dumps(record))
     other["resolved"]["model"]["filters"] = 9
-    before = (workdir / "config.json").read_bytes()
     with pytest.raises(ValueError, match="model.filters is 8 there and 9 now.*another --workdir") as error:
-        runs.write_config(workdir, other["config"], other["resolved"])
-    assert "\n" not in str(error.value) and (workdir / "config.json").read_bytes() == before
+        records.compare(workdir, other)
+    assert "\n" not in str(error.value)
 
 
 def test_more_steps_are_welcome_and_noted(workdir, tmp_path):
     record = runs.read_config(workdir)
-    runs.write_config(tmp_path, record["config"], record["resolved"])
+    runs.write_config(tmp_path, record)
     record["config"]["train"]["steps"] = 500
-    assert runs.write_config(tmp_path, record["config"], record["resolved"]) == ["train.steps: 90 -> 500"]
+    assert records.compare(tmp_path, record) == ["train.steps: 90 -> 500"]
     record["config"]["train"]["batch_size"] = 7
     with pytest.raises(ValueError, match="train.batch_size is 32 there"):
-        runs.write_config(tmp_path, record["config"], record["resolved"])
+        records.compare(tmp_path, record)
 
 
 def test_a_truncated_checkpoint_is_named(workdir, tmp_path):

@@ -1,5 +1,8 @@
 """The core: the incremental scope, orderings, noise, conditions and the description of an event."""
 
+from tfar.core import quiet as quiet  # before anything imports TensorFlow
+
+# isort: split
 from tfar.core.carry import Carry, Site
 from tfar.core.conditions import Condition, Joint, Label, Local, Spatial, Vector
 from tfar.core.event import Event

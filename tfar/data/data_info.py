@@ -30,6 +30,7 @@ class DataInfo:
             for other data.
         sample_rate: Samples per second of audio; `None` for other data.
         hop: Elements per frame of a condition that is a slower sequence; `None` for other conditions.
+        skipped: Files that the source left out, in words; empty where there are none.
 
     Example:
         >>> from tfar.data import load_arrays
@@ -56,6 +57,7 @@ class DataInfo:
     vocabulary: str | None = None
     sample_rate: int | None = None
     hop: int | None = None
+    skipped: str = ""
 
     @property
     def is_sequence(self) -> bool:
@@ -72,5 +74,5 @@ class DataInfo:
         else:
             sizes = [f"{self.num_examples} examples", "x".join(str(size) for size in self.event_shape)]
         parts = [f"{self.name}/{self.split}", *sizes, values]
-        parts += [*self.transforms, f"fingerprint={self.fingerprint}"]
+        parts += [*self.transforms, f"fingerprint={self.fingerprint}", *([self.skipped] if self.skipped else [])]
         return ", ".join(parts)

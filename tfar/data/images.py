@@ -7,10 +7,12 @@
 Files are taken in the order of their names. x is uint8, [N, H, W, 1] (grey) or [N, H, W, 3] (RGB).
 """
 
+import dataclasses
 import pathlib
 
 import numpy as np
 
+from tfar.data import skipped
 from tfar.data.source import Source, from_arrays
 from tfar.data.splits import SPLITS
 
@@ -72,7 +74,7 @@ def _read(
             f"files: {', '.join(unreadable[:3])}{more}"
         )
     if mode is None:
-        mode = "grey" if all(grey for _, grey in opened) else "rgb"
+        mode = _common_mode(files, [grey for _, grey in opened], folder)
     arrays = []
     first = opened[0][0]
     for file, (image, _) in zip(files, opened, strict=True):
@@ -90,6 +92,16 @@ def _read(
     return arrays
 
 
+def _common_mode(files: list[pathlib.Path], grey: list[bool], folder: pathlib.Path) -> str:
+    if len(set(grey)) == 1:
+        return "grey" if grey[0] else "rgb"
+    first = {kind: files[grey.index(kind)].relative_to(folder).as_posix() for kind in (True, False)}
+    raise ValueError(
+        f"mode must be 'grey' or 'rgb' where both kinds are mixed: images:FOLDER {str(folder)!r} has {sum(grey)} grey "
+        f"images (such as {first[True]}) and {len(grey) - sum(grey)} in colour (such as {first[False]})"
+    )
+
+
 def open_source(
     path: pathlib.Path,
     *,
@@ -104,16 +116,15 @@ def open_source(
         levels: Number of levels of x; default 256.
         size: (height, width), or one number for both: images of another size are resized
             (Lanczos), their aspect not kept. Default: all must have one size.
-        mode: `"grey"` or `"rgb"`; default grey where every image is grey, else RGB. An alpha
-            channel is dropped.
+        mode: `"grey"` or `"rgb"`; by default what all images are. An alpha channel is dropped.
 
     Returns:
         The source, with the folder's own splits or one split `all`.
 
     Raises:
         FileNotFoundError: There is no such folder, or no image in it.
-        ValueError: Unreadable files, images beside class folders, images of differing sizes, or
-            bad options.
+        ValueError: Unreadable files, images beside class folders, images of differing sizes, grey images beside
+            coloured ones without `mode`, or bad options.
     """
     if mode is not None and mode not in _MODES:
         raise ValueError(f"mode must be 'grey' or 'rgb', got {mode!r}")
@@ -140,4 +151,5 @@ def open_source(
         if names:
             splits[name]["label"] = np.array([names.index(label) for _, label in items], np.int32)
     levels = 256 if levels is None else levels
-    return from_arrays(splits, levels, len(names) or None, names or None)
+    source = from_arrays(splits, levels, len(names) or None, names or None)
+    return dataclasses.replace(source, skipped=skipped.describe(path, files))

@@ -156,6 +156,7 @@ def _read(
         fingerprint=_fingerprint(stored),
         condition=condition,
         condition_shape=None if condition is None else stored[condition].shape[1:],
+        skipped=source.skipped,
     )
     return arrays, info
 

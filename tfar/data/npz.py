@@ -40,12 +40,13 @@ class _Archive(Mapping):
 
     @contextlib.contextmanager
     def _open(self):
-        try:
-            file = np.load(self._path, allow_pickle=False)
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"npz file {str(self._path)!r} is not a NumPy archive: {error}") from error
-        with file if isinstance(file, np.lib.npyio.NpzFile) else contextlib.nullcontext(file):
-            yield file
+        with contextlib.ExitStack() as stack:
+            try:
+                # Opened here: NumPy leaves a damaged file open.
+                file = np.load(stack.enter_context(self._path.open("rb")), allow_pickle=False)
+            except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+                raise ValueError(f"npz file {str(self._path)!r} {_fault(self._path)}") from error
+            yield stack.enter_context(file) if isinstance(file, np.lib.npyio.NpzFile) else file
 
     def __getitem__(self, key: str) -> np.ndarray:
         if key not in self._read:
@@ -53,6 +54,8 @@ class _Archive(Mapping):
                 with self._open() as file:
                     self._read[key] = file[key]
             except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+                if "allow_pickle" in str(error):
+                    error = ValueError("it holds Python objects, not numbers")
                 raise ValueError(f"npz file {str(self._path)!r}: key {key!r} cannot be read: {error}") from error
         return self._read[key]
 
@@ -61,6 +64,15 @@ class _Archive(Mapping):
 
     def __len__(self):
         return len(self._keys)
+
+
+def _fault(path: pathlib.Path) -> str:
+    """Why NumPy does not open a file; its own advice is meant for programs."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    if start.startswith((b"PK", b"\x93NUMPY")):
+        return "is damaged: it begins as an archive of NumPy does, but cannot be read to its end"
+    return f"is not a NumPy archive: it begins with {start!r}" if start else "is not a NumPy archive: it is empty"
 
 
 class _Split(Mapping):

@@ -24,6 +24,7 @@ class Source:
         levels: Number of levels of x over all splits, `None` for continuous data.
         num_labels: Number of classes over all splits, `None` without labels.
         label_names: Names of the classes, or `None`.
+        skipped: What was left out of the source, in words; empty where nothing was.
     """
 
     sizes: Mapping[str, int]
@@ -32,6 +33,7 @@ class Source:
     levels: int | None
     num_labels: int | None = None
     label_names: tuple[str, ...] | None = None
+    skipped: str = ""
 
 
 def from_arrays(

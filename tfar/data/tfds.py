@@ -5,15 +5,17 @@ found by listing folders, and read by `tfds.builder_from_directory`, which needs
 the data set nor Google Cloud Storage (whose look-ups hang behind firewalls).
 """
 
+import contextlib
 import difflib
 import functools
 import os
 import pathlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from tfar.core import extras
 from tfar.data import values
@@ -24,6 +26,17 @@ _SPLIT_NAMES |= {"dev": "valid", "test": "test"}
 _NAME = re.compile(r"[a-z][a-z0-9_]*(/[A-Za-z0-9_.\-]+)?(:\d+\.\d+\.\d+)?")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _BATCH = 1024
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Inside of it TFDS keeps its remarks to itself: what it loads from where, and advice to its own authors."""
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def is_name(name: str) -> bool:
@@ -117,7 +130,8 @@ def open_source(name: str, data_dir: str | os.PathLike | None, levels: int | Non
     data_dir = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     folder = find(name, pathlib.Path(data_dir).expanduser())
     tfds = _tfds(name)
-    builder = tfds.builder_from_directory(os.fspath(folder))
+    with _silent():
+        builder = tfds.builder_from_directory(os.fspath(folder))
     features = builder.info.features
     if not hasattr(features, "keys"):
         raise ValueError(f"TFDS data set {name!r} must have named features, got {features}")
@@ -145,6 +159,7 @@ def open_source(name: str, data_dir: str | os.PathLike | None, levels: int | Non
     def read_stored(split: str, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
         return _read_stored(tfds, builder, own[split], keys)
 
+    @_silent()
     def read(split: str, key: str, indices: np.ndarray | None) -> np.ndarray:
         # x and label come from one pass over the files, anything else from a second one.
         main = tuple(keys[k] for k in ("x", "label") if k in keys)

@@ -7,6 +7,7 @@ from tfar.models.causal_transformer import CausalTransformer
 from tfar.models.char_rnn import CharRNN
 from tfar.models.gated_pixel_cnn import GatedPixelCNN
 from tfar.models.image_transformer import ImageTransformer
+from tfar.models.loading import load
 from tfar.models.locally_masked_pixel_cnn import LocallyMaskedPixelCNN
 from tfar.models.made import MADE
 from tfar.models.masked_attention import MaskedAttention
@@ -16,7 +17,7 @@ from tfar.models.pixel_cnn_autoencoder import PixelCNNAutoencoder
 from tfar.models.pixel_cnn_pp import PixelCNNPP
 from tfar.models.pixel_rnn import PixelRNN
 from tfar.models.pixel_snail import PixelSNAIL
-from tfar.models.presets import from_preset, load, presets
+from tfar.models.presets import from_preset, presets
 from tfar.models.toy_histogram import ToyHistogram
 from tfar.models.wavenet import WaveNet
 

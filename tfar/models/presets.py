@@ -5,8 +5,6 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-import keras
-
 from tfar import heads
 from tfar.models import autoregressive
 
@@ -60,12 +58,3 @@ def from_preset(preset: str, **overrides: Any) -> autoregressive.AutoregressiveM
         kind, *values = arguments["head"]
         arguments["head"] = getattr(heads, kind)(*values)
     return known[preset](**arguments)
-
-
-def load(path: str) -> autoregressive.AutoregressiveModel:
-    """Loads a model that `model.save(path)` has written.
-
-    Args:
-        path: a `.keras` file.
-    """
-    return keras.saving.load_model(path)

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from tfar.core.files import write_atomically
+from tfar.core.files import remove_temporary, write_atomically
 
 _MAGIC = b"tfar checkpoint 1\n"
 _NAME = re.compile(r"step-(\d+)\.ckpt")
@@ -32,6 +32,10 @@ _KEPT = 2  # newest ones: should the last be damaged, the one before can be used
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be used; the message says which and what to do."""
+
+
+class DamagedCheckpoint(CheckpointError):
+    """A checkpoint whose bytes are not those that were written."""
 
 
 @dataclasses.dataclass
@@ -46,6 +50,7 @@ class Checkpoint:
         state: JSON values: step, best step and score, running sums.
         architecture: fingerprint of the model to which the weights belong.
         carried: state that the next training step goes on from, see `TrainStep.carry_state`.
+        data: fingerprint of the data that the run learns from.
     """
 
     names: list[str]
@@ -55,6 +60,7 @@ class Checkpoint:
     state: dict[str, Any]
     architecture: str = ""
     carried: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    data: str = ""
 
 
 def save(path: str | os.PathLike, checkpoint: Checkpoint) -> None:
@@ -63,7 +69,7 @@ def save(path: str | os.PathLike, checkpoint: Checkpoint) -> None:
     for group in ("weights", "averages", "optimizer"):
         arrays |= {f"{group}/{index:05}": array for index, array in enumerate(getattr(checkpoint, group))}
     arrays |= {f"carried/{key}": array for key, array in checkpoint.carried.items()}
-    header = {"names": checkpoint.names, "state": checkpoint.state, "architecture": checkpoint.architecture}
+    header = {key: getattr(checkpoint, key) for key in ("names", "state", "architecture", "data")}
     arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
@@ -76,16 +82,17 @@ def load(path: str | os.PathLike) -> Checkpoint:
 
     Raises:
         FileNotFoundError: there is none.
-        CheckpointError: the file is truncated, damaged or something else.
+        DamagedCheckpoint: the file is truncated, damaged or something else.
+        CheckpointError: it is of another version of tfar.
     """
     data = pathlib.Path(path).read_bytes()
     start = len(_MAGIC) + 65
     if not data.startswith(_MAGIC):
         whole = _MAGIC.startswith(data)
-        raise CheckpointError(f"{path} is {'truncated' if whole else 'not a checkpoint of tfar'} ({len(data)} bytes)")
+        raise DamagedCheckpoint(f"{path} is {'truncated' if whole else 'not a checkpoint of tfar'} ({len(data)} bytes)")
     payload = data[start:]
     if data[len(_MAGIC) : start] != hashlib.sha256(payload).hexdigest().encode() + b"\n":
-        raise CheckpointError(f"{path} is truncated or damaged: its checksum does not match its {len(data)} bytes")
+        raise DamagedCheckpoint(f"{path} is truncated or damaged: its checksum does not match its {len(data)} bytes")
     try:
         arrays = np.load(io.BytesIO(payload), allow_pickle=False)
         header = json.loads(arrays["header"].tobytes())
@@ -97,9 +104,8 @@ def load(path: str | os.PathLike) -> Checkpoint:
                 carried[name] = arrays[key]
             else:
                 groups[group].append(arrays[key])
-        return Checkpoint(
-            header["names"], **groups, state=header["state"], architecture=header["architecture"], carried=carried
-        )
+        known = {key: header[key] for key in ("names", "state", "architecture")}
+        return Checkpoint(**known, **groups, carried=carried, data=header.get("data", ""))
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path} is of a format that this version of tfar does not read: {error}") from error
 
@@ -191,7 +197,8 @@ class Checkpoints:
 
         Raises:
             FileNotFoundError: there is none.
-            CheckpointError: it is damaged; the error says which can be used instead.
+            DamagedCheckpoint: the error says which can be used instead.
+            CheckpointError: it is of another version of tfar.
         """
         steps = self.steps()
         if not steps or (step is not None and step not in steps):
@@ -200,20 +207,62 @@ class Checkpoints:
         step = steps[-1] if step is None else step
         try:
             return load(self.path(step))
-        except CheckpointError as error:
+        except DamagedCheckpoint as error:
             earlier = [other for other in steps if other < step]
             if earlier:
                 way = f"delete it, and the run goes on from {self.path(earlier[-1])}"
             else:
                 way = "there is no earlier one: delete it, and the run begins anew"
-            raise CheckpointError(f"{error}; {way}") from error
+            raise DamagedCheckpoint(f"{error}; {way}") from error
+
+    def load_usable(self) -> tuple[Checkpoint, list[str]]:
+        """Reads the newest checkpoint that is not damaged.
+
+        Where the one that was best is damaged, the run has no best one yet, and its next evaluation finds one.
+
+        Returns:
+            The checkpoint, and a warning for each damaged one, which names it and the one that stands in for it.
+
+        Raises:
+            FileNotFoundError: there is none.
+            DamagedCheckpoint: all of them are.
+            CheckpointError: one is of another version of tfar.
+        """
+        damaged = []
+        for step in reversed(self.steps()):
+            try:
+                checkpoint = load(self.path(step))
+            except DamagedCheckpoint as error:
+                damaged.append(str(error))
+                continue
+            warnings = [f"{error}; going on from {self.path(step)}" for error in damaged]
+            best = checkpoint.state.get("best_step")
+            if best is not None and best != step and (reason := self._unusable(best)):
+                checkpoint.state |= {"best_step": None, "best_bits_per_dim": None, "evaluations_since_best": 0}
+                warnings.append(f"{reason}; it was the best one, and the run goes on from {self.path(step)} without it")
+            return checkpoint, warnings
+        return self.load(), []  # raises
+
+    def _unusable(self, step: int) -> str | None:
+        """Why a checkpoint cannot be read; None where it can."""
+        try:
+            load(self.path(step))
+        except FileNotFoundError:
+            return f"{self.path(step)} is missing"
+        except DamagedCheckpoint as error:
+            return str(error)
+        return None
+
+    def remove_temporary(self) -> None:
+        """Removes files that a killed process was about to write."""
+        remove_temporary(self.folder, _NAME.pattern)
 
     def load_best(self) -> Checkpoint:
         """Reads the checkpoint that was best on the validation set, as the newest one says; else the newest.
 
         Raises:
             FileNotFoundError: there is none.
-            CheckpointError: one of the two is damaged.
+            DamagedCheckpoint: one of the two is.
         """
         newest = self.load()
         best = newest.state.get("best_step")

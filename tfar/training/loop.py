@@ -16,6 +16,8 @@ import json
 import math
 import os
 import pathlib
+import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -30,6 +32,7 @@ from tfar.training.event_files import EventFiles
 from tfar.training.metrics import log_probs
 from tfar.training.progress import ProgressBar
 from tfar.training.sequences import sequence_log_probs
+from tfar.training.settings import Settings
 from tfar.training.signals import StopRequest
 from tfar.training.step import NonFiniteLoss, TrainStep
 
@@ -39,42 +42,12 @@ class Interrupted(Exception):
 
     Attributes:
         step: number of steps done.
+        signal: number of the signal.
     """
 
-    def __init__(self, step: int):
+    def __init__(self, step: int, number: int = signal.SIGINT):
         super().__init__(f"stopped after step {step}")
-        self.step = step
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """The length of a run and the steps at which it logs, evaluates and saves.
-
-    Attributes:
-        steps: optimisation steps.
-        log_every: steps between lines of metrics.jsonl.
-        eval_every: steps between scores of the validation set; the last step is always scored.
-        checkpoint_every: steps between checkpoints; one is also written after every evaluation.
-        patience: evaluations without a better score before the run stops early; 0 for never.
-        eval_batch_size: examples scored together.
-        eval_rows: stretches that a validation text is cut into, to be scored together; each begins without context.
-            1 is exact, and slow for recurrent models.
-    """
-
-    steps: int
-    log_every: int = 50
-    eval_every: int = 200
-    checkpoint_every: int = 200
-    patience: int = 0
-    eval_batch_size: int = 256
-    eval_rows: int = 1
-
-    def __post_init__(self):
-        """Raises ValueError for numbers out of range."""
-        for field in dataclasses.fields(self):
-            value, least = getattr(self, field.name), int(field.name != "patience")
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{field.name} must be an integer of at least {least}, got {value!r}")
+        self.step, self.signal = step, int(number)
 
 
 @dataclasses.dataclass
@@ -126,9 +99,11 @@ class TrainingLoop:
             written to TensorBoard as image [1, H, W, C], unless it is None.
         name: in front of the progress bar.
         unit: the element per which scores are given; it names the numbers of metrics.jsonl.
+        data: fingerprint of the training data, which goes into the checkpoints and is compared with theirs.
 
     Raises:
-        CheckpointError: the newest checkpoint is damaged or belongs to another architecture.
+        CheckpointError: the newest checkpoint belongs to another architecture, to other data or to another optimizer,
+            all are damaged, or, where `settings.on_damaged` is "stop", the newest is.
     """
 
     def __init__(
@@ -142,17 +117,19 @@ class TrainingLoop:
         on_evaluation: Callable[[int, Any], np.ndarray | None] | None = None,
         name: str = "train",
         unit: Unit = DIM,
+        data: str = "",
     ):
         self.train_step, self.batches, self.valid, self.settings = train_step, batches, valid, settings
-        self.workdir, self.architecture = pathlib.Path(workdir), architecture
+        self.workdir, self.architecture, self.data = pathlib.Path(workdir), architecture, data
         self.on_evaluation, self.name, self.unit = on_evaluation, name, unit
         self.checkpoints = Checkpoints(self.workdir / "checkpoints")
         self.state = _State()
         self._pending: list[tuple[int, tf.Tensor, tf.Tensor]] = []
         self._last_loss = math.nan
-        self.workdir.mkdir(parents=True, exist_ok=True)
         if self.checkpoints.steps():
-            self._restore(self.checkpoints.load())
+            self._restore(self._newest())
+        self.workdir.mkdir(parents=True, exist_ok=True)
+        self.checkpoints.remove_temporary()
         self._cut_metrics()
 
     @property
@@ -197,7 +174,7 @@ class TrainingLoop:
                     if stop.signal is not None and not self.finished:
                         self._drain()
                         self._save()
-                        raise Interrupted(state.step)
+                        raise Interrupted(state.step, stop.signal)
         finally:
             bar.close()
             self._writer.close()
@@ -332,11 +309,26 @@ class TrainingLoop:
                 state=dataclasses.asdict(self.state),
                 architecture=self.architecture,
                 carried=step.carried_arrays(),
+                data=self.data,
             )
         )
 
+    def _newest(self) -> Checkpoint:
+        """The checkpoint to go on from."""
+        if self.settings.on_damaged == "stop":
+            return self.checkpoints.load()
+        checkpoint, warnings = self.checkpoints.load_usable()
+        for warning in warnings:
+            print(f"warning: {warning}", file=sys.stderr, flush=True)
+        return checkpoint
+
     def _restore(self, checkpoint: Checkpoint) -> None:
         step, path = self.train_step, self.checkpoints.path(checkpoint.state["step"])
+        if checkpoint.data and self.data and checkpoint.data != self.data:
+            raise CheckpointError(
+                f"{path} was trained on other data: their fingerprint is {checkpoint.data} there and {self.data} now; "
+                "use the old data, or another --workdir"
+            )
         restore_weights(step.model, checkpoint, path)
         optimizer = step.optimizer.variables
         if [variable.shape for variable in optimizer] != [array.shape for array in checkpoint.optimizer]:

@@ -483,7 +483,7 @@ def test_server_is_described(pictures):
 
 def test_commands_tell_mistakes_in_one_line(served):
     code, _, err = run("export.client")
-    assert (code, err) == (1, "error: --server=HOST:PORT must be given\n")
+    assert (code, err) == (2, "error: --server=HOST:PORT must be given\n")
     code, _, err = run("export.client", f"--server={served.target}", "--model_name=nobody")
     assert code == 1 and err.startswith("error: nobody at 127.0.0.1:") and err.count("\n") == 1
     assert "NOT_FOUND: Servable not found for request: Latest(nobody) (--model_name says" in err
@@ -518,7 +518,7 @@ def test_sample_command_writes_the_server_s_pictures(served, pictures, tmp_path)
     out = tmp_path / "out.png"
     arguments = (f"--server={served.target}", "--model_name=pictures", f"--out={out}", "--num=4", "--seed=2")
     code, stdout, err = run("pipelines.sample", *arguments, f"--workdir={tmp_path}/pictures")
-    assert code == 1 and "holds no run" in err
+    assert code == 2 and "holds no run" in err
     code, stdout, err = run("pipelines.sample", *arguments, "--label=1")
     assert code == 0 and stdout == f"4 samples: {out}\n", err
     expected = pipeline_pictures.to_images(pictures.sample(4, 1, seed=2).samples, 3)
@@ -548,4 +548,4 @@ def test_sample_command_writes_the_text_that_python_writes(served, tmp_path):
     arguments = (arguments[0], "--model_name=texts", *arguments[2:])
     assert run("pipelines.sample", *arguments, "--prompt=ab", "--length=40") == (0, out, "")
     code, _, err = run("pipelines.sample", *arguments, "--top_k=2")
-    assert code == 1 and err.startswith("error: --top_k is for samples that are drawn here")
+    assert code == 2 and err.startswith("error: --top_k is for samples that are drawn here")

@@ -53,7 +53,7 @@ def test_both_start_the_server_with_flags_that_it_has():
 
 
 def test_image_is_the_release_of_the_lock():
-    (locked,) = re.findall(r"(?m)^tensorflow-serving-api==(.+)$", (ROOT / "requirements.lock").read_text())
+    (locked,) = re.findall(r"(?m)^tensorflow-serving-api==([\w.]+)", (ROOT / "requirements.lock").read_text())
     assert SERVING["image"] == f"tensorflow/serving:${{TF_SERVING_TAG:-{locked}}}"
     assert CONTAINER["image"] == f"tensorflow/serving:{locked}"
 

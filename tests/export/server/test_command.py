@@ -34,7 +34,7 @@ def test_a_mistake_costs_no_time():
     started = time.monotonic()
     with command("--prt=1") as process:
         out, err = process.communicate()
-    assert process.returncode == 1 and not out
+    assert process.returncode == 2 and not out
     assert err.startswith("error: Unknown command line flag 'prt'") and err.count("\n") == 1
     assert time.monotonic() - started < 2.5  # TensorFlow alone takes longer
 
@@ -50,7 +50,7 @@ def test_a_mistake_costs_no_time():
 )
 def test_mistakes_cost_one_line(flags, message):
     code, out, err = run("pipelines.serve", *flags)
-    assert code == 1 and not out
+    assert code == 2 and not out
     assert err.startswith(message) and err.count("\n") == 1
 
 
