@@ -104,8 +104,14 @@ def load(path: str | os.PathLike) -> Checkpoint:
                 carried[name] = arrays[key]
             else:
                 groups[group].append(arrays[key])
-        known = {key: header[key] for key in ("names", "state", "architecture")}
-        return Checkpoint(**known, **groups, carried=carried, data=header.get("data", ""))
+        return Checkpoint(
+            header["names"],
+            **groups,
+            state=header["state"],
+            architecture=header["architecture"],
+            carried=carried,
+            data=header.get("data", ""),
+        )
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path} is of a format that this version of tfar does not read: {error}") from error
 
