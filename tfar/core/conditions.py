@@ -133,6 +133,7 @@ class Label(Condition):
 
     dtype = tf.int32
     meaning = "class label"
+    num_labels: int
 
     def __init__(self, num_labels: int):
         check_sizes(num_labels=num_labels)
@@ -210,6 +211,8 @@ class Local(Condition):
         >>> Local(2, hop=4).num_frames(9)
         3
     """
+
+    hop: int
 
     def __init__(self, channels: int, hop: int, delay: int = 0):
         for name, value, least in (("channels", channels, 1), ("hop", hop, 1), ("delay", delay, 0)):

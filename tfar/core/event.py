@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+import math
+from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
 
+from tfar.core.protocols import EventShape, Head, Shape
 from tfar.core.sizes import batch_size
 
 
@@ -36,7 +37,7 @@ class Event:
         ValueError: the event shape is not of this form.
     """
 
-    def __init__(self, event_shape: Sequence[int | None], head: Any, layout: str = "grid"):
+    def __init__(self, event_shape: EventShape, head: Head, layout: str = "grid"):
         if isinstance(head, type) or not hasattr(head, "with_channels"):
             shown = head.__name__ if isinstance(head, type) else repr(head)
             raise ValueError(f"head must be a head of tfar.heads, Bernoulli() or Categorical(256) say, got {shown}")
@@ -57,19 +58,22 @@ class Event:
                 f"event_shape must be (height, width, channels) for a model of images, got {shape}; "
                 'layout="sequence" is for flat events'
             )
-        self.event_shape: tuple[Any, ...] = shape
+        self.event_shape: Shape = shape
         self.layout = layout
-        self.grid: tuple[Any, ...]
-        self.positions: tuple[Any, ...]
+        self.grid: Shape
+        self.positions: Shape
         image = len(shape) == 3
-        self.head = head.with_channels(shape[-1] if image else 1)
+        self._known = tuple(size for size in shape if size is not None)
+        channels = self._known[2] if image else 1
+        self.head = head.with_channels(channels)
         scalar = self.head.autoregressive_channels
         if layout == "grid":
-            self.channels, self.grid = shape[-1], shape[:2]
-        elif scalar:
-            self.channels, self.grid = 1, (None if None in shape else int(np.prod(shape)),)
+            self.channels, self.grid = channels, shape[:2]
+        elif image:
+            cells = _product(self._known)
+            self.channels, self.grid = (1, (cells,)) if scalar else (channels, (cells // channels,))
         else:
-            self.channels, self.grid = (shape[-1], (shape[0] * shape[1],)) if image else (1, shape)
+            self.channels, self.grid = 1, shape
         self.groups = self.channels if layout == "grid" and scalar else 1
         self.positions = shape if scalar or not image else shape[:2]
         self.num_outputs = self.groups * self.head.params_size
@@ -79,26 +83,27 @@ class Event:
         """Height and width; ValueError where events are no images."""
         if len(self.event_shape) != 3:
             raise ValueError(f"event_shape must be (height, width, channels), got {self.event_shape}")
-        return self.event_shape[0], self.event_shape[1]
+        height, width, _ = self._known
+        return height, width
 
     @property
     def num_dimensions(self) -> int:
         """Values per example, the number that bits/dim divides by."""
-        return int(np.prod(self.event_shape))
+        return _product(self.event_shape)
 
     @property
     def num_positions(self) -> int:
         """Factors per example; the length must be known."""
         return self.count_positions(self.event_shape)
 
-    def count_positions(self, shape: Sequence[int]) -> int:
+    def count_positions(self, shape: EventShape) -> int:
         """Factors of an example of `shape`, which fills in a length of None."""
-        return int(np.prod(shape if len(shape) == 1 else self.positions))
+        return _product(shape if len(shape) == 1 else self.positions)
 
     @property
     def num_cells(self) -> int:
         """Cells of the grid."""
-        return int(np.prod(self.grid))
+        return _product(self.grid)
 
     def to_grid(self, x: tf.Tensor) -> tf.Tensor:
         """Values [B, *event_shape] -> [B, *grid, C]."""
@@ -124,3 +129,10 @@ class Event:
     def to_head(self, x: tf.Tensor) -> tf.Tensor:
         """Values [B, *event_shape] in the shape that the head's log_prob takes beside `split`."""
         return x if self.head.event_ndims == 0 or len(self.event_shape) == 3 else x[..., None]
+
+
+def _product(shape: EventShape) -> int:
+    known = [size for size in shape if size is not None]
+    if len(known) < len(tuple(shape)):
+        raise ValueError(f"event_shape must be known here, got {tuple(shape)}")
+    return math.prod(known)

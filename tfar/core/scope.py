@@ -35,6 +35,7 @@ import tensorflow as tf
 from tfar.core import compat
 from tfar.core.evaluation import evaluating, evaluation
 from tfar.core.paths import attribute_paths, layers_by_path
+from tfar.core.protocols import Network
 from tfar.core.slicing import put, take, varies
 
 State = dict[str, tf.Tensor]
@@ -146,7 +147,7 @@ class Incremental:
         self._entered.__enter__()
         return self
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self._entered.__exit__(None, None, None)
         if kind is not None:
             return
@@ -325,7 +326,7 @@ class LayerState:
         self.scope._touched.update(key for key in self.scope._new if key.startswith(own))
 
 
-def period(network: keras.layers.Layer) -> int:
+def period(network: Network) -> int:
     """Examples whose positions agree modulo this number may advance in one call; 1: any.
 
     It is the largest `period` of a layer; what changes the resolution has one.

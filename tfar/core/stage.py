@@ -26,7 +26,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -34,6 +33,7 @@ from tfar.core.carry import Carry, Choose, Pending, RowCarry, Site, StepCarry
 from tfar.core.event import Event
 from tfar.core.example_orders import inverse_order
 from tfar.core.orderings import Ordering
+from tfar.core.protocols import Network
 from tfar.core.request import NOTHING, Request, call_network
 from tfar.core.scope import Incremental, State, period
 from tfar.core.sizes import batch_size
@@ -63,7 +63,7 @@ class Stage:
         Ho, Salimans, Classifier-Free Diffusion Guidance, 2022, equation 6 (with w = scale - 1).
     """
 
-    network: keras.layers.Layer
+    network: Network
     event: Event
     orderings: tuple[Ordering, ...]
     encode: Callable[[tf.Tensor], tf.Tensor]
@@ -84,7 +84,7 @@ class Stage:
     @property
     def width(self) -> int:
         """Cells of a unit."""
-        return self.event.grid[1] if self.is_image else 1
+        return self.event.image_shape[1] if self.is_image else 1
 
     @property
     def period(self) -> int:
@@ -127,8 +127,9 @@ class Stage:
             return "row", self.width
         if self.order(context) is not None:
             return "cell", 1
-        shape = self.event.event_shape
-        return ("row", self.event.num_cells // shape[0]) if len(shape) == 3 else ("value", 1)
+        if len(self.event.event_shape) == 3:
+            return "row", self.event.num_cells // self.event.image_shape[0]
+        return "value", 1
 
     # All positions at once.
 

@@ -37,7 +37,7 @@ class Unit:
 
     name: str = "dim"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Raises ValueError for an unknown name."""
         if self.name not in _NAMES:
             raise ValueError(f"unit must be one of {tuple(_NAMES)}, got {self.name!r}")

@@ -40,7 +40,7 @@ class Vocabulary:
                 twice = next(symbol for symbol in characters if characters.count(symbol) > 1)
                 raise ValueError(f"characters must hold every character once, {_name(twice)} is there twice")
         self.characters = characters
-        self._numbers = None if characters is None else {symbol: i for i, symbol in enumerate(characters)}
+        self._numbers = {symbol: i for i, symbol in enumerate(characters or "")}
 
     @classmethod
     def of(cls, text: str) -> Vocabulary:
@@ -86,7 +86,7 @@ class Vocabulary:
         """
         if not isinstance(text, str):
             raise ValueError(f"text must be a string, got {type(text).__name__}")
-        if self._numbers is None:
+        if self.characters is None:
             return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
         try:
             return np.fromiter((self._numbers[symbol] for symbol in text), np.int32, len(text))

@@ -156,7 +156,7 @@ def sequential(arrays: Mapping[str, np.ndarray], batch_size: int) -> Iterator[di
     num, batch_size = _check_arrays(arrays), _check_batch_size(batch_size)
 
     # A generator of its own, so that bad arguments raise at the call and not at the first batch.
-    def batches():
+    def batches() -> Iterator[dict[str, np.ndarray]]:
         for start in range(0, num, batch_size):
             yield {key: array[start : start + batch_size] for key, array in arrays.items()}
 

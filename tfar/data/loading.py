@@ -5,7 +5,8 @@ import hashlib
 import importlib
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -294,8 +295,8 @@ def load(
     transforms: str | transforms_lib.Transform | Iterable[str | transforms_lib.Transform] = (),
     with_info: bool = False,
     seed: int = 0,
-    **options,
-):
+    **options: Any,
+) -> Any:
     """Reads a split of a data set as a `tf.data.Dataset` of single examples, in a fixed order.
 
     Random transforms are drawn anew in every pass over `train` (pass k from [seed, k]) and once,
@@ -358,7 +359,7 @@ def _redrawn(
     info: DataInfo,
     transforms: tuple[transforms_lib.Transform, ...],
     seed: int,
-):
+) -> tuple[Any, DataInfo]:
     """A data set whose random transforms are drawn anew in every pass."""
     import tensorflow as tf
 
@@ -366,7 +367,7 @@ def _redrawn(
     info = _with_transforms(info, transforms, f"redrawn every pass, seed={seed}")
     passes = 0
 
-    def chunks():
+    def chunks() -> Iterator[dict[str, np.ndarray]]:
         nonlocal passes
         noise = streams.generator(streams.EPOCH_NOISE, seed, passes)
         passes += 1

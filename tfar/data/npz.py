@@ -14,7 +14,8 @@ import contextlib
 import pathlib
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,7 @@ class _Archive(Mapping):
             self._keys = tuple(file.files)
 
     @contextlib.contextmanager
-    def _open(self):
+    def _open(self) -> Iterator[Any]:
         with contextlib.ExitStack() as stack:
             try:
                 # Opened here: NumPy leaves a damaged file open.
@@ -59,10 +60,10 @@ class _Archive(Mapping):
                 raise ValueError(f"npz file {str(self._path)!r}: key {key!r} cannot be read: {error}") from error
         return self._read[key]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._keys)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._keys)
 
 
@@ -84,10 +85,10 @@ class _Split(Mapping):
     def __getitem__(self, key: str) -> np.ndarray:
         return self._archive[self._names[key]]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._names)
 
 

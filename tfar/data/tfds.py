@@ -187,7 +187,7 @@ def open_source(name: str, data_dir: str | os.PathLike | None, levels: int | Non
     )
 
 
-def _read_stored(tfds, builder, split: str, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _read_stored(tfds: Any, builder: Any, split: str, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Features of all examples, in the order in which they were written; images still encoded."""
     import tensorflow as tf
 
@@ -210,7 +210,7 @@ def _read_stored(tfds, builder, split: str, keys: tuple[str, ...]) -> dict[str, 
     return {key: np.concatenate([batch[key] for batch in batches]) for key in keys}
 
 
-def _decode(feature, encoded: np.ndarray) -> np.ndarray:
+def _decode(feature: Any, encoded: np.ndarray) -> np.ndarray:
     """[N] encoded images as [N, H, W, C]."""
     import tensorflow as tf
 

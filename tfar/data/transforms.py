@@ -40,7 +40,7 @@ class Binarize:
     threshold: float = 0.5
     random: ClassVar[bool] = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Checks the threshold."""
         if not isinstance(self.threshold, int | float) or not 0 < self.threshold <= 1:
             raise ValueError(f"threshold must be above 0 and at most 1, got {self.threshold!r}")
@@ -152,7 +152,7 @@ class ReduceBits:
     bits: int
     random: ClassVar[bool] = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Checks bits."""
         is_int = isinstance(self.bits, int) and not isinstance(self.bits, bool)
         if not is_int or not 1 <= self.bits <= 16:

@@ -1,9 +1,12 @@
 """Bernoulli head: binary variables from one logit."""
 
+from __future__ import annotations
+
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfar.core.protocols import ArrayLike, Tensor
 from tfar.heads.head import Head
 
 
@@ -33,24 +36,24 @@ class Bernoulli(Head):
         """P = 1."""
         return 1
 
-    def encode(self, x) -> tf.Tensor:
+    def encode(self, x: ArrayLike) -> Tensor:
         """0 and 1 as float32."""
         return tf.cast(x, tf.float32)
 
-    def distribution(self, params) -> tfp.distributions.Distribution:
+    def distribution(self, params: ArrayLike) -> tfp.distributions.Distribution:
         """`tfd.Bernoulli`, batch_shape [...], from params [..., 1]."""
         return tfp.distributions.Bernoulli(logits=self._params(params)[..., 0], dtype=self.dtype)
 
-    def logits(self, params) -> tf.Tensor:
+    def logits(self, params: ArrayLike) -> Tensor:
         """0 and the logit, [..., 2]."""
         logit = self._params(params)
         return tf.concat([tf.zeros_like(logit), logit], -1)
 
-    def mode(self, params) -> tf.Tensor:
+    def mode(self, params: ArrayLike) -> Tensor:
         """1 where p(x = 1) > 1/2, else 0: int32 [...]."""
         return tf.cast(self._params(params)[..., 0] > 0.0, self.dtype)
 
-    def check(self, x, name: str = "x") -> None:
+    def check(self, x: ArrayLike, name: str = "x") -> None:
         """Refuses values other than 0 and 1, whatever the dtype.
 
         Raises:
@@ -58,8 +61,8 @@ class Bernoulli(Head):
         """
         self._check_levels(x, name, hint='; binarize the data first, e.g. transforms=("binarize",)')
 
-    def _draw(self, params, noise, temperature):
+    def _draw(self, params: Tensor, noise: Tensor, temperature: Tensor) -> Tensor:
         return tf.cast(noise[..., 0] >= tf.sigmoid(-params[..., 0] / temperature), self.dtype)
 
-    def _boundary_distance(self, params, noise, temperature):
+    def _boundary_distance(self, params: Tensor, noise: Tensor, temperature: Tensor) -> Tensor:
         return tf.abs(noise[..., 0] - tf.sigmoid(-params[..., 0] / temperature))

@@ -1,9 +1,12 @@
 """Categorical head: discrete variables from one logit per level."""
 
+from __future__ import annotations
+
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfar.core.protocols import ArrayLike, Tensor
 from tfar.heads.head import Head, checked_integer, index_boundary_distance, index_from_uniform
 
 
@@ -43,23 +46,23 @@ class Categorical(Head):
         """P = levels."""
         return self.levels
 
-    def encode(self, x) -> tf.Tensor:
+    def encode(self, x: ArrayLike) -> Tensor:
         """Levels to [-1, 1]: 2x / (levels-1) - 1."""
         return 2.0 * tf.cast(x, tf.float32) / (self.levels - 1) - 1.0
 
-    def distribution(self, params) -> tfp.distributions.Distribution:
+    def distribution(self, params: ArrayLike) -> tfp.distributions.Distribution:
         """`tfd.Categorical`, batch_shape [...], from params [..., levels]."""
         return tfp.distributions.Categorical(logits=self._params(params), dtype=self.dtype)
 
-    def logits(self, params) -> tf.Tensor:
+    def logits(self, params: ArrayLike) -> Tensor:
         """Returns the parameters themselves, [..., levels]."""
         return self._params(params)
 
-    def mode(self, params) -> tf.Tensor:
+    def mode(self, params: ArrayLike) -> Tensor:
         """Returns the most probable level (the lowest of equals): int32 [...]."""
         return tf.argmax(self._params(params), axis=-1, output_type=self.dtype)
 
-    def check(self, x, name: str = "x") -> None:
+    def check(self, x: ArrayLike, name: str = "x") -> None:
         """Refuses values that are not whole numbers from 0 to levels-1.
 
         Raises:
@@ -67,8 +70,8 @@ class Categorical(Head):
         """
         self._check_levels(x, name)
 
-    def _draw(self, params, noise, temperature):
+    def _draw(self, params: Tensor, noise: Tensor, temperature: Tensor) -> Tensor:
         return index_from_uniform(params / temperature[..., tf.newaxis], noise[..., 0])
 
-    def _boundary_distance(self, params, noise, temperature):
+    def _boundary_distance(self, params: Tensor, noise: Tensor, temperature: Tensor) -> Tensor:
         return index_boundary_distance(params / temperature[..., tf.newaxis], noise[..., 0])

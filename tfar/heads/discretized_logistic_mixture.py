@@ -10,13 +10,17 @@ Differences from the paper's code [2]:
   - any number of bits and channels.
 """
 
+from __future__ import annotations
+
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfar.core.protocols import ArrayLike, Tensor
 from tfar.heads.head import Head, checked_integer, index_boundary_distance, index_from_uniform
 from tfar.heads.logistic_bins import log_bin_prob
 
@@ -29,9 +33,9 @@ from tfar.heads.logistic_bins import log_bin_prob
 class _Components(NamedTuple):
     """Logistics per channel; tensors are [..., K] for all components, [...] for a chosen one."""
 
-    means: list  # C tensors, on the [-1, 1] scale, before the other channels' contribution
-    log_widths: list  # C tensors, log of the width of a bin in scales: log(2h) - log(scale)
-    coeffs: list  # C(C-1)/2 tensors in (-1, 1): pair (1,0), (2,0), (2,1), (3,0), ...
+    means: list[Tensor]  # C tensors, on the [-1, 1] scale, before the other channels' contribution
+    log_widths: list[Tensor]  # C tensors, log of the width of a bin in scales: log(2h) - log(scale)
+    coeffs: list[Tensor]  # C(C-1)/2 tensors in (-1, 1): pair (1,0), (2,0), (2,1), (3,0), ...
 
 
 class _DiscretizedLogisticMixture(tfp.distributions.Distribution):
@@ -39,11 +43,11 @@ class _DiscretizedLogisticMixture(tfp.distributions.Distribution):
 
     def __init__(
         self,
-        head,
-        params,
-        validate_args=False,
-        allow_nan_stats=True,
-        name="DiscretizedLogisticMixture",
+        head: DiscretizedLogisticMixture,
+        params: ArrayLike,
+        validate_args: bool = False,
+        allow_nan_stats: bool = True,
+        name: str = "DiscretizedLogisticMixture",
     ):
         parameters = dict(locals())
         with tf.name_scope(name) as name:
@@ -59,29 +63,29 @@ class _DiscretizedLogisticMixture(tfp.distributions.Distribution):
             )
 
     @classmethod
-    def _parameter_properties(cls, dtype, num_classes=None):
+    def _parameter_properties(cls, dtype: tf.DType, num_classes: Any = None) -> dict[str, Any]:
         return {"params": tfp.util.ParameterProperties(event_ndims=1)}
 
     @property
-    def head(self):
+    def head(self) -> DiscretizedLogisticMixture:
         """The head that reads `params`."""
         return self._head
 
     @property
-    def params(self):
+    def params(self) -> Tensor:
         """[..., P]."""
         return self._params
 
-    def _event_shape(self):
+    def _event_shape(self) -> tf.TensorShape:
         return tf.TensorShape([self._head.channels])
 
-    def _event_shape_tensor(self):
+    def _event_shape_tensor(self) -> Tensor:
         return tf.constant([self._head.channels], tf.int32)
 
-    def _log_prob(self, x):
+    def _log_prob(self, x: Tensor) -> Tensor:
         return self._head.log_prob(self._params, x)
 
-    def _sample_n(self, n, seed=None):
+    def _sample_n(self, n: Any, seed: Any = None) -> Tensor:
         batch = tf.shape(self._params)[:-1]
         shape = tf.concat([[n], batch, [self._head.noise_size]], axis=0)
         # stateless_uniform yields multiples of 2^-23; half a step more keeps them in the open
@@ -91,7 +95,7 @@ class _DiscretizedLogisticMixture(tfp.distributions.Distribution):
         params = tf.broadcast_to(self._params, tf.concat([[n], tf.shape(self._params)], axis=0))
         return self._head.sample(params, noise)
 
-    def _mode(self):
+    def _mode(self) -> Tensor:
         return self._head.mode(self._params)
 
 
@@ -182,15 +186,15 @@ class DiscretizedLogisticMixture(Head):
         """Uniforms per position, 1 + C: the component, then each channel."""
         return 1 + self.channels
 
-    def encode(self, x) -> tf.Tensor:
+    def encode(self, x: ArrayLike) -> Tensor:
         """Levels to [-1, 1]: 2x / (2^bits - 1) - 1."""
         return self._to_unit(tf.cast(x, tf.float32))
 
-    def distribution(self, params) -> tfp.distributions.Distribution:
+    def distribution(self, params: ArrayLike) -> tfp.distributions.Distribution:
         """Returns a `tfd.Distribution`, batch_shape [...], event_shape [C], from params [..., P]."""
         return _DiscretizedLogisticMixture(self, params)
 
-    def log_prob(self, params, x) -> tf.Tensor:
+    def log_prob(self, params: ArrayLike, x: ArrayLike) -> Tensor:
         """Log probability of each pixel in nats.
 
         Args:
@@ -209,7 +213,7 @@ class DiscretizedLogisticMixture(Head):
             log_probs.append(self._channel_log_prob(c, components, level[..., tf.newaxis], context))
         return tf.reduce_logsumexp(sum(log_probs), axis=-1)
 
-    def mode(self, params) -> tf.Tensor:
+    def mode(self, params: ArrayLike) -> Tensor:
         """Returns the most probable level of each channel in turn, given those chosen: int32 [..., C].
 
             x_c = argmax_v p(v | x_1 ... x_{c-1})
@@ -242,7 +246,15 @@ class DiscretizedLogisticMixture(Head):
             context.append(self._to_unit(level))
         return tf.cast(tf.concat(levels, axis=-1), self.dtype)
 
-    def sample(self, params, noise, temperature=1.0, *, value=None, observed=None) -> tf.Tensor:
+    def sample(
+        self,
+        params: ArrayLike,
+        noise: ArrayLike,
+        temperature: ArrayLike = 1.0,
+        *,
+        value: ArrayLike | None = None,
+        observed: ArrayLike | None = None,
+    ) -> Tensor:
         """Draws a pixel: the component by the inverse distribution function, then each channel by its quantile.
 
         With `observed`, those channels keep `value`, and the component is drawn from its posterior
@@ -263,7 +275,7 @@ class DiscretizedLogisticMixture(Head):
         params, noise, temperature = self._arguments(params, noise, temperature)
         return self._draw(params, noise, temperature, value, observed)
 
-    def check(self, x, name: str = "x") -> None:
+    def check(self, x: ArrayLike, name: str = "x") -> None:
         """Refuses values that are not whole numbers from 0 to 2^bits - 1.
 
         Raises:
@@ -273,15 +285,15 @@ class DiscretizedLogisticMixture(Head):
 
     # --- parts ---
 
-    def _to_unit(self, level):
+    def _to_unit(self, level: Tensor) -> Tensor:
         """Levels to [-1, 1]."""
         return 2.0 * level / (self.levels - 1) - 1.0
 
-    def _round(self, y):
+    def _round(self, y: Tensor) -> Tensor:
         """Real numbers in units of levels to the nearest level (clipped first: they may be inf)."""
         return tf.floor(tf.clip_by_value(y, 0.0, self.levels - 1.0) + 0.5)
 
-    def _values(self, x, dtype):
+    def _values(self, x: ArrayLike, dtype: tf.DType) -> list[Tensor]:
         """Levels [..., C] as C tensors [...]."""
         x = tf.cast(x, dtype)
         if x.shape.rank == 0:
@@ -290,7 +302,7 @@ class DiscretizedLogisticMixture(Head):
             raise ValueError(f"x must have shape [..., {self.channels}], a level per channel, got {x.shape}")
         return tf.unstack(x, axis=-1)
 
-    def _unpack(self, params, temperature=None):
+    def _unpack(self, params: Tensor, temperature: Tensor | None = None) -> tuple[Tensor, _Components]:
         """`params` [..., P] -> logits [..., K] and components; with logits / T and scales * T."""
         logits, *blocks = tf.split(params, params.shape[-1] // self.num_mixtures, axis=-1)
         if temperature is None:
@@ -298,38 +310,43 @@ class DiscretizedLogisticMixture(Head):
         temperature = temperature[..., tf.newaxis]
         return logits / temperature, self._components(blocks, temperature)
 
-    def _components(self, blocks, temperature=None):
+    def _components(self, blocks: Sequence[Tensor], temperature: Tensor | None = None) -> _Components:
         """Returns the blocks behind the logits, in the class docstring's order, as named groups."""
-        channels, pairs, blocks = (
-            self.channels,
-            self.channels * (self.channels - 1) // 2,
-            iter(blocks),
-        )
-        means, log_scales, coeffs = [], [], []
+        channels, pairs, ahead = self.channels, self.channels * (self.channels - 1) // 2, iter(blocks)
+        means: list[Tensor] = []
+        log_scales: list[Tensor] = []
+        coeffs: list[Tensor] = []
         for slot in range(max(channels, pairs)):
             if slot < channels:
-                means.append(next(blocks))
-                log_scales.append(tf.maximum(next(blocks), self.min_log_scale))
+                means.append(next(ahead))
+                log_scales.append(tf.maximum(next(ahead), self.min_log_scale))
             if slot < pairs:
-                coeffs.append(tf.tanh(next(blocks)))
+                coeffs.append(tf.tanh(next(ahead)))
         if temperature is not None:
             log_scales = [log_scale + tf.math.log(temperature) for log_scale in log_scales]
         log_bin = math.log(2.0 / (self.levels - 1))
         return _Components(means, [log_bin - log_scale for log_scale in log_scales], coeffs)
 
-    def _location(self, c, components, context):
+    def _location(self, c: int, components: _Components, context: Sequence[Tensor]) -> Tensor:
         """Mean of channel c, in units of levels, given those before it (`context`, in [-1, 1])."""
         mean = components.means[c]
         for j in range(c):
             mean += components.coeffs[c * (c - 1) // 2 + j] * context[j]
         return (mean + 1.0) * ((self.levels - 1) / 2)
 
-    def _channel_log_prob(self, c, components, level, context):
+    def _channel_log_prob(self, c: int, components: _Components, level: Tensor, context: Sequence[Tensor]) -> Tensor:
         """Log probability of `level` of channel c under each component."""
         loc = self._location(c, components, context)
         return log_bin_prob(level, loc, components.log_widths[c], self.levels - 1)
 
-    def _choose(self, params, noise, temperature, value=None, observed=None):
+    def _choose(
+        self,
+        params: Tensor,
+        noise: Tensor,
+        temperature: Tensor,
+        value: ArrayLike | None = None,
+        observed: Tensor | None = None,
+    ) -> tuple[Tensor, _Components]:
         """Logits [..., K] that noise[..., 0] inverts, and the component [...] that it chooses."""
         logits, components = self._unpack(params, temperature)
         if observed is not None:
@@ -344,11 +361,19 @@ class DiscretizedLogisticMixture(Head):
         blocks = tf.reduce_sum(tf.where(chosen, blocks, tf.zeros_like(blocks)), axis=-1)
         return logits, self._components(tf.unstack(blocks, axis=-1), temperature)
 
-    def _draw(self, params, noise, temperature, value=None, observed=None):
+    def _draw(
+        self,
+        params: Tensor,
+        noise: Tensor,
+        temperature: Tensor,
+        value: ArrayLike | None = None,
+        observed: Tensor | None = None,
+    ) -> Tensor:
         _, component = self._choose(params, noise, temperature, value, observed)
         if observed is not None:
             values, observed = self._values(value, params.dtype), tf.unstack(observed, axis=-1)
-        levels, context = [], []
+        levels: list[Tensor] = []
+        context: list[Tensor] = []
         for c in range(self.channels):
             u = noise[..., 1 + c]
             # Beyond exp(-60) of a bin per scale every draw is an edge; the limit only keeps the
@@ -362,7 +387,7 @@ class DiscretizedLogisticMixture(Head):
             context.append(self._to_unit(level))
         return tf.cast(tf.stack(levels, axis=-1), self.dtype)
 
-    def _boundary_distance(self, params, noise, temperature):
+    def _boundary_distance(self, params: Tensor, noise: Tensor, temperature: Tensor) -> Tensor:
         logits, component = self._choose(params, noise, temperature)
         distance = index_boundary_distance(logits, noise[..., 0])
         levels = self._values(self._draw(params, noise, temperature), params.dtype)

@@ -10,7 +10,10 @@ the same noise.
 This file also holds the one inverse distribution function over indices that all heads share.
 """
 
+from __future__ import annotations
+
 import copy
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,6 +21,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfar.core.configured import Configured
+from tfar.core.protocols import ArrayLike, Tensor
 
 # Temperature 0 means the limit. This is small enough for it, yet logits up to 1e18 stay finite.
 _MIN_TEMPERATURE = 1e-20
@@ -26,7 +30,7 @@ _MIN_TEMPERATURE = 1e-20
 # === Arguments ===
 
 
-def checked_integer(name: str, value, low: int, high: int | None = None) -> int:
+def checked_integer(name: str, value: Any, low: int, high: int | None = None) -> int:
     """`value` as an int from `low` to `high`, or a ValueError naming it."""
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not whole or value < low or (high is not None and value > high):
@@ -38,7 +42,7 @@ def checked_integer(name: str, value, low: int, high: int | None = None) -> int:
 # === Inverse distribution function over indices ===
 
 
-def cumulative_weights(logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def cumulative_weights(logits: tf.Tensor) -> tuple[Tensor, Tensor]:
     """Unnormalised probabilities of the indices and their running sum.
 
     The sum is a doubling scan (s = 1, 2, 4, ...: c[i] += c[i - s]) rather than `tf.cumsum`. Its
@@ -61,7 +65,7 @@ def cumulative_weights(logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return weights, total
 
 
-def index_from_uniform(logits: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
+def index_from_uniform(logits: tf.Tensor, uniform: tf.Tensor) -> Tensor:
     """Inverse distribution function of softmax(logits): the first index with cdf above `uniform`.
 
         index = #{i < n-1 : cdf_i <= u},     cdf_i = sum_{j <= i} softmax(logits)_j
@@ -84,7 +88,7 @@ def index_from_uniform(logits: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
     return tf.reduce_min(tf.where(above, indices, last), axis=-1)
 
 
-def index_boundary_distance(logits: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
+def index_boundary_distance(logits: tf.Tensor, uniform: tf.Tensor) -> Tensor:
     """Distance [...] of `uniform` [...] to the nearest inner boundary of `index_from_uniform`."""
     if logits.shape[-1] == 1:
         return tf.ones_like(uniform)  # no boundary: nothing in (0, 1) is further than 1
@@ -128,7 +132,7 @@ class Head(Configured):
 
     # --- configuration ---
 
-    def with_channels(self, channels: int) -> "Head":
+    def with_channels(self, channels: int) -> Head:
         """Returns a copy bound to data of `channels` channels (1 for vectors and sequences).
 
         The binding follows from the event shape, so it is no part of the configuration.
@@ -137,7 +141,7 @@ class Head(Configured):
         bound._channels = checked_integer("channels", channels, low=1)
         return bound
 
-    def __eq__(self, other) -> bool:
+    def __eq__(self, other: object) -> bool:
         """Same class and configuration; the binding to channels does not count."""
         return type(self) is type(other) and self.get_config() == other.get_config()
 
@@ -160,15 +164,15 @@ class Head(Configured):
         """k, uniform numbers consumed per position; 1 unless a head says otherwise."""
         return 1
 
-    def encode(self, x) -> tf.Tensor:
+    def encode(self, x: ArrayLike) -> Tensor:
         """Data values of any numeric dtype -> float32 network input of the same shape."""
         raise NotImplementedError
 
-    def distribution(self, params) -> tfp.distributions.Distribution:
+    def distribution(self, params: ArrayLike) -> tfp.distributions.Distribution:
         """Returns the distributions of data values, batch_shape [...], from params [..., P]."""
         raise NotImplementedError
 
-    def log_prob(self, params, x) -> tf.Tensor:
+    def log_prob(self, params: ArrayLike, x: ArrayLike) -> Tensor:
         """Log probability of each position in nats.
 
         Args:
@@ -180,7 +184,7 @@ class Head(Configured):
         """
         return self.distribution(params).log_prob(tf.cast(x, self.dtype))
 
-    def logits(self, params) -> tf.Tensor:
+    def logits(self, params: ArrayLike) -> Tensor:
         """Unnormalized log-probabilities of all values of a position, [..., levels], from params [..., P].
 
         Raises:
@@ -190,13 +194,21 @@ class Head(Configured):
             raise ValueError(f"logits are of heads with levels and one value per position, this is {self!r}")
         return self.log_prob(self._params(params)[..., None, :], tf.range(self.levels))
 
-    def mode(self, params) -> tf.Tensor:
+    def mode(self, params: ArrayLike) -> Tensor:
         """Returns a most probable value per position, [...] (or [..., C]), from params [..., P]."""
         raise NotImplementedError
 
     # --- sampling from noise ---
 
-    def sample(self, params, noise, temperature=1.0, *, value=None, observed=None) -> tf.Tensor:
+    def sample(
+        self,
+        params: ArrayLike,
+        noise: ArrayLike,
+        temperature: ArrayLike = 1.0,
+        *,
+        value: ArrayLike | None = None,
+        observed: ArrayLike | None = None,
+    ) -> Tensor:
         """Draws a value per position: the inverse distribution function at `noise`.
 
         Args:
@@ -217,7 +229,7 @@ class Head(Configured):
             return draw
         return tf.where(observed, tf.cast(value, self.dtype), draw)
 
-    def boundary_distance(self, params, noise, temperature=1.0) -> tf.Tensor:
+    def boundary_distance(self, params: ArrayLike, noise: ArrayLike, temperature: ArrayLike = 1.0) -> Tensor:
         """Least distance of a noise number to a boundary between two draws.
 
         Two samplers whose parameters differ by rounding may draw different values only where this
@@ -233,19 +245,19 @@ class Head(Configured):
         """
         return self._boundary_distance(*self._arguments(params, noise, temperature))
 
-    def _draw(self, params, noise, temperature):
+    def _draw(self, params: Tensor, noise: Tensor, temperature: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def _boundary_distance(self, params, noise, temperature):
+    def _boundary_distance(self, params: Tensor, noise: Tensor, temperature: Tensor) -> Tensor:
         raise NotImplementedError
 
     # --- validation ---
 
-    def check(self, x, name: str = "x") -> None:
+    def check(self, x: ArrayLike, name: str = "x") -> None:
         """Raises ValueError for concrete values outside the support; symbolic tensors pass."""
         raise NotImplementedError
 
-    def _concrete(self, x, name) -> np.ndarray | None:
+    def _concrete(self, x: ArrayLike, name: str) -> np.ndarray | None:
         """`x` as a numeric array, or None when it is symbolic or empty."""
         if keras.utils.is_keras_tensor(x) or (tf.is_tensor(x) and tf.is_symbolic_tensor(x)):
             return None
@@ -256,7 +268,7 @@ class Head(Configured):
             raise ValueError(f"{name} must be numeric, got dtype {x.dtype}")
         return x if x.size else None
 
-    def _check_levels(self, x, name, hint="") -> None:
+    def _check_levels(self, x: ArrayLike, name: str, hint: str = "") -> None:
         """Refuses anything but whole numbers 0 ... levels-1."""
         x, levels = self._concrete(x, name), self.levels
         if x is None or levels is None or x.dtype.kind == "b":
@@ -268,14 +280,14 @@ class Head(Configured):
         if bad.any():
             raise ValueError(f"{name} must hold {accepted} for {self!r}, got {x[bad][0]}{hint}")
 
-    def _params(self, params) -> tf.Tensor:
+    def _params(self, params: ArrayLike) -> Tensor:
         """`params` in at least float32, refused unless [..., P]."""
         params = tf.convert_to_tensor(params)
         if params.shape.rank == 0 or params.shape[-1] != self.params_size:
             raise ValueError(f"params must have shape [..., {self.params_size}] for {self!r}, got {params.shape}")
         return params if params.dtype == tf.float64 else tf.cast(params, tf.float32)
 
-    def _arguments(self, params, noise, temperature):
+    def _arguments(self, params: ArrayLike, noise: ArrayLike, temperature: ArrayLike) -> tuple[Tensor, Tensor, Tensor]:
         """`params` [..., P], `noise` [..., k] and a positive `temperature`, of one dtype."""
         params = self._params(params)
         noise = tf.convert_to_tensor(noise)

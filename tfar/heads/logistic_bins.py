@@ -1,9 +1,13 @@
 """One logistic, discretized."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 
+from tfar.core.protocols import Tensor
 
-def _log1mexp(log_d):
+
+def _log1mexp(log_d: Tensor) -> Tensor:
     """log(1 - exp(-d)) of d = exp(log_d), accurate and of finite gradient for every d > 0.
 
         1 - exp(-d) = 2 exp(-y) sinh(y)                              with y = d/2
@@ -19,7 +23,7 @@ def _log1mexp(log_d):
     return tf.where(d < 0.1, series, tf.math.log(-tf.math.expm1(-tf.maximum(d, 0.1))))
 
 
-def log_bin_prob(level, loc, log_width, top):
+def log_bin_prob(level: Tensor, loc: Tensor, log_width: Tensor, top: float) -> Tensor:
     """Log probability of `level` when a logistic is rounded to the grid 0 ... top.
 
     Everything is in units of levels, i.e. of bins: with d = 1/scale the width of a bin in scales,

@@ -1,9 +1,15 @@
 """Mixture head: continuous variables from a mixture of any one-dimensional family of TFP."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfar.core.protocols import ArrayLike, Tensor
 from tfar.heads.head import Head, checked_integer, index_boundary_distance, index_from_uniform
 
 tfd = tfp.distributions
@@ -19,13 +25,13 @@ _FAR = (0.017337203997, 0.42868294337, 3.0812263860, 6.6579051150)
 _FAR_BELOW = (0.012258202635, 0.24197894225, 1.0)
 
 
-def _normal_quantile(u):
+def _normal_quantile(u: Tensor) -> Tensor:
     """Inverse distribution function of N(0, 1) to 7 digits.
 
     `tf.math.ndtri`, which TFP calls, is no builtin operation of LiteRT.
     """
 
-    def ratio(above, below, r):
+    def ratio(above: Sequence[float], below: Sequence[float], r: Tensor) -> Tensor:
         return tf.math.polyval(list(above), r) / tf.math.polyval(list(below), r)
 
     q = u - 0.5
@@ -78,7 +84,7 @@ class Mixture(Head):
 
     dtype = tf.float32
 
-    def __init__(self, family, num_components: int):
+    def __init__(self, family: str | type, num_components: int):
         name = family if isinstance(family, str) else getattr(family, "__name__", repr(family))
         self._class = getattr(tfd, name, None)
         if not (isinstance(self._class, type) and issubclass(self._class, tfd.Distribution)) or (
@@ -100,16 +106,16 @@ class Mixture(Head):
         """Uniforms per position, 2: the component, then the value."""
         return 2
 
-    def encode(self, x) -> tf.Tensor:
+    def encode(self, x: ArrayLike) -> Tensor:
         """Casts the data values to float32."""
         return tf.cast(x, tf.float32)
 
-    def distribution(self, params) -> tfp.distributions.Distribution:
+    def distribution(self, params: ArrayLike) -> tfp.distributions.Distribution:
         """`tfd.MixtureSameFamily`, batch_shape [...], from params [..., P]."""
         logits, *blocks = self._split(self._params(params))
         return tfd.MixtureSameFamily(tfd.Categorical(logits=logits), self._member(blocks))
 
-    def log_prob(self, params, x) -> tf.Tensor:
+    def log_prob(self, params: ArrayLike, x: ArrayLike) -> Tensor:
         """Log density of each position in nats on the data's own scale.
 
         Args:
@@ -122,7 +128,7 @@ class Mixture(Head):
         distribution = self.distribution(params)
         return distribution.log_prob(tf.cast(x, distribution.dtype))
 
-    def mode(self, params) -> tf.Tensor:
+    def mode(self, params: ArrayLike) -> Tensor:
         """Returns the densest of the components' modes: float32 [...].
 
         An approximation where components overlap: a mixture's own modes have no closed form. The
@@ -144,7 +150,7 @@ class Mixture(Head):
         best = tf.argmax(mixture.log_prob(candidates), axis=-1, output_type=tf.int32)
         return tf.cast(self._pick(candidates, best), self.dtype)
 
-    def check(self, x, name: str = "x") -> None:
+    def check(self, x: ArrayLike, name: str = "x") -> None:
         """Refuses NaN and infinities.
 
         Raises:
@@ -159,7 +165,7 @@ class Mixture(Head):
 
     # --- parts ---
 
-    def _constraints(self, dtype):
+    def _constraints(self, dtype: tf.DType) -> dict[str, Any]:
         """Bijector of each parameter of the family, in TFP's order."""
         try:
             properties = self._class.parameter_properties(dtype=dtype)
@@ -181,7 +187,7 @@ class Mixture(Head):
             raise ValueError(f"family {self.family} has no scalar parameters")
         return bijectors
 
-    def _try_quantile(self):
+    def _try_quantile(self) -> None:
         """Refuses a family without a quantile, tried in a scratch graph, which computes nothing."""
         with tf.Graph().as_default():
             try:
@@ -198,11 +204,11 @@ class Mixture(Head):
                     "use one that has, e.g. Normal, Logistic or Laplace"
                 ) from None
 
-    def _split(self, params):
+    def _split(self, params: Tensor) -> list[Tensor]:
         """`params` [..., P] -> logits [..., K], then one [..., K] for each parameter."""
         return tf.split(params, 1 + self._num_parameters, axis=-1)
 
-    def _member(self, blocks, temperature=None):
+    def _member(self, blocks: list[Tensor], temperature: Tensor | None = None) -> Any:
         """Returns the family's distribution at unconstrained parameters; a `scale` is multiplied by T."""
         bijectors = self._constraints(blocks[0].dtype)
         arguments = {name: bijector(block) for (name, bijector), block in zip(bijectors.items(), blocks, strict=True)}
@@ -210,12 +216,12 @@ class Mixture(Head):
             arguments["scale"] *= temperature
         return self._class(**arguments)
 
-    def _pick(self, values, index):
+    def _pick(self, values: Tensor, index: Tensor) -> Tensor:
         """Entry `index` [...] of `values` [..., K]."""
         chosen = tf.equal(index[..., tf.newaxis], tf.range(self.num_components))
         return tf.reduce_sum(tf.where(chosen, values, tf.zeros_like(values)), axis=-1)
 
-    def _draw(self, params, noise, temperature):
+    def _draw(self, params: Tensor, noise: Tensor, temperature: Tensor) -> Tensor:
         logits, *blocks = self._split(params)
         index = index_from_uniform(logits / temperature[..., tf.newaxis], noise[..., 0])
         member = self._member([self._pick(block, index) for block in blocks], temperature)
@@ -225,7 +231,7 @@ class Mixture(Head):
             value = member.quantile(noise[..., 1])
         return tf.cast(value, self.dtype)
 
-    def _boundary_distance(self, params, noise, temperature):
+    def _boundary_distance(self, params: Tensor, noise: Tensor, temperature: Tensor) -> Tensor:
         # The value itself is continuous in noise[..., 1]: only the component has boundaries.
         logits, *_ = self._split(params)
         return index_boundary_distance(logits / temperature[..., tf.newaxis], noise[..., 0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -241,7 +241,7 @@ def _place(x: tf.Tensor, index: np.ndarray, places: np.ndarray, axis: int) -> tf
     one_zero = [[0, int(i == axis)] for i in range(x.shape.rank)]
 
     @tf.custom_gradient
-    def place(x: tf.Tensor):
+    def place(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
         return tf.gather(tf.pad(x, one_zero), index, axis=axis), lambda dy: tf.gather(dy, places, axis=axis)
 
     return place(x)

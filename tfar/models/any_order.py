@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfar.core import orderings
 from tfar.core.event import Event
 from tfar.core.orderings import Ordering
+from tfar.core.protocols import EventShape, Head, Network
 from tfar.core.request import Request
 from tfar.models.ensemble import Ensemble, flat_ordering
 
@@ -59,9 +60,9 @@ class AnyOrder(Ensemble):
 
     def __init__(
         self,
-        network: Any,
-        event_shape: Any,
-        head: Any,
+        network: Network,
+        event_shape: EventShape,
+        head: Head,
         ordering: Any,
         order_annealing: Sequence[int] | None = None,
         **kwargs: Any,

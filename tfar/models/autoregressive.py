@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tfar.core import compat
-from tfar.core.conditions import Condition
 from tfar.core.configured import serialized
 from tfar.core.event import Event
 from tfar.core.orderings import Ordering, raster
+from tfar.core.protocols import Condition, EventShape, Head, Network
 from tfar.core.request import NOTHING, Request
 from tfar.core.stage import Stage
 from tfar.layers.condition_dropout import ConditionDropout
@@ -49,9 +48,9 @@ class AutoregressiveModel(SampledDensity):
 
     def __init__(
         self,
-        network: keras.layers.Layer,
-        event_shape: Sequence[int | None],
-        head: Any,
+        network: Network,
+        event_shape: EventShape,
+        head: Head,
         condition: Condition | None = None,
         ordering: Ordering | None = None,
         embedding_dim: int | None = None,

@@ -19,9 +19,10 @@ from typing import Any
 
 import keras
 
-from tfar.core.conditions import Condition, Label, Vector
+from tfar.core.conditions import Label, Vector
 from tfar.core.event import Event
 from tfar.core.orderings import Ordering, from_permutation, raster
+from tfar.core.protocols import Condition, EventShape, Head
 from tfar.heads import Categorical
 from tfar.layers import ConditionalNetworks
 from tfar.models.autoregressive import AutoregressiveModel
@@ -163,8 +164,8 @@ class BayesNet(AutoregressiveModel):
 
     def __init__(
         self,
-        event_shape: tuple[int, ...],
-        head: Any,
+        event_shape: EventShape,
+        head: Head,
         parents: Mapping[Node, Sequence[Node]] | Sequence[Sequence[Node]] | None = None,
         names: Sequence[str] | None = None,
         hidden: Sequence[int] = (16,),

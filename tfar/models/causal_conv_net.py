@@ -30,8 +30,9 @@ import keras
 import tensorflow as tf
 
 from tfar.core.checks import check_choice, check_sizes
-from tfar.core.conditions import Condition, Label, Vector
+from tfar.core.conditions import Label, Vector
 from tfar.core.event import Event
+from tfar.core.protocols import Condition, EventShape, Head
 from tfar.layers import CausalConv1D, ConditionalBias, GatedActivation
 from tfar.layers.composite import Composite
 from tfar.models.autoregressive import AutoregressiveModel
@@ -132,8 +133,8 @@ class CausalConvNet(AutoregressiveModel):
 
     def __init__(
         self,
-        event_shape: Sequence[int | None],
-        head: Any,
+        event_shape: EventShape,
+        head: Head,
         filters: int = 32,
         num_layers: int = 8,
         kernel_size: int = 2,

@@ -15,15 +15,15 @@ Differences from the paper:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tfar.core.checks import check_choice, check_sizes
-from tfar.core.conditions import Condition, Label, Vector
+from tfar.core.conditions import Label, Vector
 from tfar.core.event import Event
+from tfar.core.protocols import Condition, EventShape, Head
 from tfar.core.vocabulary import Vocabulary
 from tfar.layers import CausalAttention, ConditionalBias, LearnedPositions, RotaryPositions, ShiftRight
 from tfar.layers.composite import Composite
@@ -179,8 +179,8 @@ class CausalTransformer(AutoregressiveModel):
 
     def __init__(
         self,
-        event_shape: Sequence[int | None],
-        head: Any,
+        event_shape: EventShape,
+        head: Head,
         width: int = 128,
         num_layers: int = 4,
         num_heads: int = 4,

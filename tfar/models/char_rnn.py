@@ -23,15 +23,15 @@ Differences from the code:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tfar.core.checks import check_sizes
-from tfar.core.conditions import Condition, Label, Vector
+from tfar.core.conditions import Label, Vector
 from tfar.core.event import Event
+from tfar.core.protocols import Condition, EventShape, Head
 from tfar.core.vocabulary import Vocabulary
 from tfar.heads import Categorical
 from tfar.layers import Recurrent
@@ -125,8 +125,8 @@ class CharRNN(AutoregressiveModel):
 
     def __init__(
         self,
-        event_shape: Sequence[int | None],
-        head: Any,
+        event_shape: EventShape,
+        head: Head,
         units: int = 128,
         num_layers: int = 2,
         cell: str = "lstm",

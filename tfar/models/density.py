@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from tfar.core.checks import as_tensor
 from tfar.core.compiled import CompiledFunctions
-from tfar.core.conditions import Condition
 from tfar.core.configured import NAMED, Configured, serialized
 from tfar.core.policies import Typed
+from tfar.core.protocols import Condition
 from tfar.core.stage import Stage
 from tfar.core.units import bits_per_dim
 from tfar.models.distribution import ModelDistribution
@@ -92,7 +92,7 @@ class Density(Configured, Trained, metaclass=_Completed):
 
     _given_dtype: Any = None
 
-    def __init_subclass__(cls, **kwargs: Any):
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "__init__" in vars(cls):
             cls.__init__ = _keeping_arguments(cls.__init__)  # type: ignore[method-assign]

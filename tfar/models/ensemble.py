@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfar.core.event import Event
 from tfar.core.orderings import Ordering
+from tfar.core.protocols import EventShape, Head, Network
 from tfar.core.request import NOTHING, Request
 from tfar.models.autoregressive import AutoregressiveModel
 from tfar.models.trained import weighted_bits
@@ -36,7 +37,9 @@ class Ensemble(AutoregressiveModel):
         **kwargs: see `AutoregressiveModel`.
     """
 
-    def __init__(self, network: Any, event_shape: Any, head: Any, orderings: Sequence[Ordering], **kwargs: Any):
+    def __init__(
+        self, network: Network, event_shape: EventShape, head: Head, orderings: Sequence[Ordering], **kwargs: Any
+    ):
         self._orderings = tuple(orderings)
         super().__init__(network, event_shape, head, ordering=orderings[0], **kwargs)
         self.training_steps = None

@@ -18,8 +18,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfar.core.conditions import Condition
 from tfar.core.event import Event
+from tfar.core.protocols import Condition, EventShape, Head
 from tfar.layers import GatedActivation, HorizontalConv2D, VerticalConv2D
 from tfar.layers.composite import Composite
 from tfar.models.autoregressive import AutoregressiveModel
@@ -74,7 +74,9 @@ class GatedBlock(Composite):
 class GatedPixelCNNNetwork(Composite):
     """Blocks, then ReLU, 1 x 1, ReLU, 1 x 1: [B, H, W, F] -> [B, H, W, outputs]."""
 
-    def __init__(self, blocks: list[GatedBlock], head_filters: int, outputs: int, groups: dict[str, Any], **kwargs):
+    def __init__(
+        self, blocks: list[GatedBlock], head_filters: int, outputs: int, groups: dict[str, Any], **kwargs: Any
+    ):
         super().__init__(**kwargs)
         self.blocks = blocks
         self.hidden = HorizontalConv2D(head_filters, 1, **groups)
@@ -126,8 +128,8 @@ class GatedPixelCNN(AutoregressiveModel):
 
     def __init__(
         self,
-        event_shape: tuple[int, ...],
-        head: Any,
+        event_shape: EventShape,
+        head: Head,
         filters: int = 64,
         num_blocks: int = 10,
         kernel_size: int = 3,

@@ -31,9 +31,10 @@ import tensorflow as tf
 
 from tfar.core import orderings
 from tfar.core.checks import check_choice, check_sizes
-from tfar.core.conditions import Condition, Label, Spatial, Vector
+from tfar.core.conditions import Label, Spatial, Vector
 from tfar.core.event import Event
 from tfar.core.example_orders import gather_cells
+from tfar.core.protocols import Condition, EventShape, Head
 from tfar.layers import CausalAttention, ConditionalBias, LocalAttention1D, LocalAttention2D, Ordered
 from tfar.layers.composite import Composite
 from tfar.layers.image_positions import ImagePositions
@@ -201,8 +202,8 @@ class ImageTransformer(AutoregressiveModel):
 
     def __init__(
         self,
-        event_shape: tuple[int, ...],
-        head: Any,
+        event_shape: EventShape,
+        head: Head,
         attention: str = "local_1d",
         block_size: int = 256,
         block_shape: Sequence[int] = (8, 32),

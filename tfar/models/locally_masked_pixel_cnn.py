@@ -29,10 +29,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core.checks import check_sizes
-from tfar.core.conditions import Condition, Label, Spatial, Vector
+from tfar.core.conditions import Label, Spatial, Vector
 from tfar.core.event import Event
 from tfar.core.example_orders import select_order
 from tfar.core.orderings import Ordering
+from tfar.core.protocols import Condition, EventShape, Head
 from tfar.layers import LocallyMaskedConv2D
 from tfar.layers.composite import Composite
 from tfar.layers.gated_resnet import concat_elu
@@ -215,8 +216,8 @@ class LocallyMaskedPixelCNN(AnyOrder):
 
     def __init__(
         self,
-        event_shape: tuple[int, ...],
-        head: Any,
+        event_shape: EventShape,
+        head: Head,
         ordering: Ordering | str | Sequence[Ordering | str] | None = None,
         filters: int = 32,
         num_resnets: int = 2,

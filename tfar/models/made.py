@@ -31,9 +31,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfar.core.conditions import Condition
 from tfar.core.event import Event
 from tfar.core.orderings import Ordering, raster
+from tfar.core.protocols import Condition, EventShape, Head
 from tfar.layers import MaskedDense
 from tfar.layers.composite import Composite
 from tfar.models.ensemble import Ensemble, flat_ordering
@@ -145,8 +145,8 @@ class MADE(Ensemble):
 
     def __init__(
         self,
-        event_shape: tuple[int, ...],
-        head: Any,
+        event_shape: EventShape,
+        head: Head,
         hidden: Sequence[int] = (500,),
         activation: Any = "relu",
         direct: bool = False,

@@ -33,10 +33,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core.checks import check_choice, check_sizes
-from tfar.core.conditions import Condition, Label, Spatial, Vector
+from tfar.core.conditions import Label, Spatial, Vector
 from tfar.core.event import Event
 from tfar.core.example_orders import gather_cells, select_order
 from tfar.core.orderings import Ordering
+from tfar.core.protocols import Condition, EventShape, Head
 from tfar.layers import ConditionalBias, Ordered
 from tfar.layers.composite import Composite
 from tfar.models.any_order import AnyOrder, trained_orderings
@@ -178,8 +179,8 @@ class MaskedAttention(AnyOrder):
 
     def __init__(
         self,
-        event_shape: tuple[int, ...],
-        head: Any,
+        event_shape: EventShape,
+        head: Head,
         ordering: Ordering | str | Sequence[Ordering | str] | None = None,
         num_layers: int = 4,
         width: int = 64,

@@ -19,8 +19,8 @@ from typing import Any
 
 import keras
 
-from tfar.core.conditions import Condition
 from tfar.core.orderings import Ordering
+from tfar.core.protocols import Condition, EventShape, Head
 from tfar.models.bayes_net import BayesNet
 
 
@@ -53,8 +53,8 @@ class PerConditional(BayesNet):
 
     def __init__(
         self,
-        event_shape: tuple[int, ...],
-        head: Any,
+        event_shape: EventShape,
+        head: Head,
         hidden: Sequence[int] = (),
         activation: Any = "relu",
         condition: Condition | None = None,

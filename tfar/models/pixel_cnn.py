@@ -28,8 +28,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfar.core.conditions import Condition
 from tfar.core.event import Event
+from tfar.core.protocols import Condition, EventShape, Head
 from tfar.layers import ConditionalBias, MaskedConv2D
 from tfar.layers.composite import Composite
 from tfar.models.autoregressive import AutoregressiveModel
@@ -127,8 +127,8 @@ class PixelCNN(AutoregressiveModel):
 
     def __init__(
         self,
-        event_shape: tuple[int, int, int],
-        head: Any,
+        event_shape: EventShape,
+        head: Head,
         filters: int = 64,
         num_blocks: int = 10,
         kernel_size: int = 3,

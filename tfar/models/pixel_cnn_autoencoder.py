@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from tfar.core.checks import check_sizes
 from tfar.core.conditions import Spatial
+from tfar.core.protocols import EventShape, Head
 from tfar.core.request import Request
 from tfar.layers.composite import Composite
 from tfar.models.gated_pixel_cnn import GatedPixelCNN
@@ -80,7 +81,7 @@ class PixelCNNAutoencoder(GatedPixelCNN):
     }
 
     def __init__(
-        self, event_shape: tuple[int, ...], head: Any, code_size: int = 10, encoder_filters: int = 32, **kwargs: Any
+        self, event_shape: EventShape, head: Head, code_size: int = 10, encoder_filters: int = 32, **kwargs: Any
     ):
         check_sizes(code_size=code_size, encoder_filters=encoder_filters)
         kwargs.pop("condition", None)  # where the model is restored; it follows from the event

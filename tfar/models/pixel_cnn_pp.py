@@ -29,8 +29,8 @@ import keras
 import tensorflow as tf
 
 from tfar.core.checks import check_sizes
-from tfar.core.conditions import Condition
 from tfar.core.event import Event
+from tfar.core.protocols import Condition, EventShape, Head
 from tfar.layers.block_sparse import BlockSparsity
 from tfar.layers.causal_conv2d import CausalConv2D
 from tfar.layers.composite import Composite
@@ -154,8 +154,8 @@ class PixelCNNPP(AutoregressiveModel):
 
     def __init__(
         self,
-        event_shape: tuple[int, ...],
-        head: Any,
+        event_shape: EventShape,
+        head: Head,
         filters: int = 160,
         num_resnets: int = 5,
         nonlinearity: str = "concat_elu",

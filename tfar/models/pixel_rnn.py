@@ -32,8 +32,8 @@ import keras
 import tensorflow as tf
 
 from tfar.core.checks import check_choice, check_sizes
-from tfar.core.conditions import Condition
 from tfar.core.event import Event
+from tfar.core.protocols import Condition, EventShape, Head
 from tfar.layers import DiagonalLSTM, MaskedConv2D, RowLSTM
 from tfar.layers.composite import Composite
 from tfar.models.autoregressive import AutoregressiveModel
@@ -54,7 +54,9 @@ class PixelRNNBlock(Composite):
     The network adds x.
     """
 
-    def __init__(self, cell: str, filters: int, kernel_size: int, groups: dict[str, Any], dropout: float, **kwargs):
+    def __init__(
+        self, cell: str, filters: int, kernel_size: int, groups: dict[str, Any], dropout: float, **kwargs: Any
+    ):
         super().__init__(**kwargs)
         if cell == "row_lstm":
             self.lstms = [RowLSTM(filters, kernel_size, **groups)]
@@ -155,8 +157,8 @@ class PixelRNN(AutoregressiveModel):
 
     def __init__(
         self,
-        event_shape: tuple[int, int, int],
-        head: Any,
+        event_shape: EventShape,
+        head: Head,
         cell: str = "diagonal_bilstm",
         filters: int = 16,
         num_layers: int = 7,

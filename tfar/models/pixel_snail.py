@@ -24,8 +24,8 @@ import keras
 import tensorflow as tf
 
 from tfar.core.checks import check_sizes
-from tfar.core.conditions import Condition
 from tfar.core.event import Event
+from tfar.core.protocols import Condition, EventShape, Head
 from tfar.layers.attention import CausalAttention
 from tfar.layers.causal_conv2d import CausalConv2D
 from tfar.layers.composite import Composite
@@ -155,8 +155,8 @@ class PixelSNAIL(AutoregressiveModel):
 
     def __init__(
         self,
-        event_shape: tuple[int, ...],
-        head: Any,
+        event_shape: EventShape,
+        head: Head,
         filters: int = 256,
         num_blocks: int = 12,
         num_resnets: int = 4,

@@ -22,7 +22,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfar.core.conditions import Condition
+from tfar.core.protocols import Condition, EventShape, Head
 from tfar.heads import Categorical
 from tfar.models.per_conditional import PerConditional
 
@@ -77,8 +77,8 @@ class ToyHistogram(PerConditional):
 
     def __init__(
         self,
-        event_shape: tuple[int],
-        head: Any,
+        event_shape: EventShape,
+        head: Head,
         hidden: Sequence[int] = (64,),
         activation: Any = "relu",
         condition: Condition | None = None,

@@ -28,8 +28,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfar.core.conditions import Condition, Joint, Label, Local, Vector
+from tfar.core.conditions import Joint, Label, Local, Vector
 from tfar.core.event import Event
+from tfar.core.protocols import Condition, EventShape, Head
 from tfar.core.request import Request
 from tfar.layers import AlignedSequence, CausalConv1D, GatedActivation, SkipSum, Upsampling1D
 from tfar.layers.composite import Composite
@@ -197,8 +198,8 @@ class WaveNet(AutoregressiveModel):
 
     def __init__(
         self,
-        event_shape: Sequence[int | None],
-        head: Any,
+        event_shape: EventShape,
+        head: Head,
         residual_channels: int = 32,
         dilation_channels: int = 32,
         skip_channels: int = 128,

@@ -35,7 +35,7 @@ def draw_whole(stage: Stage, inputs: SampleInputs, context: Request, method: str
         Values [B, *grid, C].
     """
     sampler = sampler_of(stage, method)
-    cells = tf.shape(inputs.values)[1] if None in stage.event.grid else stage.event.num_cells
+    cells = tf.shape(inputs.canvas)[1] if None in stage.event.grid else stage.event.num_cells
     state = sampler.start(stage, inputs, context)
     state = sampler.advance(stage, state, inputs, context, 0, sampler.num_units(stage, cells))
     return sampler.values(stage, state, context)
@@ -137,13 +137,13 @@ def _draw_parts(
         calls = [compiled.prepare(key, function, *of, jit_compile=jit_compile) for of in zip(*arguments, strict=True)]
         return side_by_side.run_side_by_side(calls)
 
-    def start(given, context):
+    def start(given: Any, context: Request) -> Any:
         return sampler.start(stage, SampleInputs(*given), context)
 
-    def advance(state, given, context, begin, end):
+    def advance(state: Any, given: Any, context: Request, begin: tf.Tensor, end: tf.Tensor) -> Any:
         return sampler.advance(stage, state, SampleInputs(*given), context, begin, end)
 
-    def finish(state, context):
+    def finish(state: Any, context: Request) -> tf.Tensor:
         return sampler.values(stage, state, context)
 
     given, contexts = [part.given for part in parts], [part.context for part in parts]

@@ -24,7 +24,7 @@ def num_units(stage: Stage, num_cells: int | tf.Tensor) -> int:
 def start(stage: Stage, inputs: SampleInputs, context: Request) -> tf.Tensor:
     """Returns the canvas to begin with, [B, *grid, C] as stored."""
     del stage, context
-    return inputs.values
+    return inputs.canvas
 
 
 def advance(

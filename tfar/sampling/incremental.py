@@ -47,8 +47,8 @@ def num_units(stage: Stage, num_cells: int | tf.Tensor) -> int | tf.Tensor:
 def start(stage: Stage, inputs: SampleInputs, context: Request) -> Drawn:
     """Returns the state before the first unit; known values lie on the canvas."""
     order = stage.order(context)
-    cells = cells_first(inputs.values, None if order is None else order[0])
-    batch = batch_size(inputs.values)
+    cells = cells_first(inputs.canvas, None if order is None else order[0])
+    batch = batch_size(inputs.canvas)
     canvas = tf.reshape(cells, [-1, stage.width, batch, cells.shape[-1]]) if stage.is_image else cells
     return Drawn(stage.begin(batch, context), canvas)
 

@@ -29,6 +29,13 @@ class SampleInputs:
     values: tf.Tensor | None = None
     observed: tf.Tensor | None = None
 
+    @property
+    def canvas(self) -> tf.Tensor:
+        """`values`, which a sampler of whole events begins with; ValueError without them."""
+        if self.values is None:
+            raise ValueError("values must be given to draw whole events, got None")
+        return self.values
+
     def chooser(self, event: Event, order: Any = None, origin: Any = 0) -> Choose:
         """Returns the function that draws the value of a site, see `tfar.core.stage`.
 

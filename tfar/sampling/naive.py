@@ -22,7 +22,7 @@ def num_units(stage: Stage, num_cells: int | tf.Tensor) -> int | tf.Tensor:
 def start(stage: Stage, inputs: SampleInputs, context: Request) -> tf.Tensor:
     """Returns the canvas to begin with, [N, B, C] in the order of drawing."""
     order = stage.order(context)
-    return cells_first(inputs.values, None if order is None else order[0])
+    return cells_first(inputs.canvas, None if order is None else order[0])
 
 
 def advance(

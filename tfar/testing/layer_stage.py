@@ -32,7 +32,8 @@ class LayerStage(Stage):
     def of(cls, layer: keras.layers.Layer, x: tf.Tensor, delay: bool, outputs: int) -> LayerStage:
         """Returns the stage of a layer with `outputs` features on the input `x`."""
         head = SimpleNamespace(dtype=x.dtype, params_size=outputs)
-        event: Any = SimpleNamespace(grid=tuple(x.shape[1:-1]), channels=x.shape[-1], groups=1, head=head)
+        grid = tuple(x.shape[1:-1])
+        event: Any = SimpleNamespace(grid=grid, image_shape=grid, channels=x.shape[-1], groups=1, head=head)
         return cls(layer, event, (), lambda x: x, known=x, delay=delay)
 
     def open_row(self, carry: Carry, context: Request = NOTHING) -> RowCarry:
