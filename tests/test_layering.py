@@ -39,8 +39,8 @@ START = {"pipelines", "pipelines.disk_cache", "pipelines.start"}
 OF_THE_CLIENT = {"google", "grpc", "numpy"}
 # What nothing of the above may import.
 OUTSIDE = ("benchmarks", "examples", "tests")
-# `conditions` and `orderings` are modules of core that tfar/__init__.py hands on.
-ALIASES = {"conditions": "core", "orderings": "core"}
+# `conditions` and `orderings` are modules of core, `typing` has names of core, that tfar/__init__.py hands on.
+ALIASES = {"conditions": "core", "orderings": "core", "typing": "core"}
 
 # Who may enter the incremental scope, or make its state: the driver, and single layers inside of it.
 SCOPE_NAMES = {"Incremental", "initial_state", "state_spec"}

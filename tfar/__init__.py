@@ -5,7 +5,7 @@ p(x | h) = prod_i p(x_i | x_1, ..., x_(i-1), h), each factor a neural network's 
 
 import importlib
 
-from tfar import core, data, heads, layers, models, sampling, testing, training
+from tfar import core, data, heads, layers, models, sampling, testing, training, typing
 from tfar.core import conditions, orderings
 
 __version__ = "0.1.0"
@@ -22,6 +22,7 @@ __all__ = [
     "sampling",
     "testing",
     "training",
+    "typing",
 ]
 
 

@@ -17,7 +17,7 @@ import tfar
 from export.litert.signatures import LiteRTSignatures
 from export.writer.inputs import Input
 from export.writer.states import fingerprint
-from tfar.core.conditions import Condition
+from tfar.core.protocols import Condition
 from tfar.models import AutoregressiveModel
 
 NAME = "tfar"

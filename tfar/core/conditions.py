@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfar.core.checks import as_tensor, check_sizes
 from tfar.core.configured import Configured
+from tfar.core.protocols import EventShape, Shape
 
 
 class Condition(Configured):
@@ -27,7 +28,7 @@ class Condition(Configured):
     """
 
     dtype: tf.DType = tf.float32
-    shape: tuple[int | None, ...] = ()
+    shape: Shape = ()
     meaning: str = "what the events are conditioned on"
     accepted: str = "hold finite numbers"
     num_labels: int | None = None
@@ -80,7 +81,7 @@ class Condition(Configured):
         """True where an entry of a batch of values is not accepted, for checks inside of a graph."""
         return ~tf.math.is_finite(value)
 
-    def value_shape(self, event_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+    def value_shape(self, event_shape: EventShape) -> Shape:
         """Shape of one value beside an event of this shape; None where that leaves it open."""
         sizes = iter(event_shape)
         return tuple(next(sizes) if size is None else size for size in self.shape)
@@ -89,9 +90,7 @@ class Condition(Configured):
         """Returns the kind and the constructor arguments as JSON values."""
         return {"kind": type(self).__name__, **self.get_config()}
 
-    def example(
-        self, event_shape: Sequence[int | None], num: int = 1, seed: int | None = None, open_size: int = 2
-    ) -> Any:
+    def example(self, event_shape: EventShape, num: int = 1, seed: int | None = None, open_size: int = 2) -> Any:
         """Values that are accepted.
 
         Args:
@@ -223,7 +222,7 @@ class Local(Condition):
         self.shape = (None, channels)
         self.meaning = f"frames beside the sequence, one for {hop} values"
 
-    def value_shape(self, event_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+    def value_shape(self, event_shape: EventShape) -> Shape:
         """(frames, channels): as many frames as an event of this length needs."""
         return (None if event_shape[0] is None else self.num_frames(event_shape[0]), self.channels)
 

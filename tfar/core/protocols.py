@@ -50,7 +50,7 @@ class NetworkCall(Protocol):
     `training` where it has dropout.
     """
 
-    def __call__(self, x: Tensor, condition: Any = None) -> Tensor:
+    def __call__(self, x: Tensor, condition: Any = None, /) -> Tensor:
         """Numbers for the head from encoded cells, causal in the order of drawing."""
 
 
@@ -236,6 +236,9 @@ class Model(Protocol):
     @property
     def compiled_functions(self) -> CompiledFunctions:
         """The functions that were compiled for this model."""
+
+    def for_drawing(self) -> Model:
+        """The model in the precision in which it is drawn: itself, or a copy."""
 
     def request(self, condition: Any = None, num: Any = None, event_shape: Any = None) -> Request:
         """The arguments of a call besides the event, checked."""

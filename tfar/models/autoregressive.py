@@ -44,7 +44,7 @@ class AutoregressiveModel(SampledDensity):
     """
 
     # Kinds of conditions that the network takes.
-    CONDITIONS: tuple[type[Condition], ...] = (Condition,)
+    CONDITIONS: tuple[type, ...] = (Condition,)
 
     def __init__(
         self,

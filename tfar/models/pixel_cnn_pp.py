@@ -144,6 +144,8 @@ class PixelCNNPP(AutoregressiveModel):
 
     _SMALL = {"num_resnets": 2, "dropout": 0.1}
     _RGB = {**RGB_PIXELS, "num_resnets": 5, "dropout": 0.5}
+    network: PixelCNNPPNetwork
+
     PRESETS = {
         "pixel_cnn_pp_tiny": {"filters": 4, "num_resnets": 1, "num_resolutions": 2, "dropout": 0.0},
         "pixel_cnn_pp_small": {**_SMALL, "filters": 32},

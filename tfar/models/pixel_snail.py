@@ -146,6 +146,8 @@ class PixelSNAIL(AutoregressiveModel):
     """
 
     _RGB = {**RGB_PIXELS, "filters": 256, "num_blocks": 12, "num_resnets": 4}
+    network: PixelSNAILNetwork
+
     PRESETS = {
         "pixel_snail_tiny": {"filters": 4, "num_blocks": 1, "num_resnets": 1, "key_dim": 2, "dropout": 0.0},
         "pixel_snail_small": {"filters": 48, "num_blocks": 3, "num_resnets": 2, "dropout": 0.1},

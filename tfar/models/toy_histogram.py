@@ -24,6 +24,7 @@ import numpy as np
 
 from tfar.core.protocols import Condition, EventShape, Head
 from tfar.heads import Categorical
+from tfar.layers.conditional_networks import ConditionalNetworks
 from tfar.models.per_conditional import PerConditional
 
 
@@ -72,6 +73,8 @@ class ToyHistogram(PerConditional):
         >>> [round(float(p), 3) for p in model.conditionals(np.zeros([1, 2], "int32")).probs_parameter()[0, 0]]
         [0.75, 0.25, 0.0]
     """
+
+    network: ConditionalNetworks
 
     PRESETS = {"toy_histogram_tiny": {"hidden": (8,)}, "toy_histogram_small": {"hidden": (64,)}}
 

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfar.core.conditions import Condition
+from tfar.core.protocols import Condition
 from tfar.core.units import bits_per_dim
 from tfar.models.checked_data import CheckedData
 
@@ -52,7 +52,9 @@ class Trained(keras.Model):
             losses += [weight.regularizer(weight) for weight in weights]
         return tf.add_n([tf.cast(tf.reduce_sum(loss), tf.float32) for loss in losses]) if losses else None
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True) -> tf.Tensor:
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> tf.Tensor:
         """The loss of a batch, for `fit` and `evaluate`; the share of this replica where there are several."""
         del y, training
         return self._share_of_replica(self.batch_loss(x, y_pred, sample_weight))

@@ -168,6 +168,8 @@ class WaveNet(AutoregressiveModel):
         ((2, 16), (2,))
     """
 
+    network: WaveNetNetwork
+
     PRESETS = {
         "wavenet_tiny": _sizes(4, 8, 1, 3),
         "wavenet_small": _sizes(32, 64, 2, 9),
@@ -274,7 +276,7 @@ class WaveNet(AutoregressiveModel):
         return self.network.prepare(features.get(False), features.get(True))
 
 
-def _with_extra_frames(condition: Any, frames: int) -> Condition:
+def _with_extra_frames(condition: Any, frames: int) -> Any:
     """The condition, whose frames are counted as the up-sampling reads them."""
     if isinstance(condition, Joint):
         return Joint([_with_extra_frames(part, frames) for part in condition.parts])
@@ -284,7 +286,7 @@ def _with_extra_frames(condition: Any, frames: int) -> Condition:
 def _parts(condition: Condition | None) -> tuple[Condition | None, Local | None]:
     """Returns the condition of the whole event and the local one, None where there is none."""
     parts = () if condition is None else condition.parts
-    vectors = [part for part in parts if isinstance(part, Label | Vector)]
+    vectors: list[Condition] = [part for part in parts if isinstance(part, Label | Vector)]
     locals_ = [part for part in parts if isinstance(part, Local)]
     if len(vectors) + len(locals_) != len(parts) or max(len(vectors), len(locals_)) > 1:
         raise ValueError(f"condition must be a Label, a Vector, a Local or a Joint of two kinds, got {condition!r}")

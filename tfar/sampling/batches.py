@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -131,7 +131,9 @@ def _draw_parts(
     if observed is not None and sampler is incremental:
         length = min(observed_units(stage, part.given[3], part.context) for part in parts)
 
-    def run(name: Any, function: Any, *arguments: list[Any], jit_compile: bool = False) -> list[Any]:
+    def run(
+        name: Hashable, function: Callable[..., Any], *arguments: list[Any], jit_compile: bool = False
+    ) -> list[Any]:
         """Calls `function` for every part; it is traced here, and runs on other threads."""
         key = (name, sampler.__name__, stage.key)
         calls = [compiled.prepare(key, function, *of, jit_compile=jit_compile) for of in zip(*arguments, strict=True)]

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core.checks import positive_int
+from tfar.core.protocols import ArrayLike, Model
 from tfar.sampling.continuation import Continuation
 
 
@@ -35,11 +36,11 @@ class Beams:
 
 
 def beam_search(
-    model: Any,
+    model: Model,
     width: int,
     *,
     length: int | None = None,
-    prompt: Any = None,
+    prompt: ArrayLike | None = None,
     end: int | None = None,
     length_penalty: float = 0.0,
     condition: Any = None,
@@ -71,8 +72,9 @@ def beam_search(
     width = positive_int("width", width)
     if not np.isfinite(length_penalty) or length_penalty < 0:
         raise ValueError(f"length_penalty must be a number of at least 0, got {length_penalty!r}")
-    several = np.ndim(prompt) == 2
-    continuation = Continuation(model, len(prompt) if several else 1, length, prompt, condition, jit_compile)
+    shape = () if prompt is None else np.shape(prompt)
+    several = len(shape) == 2
+    continuation = Continuation(model, shape[0] if several else 1, length, prompt, condition, jit_compile)
     continuation.check_symbol("end", end)
     found = _search(continuation, width, end, float(length_penalty))
     found = {key: value.numpy() if several else value.numpy()[0] for key, value in found.items()}
@@ -82,7 +84,7 @@ def beam_search(
 def _search(continuation: Continuation, width: int, end: int | None, length_penalty: float) -> dict[str, tf.Tensor]:
     """Searches the beams of every prompt: x [R, W, length], lengths, log_prob and scores [R, W]."""
     rows, length, first = continuation.num, continuation.length, continuation.prompt_length
-    stage, levels = continuation.stage, continuation.head.levels
+    stage, levels = continuation.stage, continuation.levels
     beams = tf.repeat(tf.range(rows), width)
 
     def ranked(log_prob: tf.Tensor, lengths: tf.Tensor, base: tf.Tensor, first: tf.Tensor) -> tf.Tensor:

@@ -6,8 +6,6 @@ whole event is drawn by one pass for every ordered colour.
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
 from tfar.core.request import Request
@@ -28,7 +26,12 @@ def start(stage: Stage, inputs: SampleInputs, context: Request) -> tf.Tensor:
 
 
 def advance(
-    stage: Stage, canvas: tf.Tensor, inputs: SampleInputs, context: Request, start: Any, stop: Any
+    stage: Stage,
+    canvas: tf.Tensor,
+    inputs: SampleInputs,
+    context: Request,
+    start: int | tf.Tensor,
+    stop: int | tf.Tensor,
 ) -> tf.Tensor:
     """Draws the cells of ranks start, ..., stop - 1."""
     event = stage.event

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 from tfar.core.carry import Carry
 from tfar.core.checks import positive_int
+from tfar.core.protocols import ArrayLike, Model
 from tfar.core.request import Request
 from tfar.sampling.incremental import blocks
 
@@ -27,6 +29,7 @@ class Continuation:
     Attributes:
         stage: network, head and encoding.
         head: of the stage.
+        levels: symbols of the head.
         prompt: int32 [num, prompt_length].
         context: the request with the condition's features, see `model.context`.
         compiled: the model's compiled functions.
@@ -35,16 +38,26 @@ class Continuation:
         ValueError: an argument is out of range, or the model is none of sequences of symbols.
     """
 
-    def __init__(self, model: Any, num: int, length: Any, prompt: Any, condition: Any, jit_compile: bool):
+    def __init__(
+        self,
+        model: Model,
+        num: int,
+        length: int | None,
+        prompt: ArrayLike | None,
+        condition: Any,
+        jit_compile: bool,
+    ):
         model = model.for_drawing()
         self.num, self.jit_compile, self.compiled = positive_int("num", num), jit_compile, model.compiled_functions
         (self.stage,) = model.stages
         event, self.head = self.stage.event, self.stage.event.head
-        if self.head.levels is None or self.head.event_ndims or len(event.grid) != 1 or len(event.event_shape) != 1:
+        levels = self.head.levels
+        if levels is None or self.head.event_ndims or len(event.grid) != 1 or len(event.event_shape) != 1:
             raise ValueError(
                 "decoding takes models of sequences of symbols, (length,) or (None,) with a discrete head, got "
                 f"{type(model).__name__} of {event.event_shape} with {self.head!r}; use model.sample"
             )
+        self.levels = levels
         self.length = _length(model, event.event_shape[0], length)
         prompt = np.zeros([0], np.int32) if prompt is None else np.asarray(prompt)
         if prompt.ndim not in (1, 2) or (prompt.ndim == 2 and len(prompt) != self.num):
@@ -66,10 +79,10 @@ class Continuation:
         """Raises ValueError unless it is None or a symbol of the head."""
         if symbol is None:
             return
-        if isinstance(symbol, bool) or not isinstance(symbol, int | np.integer) or not 0 <= symbol < self.head.levels:
-            raise ValueError(f"{name} must be a symbol, 0 to {self.head.levels - 1}, got {symbol!r}")
+        if isinstance(symbol, bool) or not isinstance(symbol, int | np.integer) or not 0 <= symbol < self.levels:
+            raise ValueError(f"{name} must be a symbol, 0 to {self.levels - 1}, got {symbol!r}")
 
-    def run(self, name: Any, function: Any, *arguments: Any, jit_compile: bool = False) -> Any:
+    def run(self, name: Hashable, function: Callable[..., Any], *arguments: Any, jit_compile: bool = False) -> Any:
         """`function(*arguments)`, compiled once per name and shapes."""
         return self.compiled.run(("decode", name), function, *arguments, jit_compile=jit_compile)
 
@@ -102,7 +115,7 @@ class Continuation:
         return tf.nn.log_softmax(self.logits(params))
 
 
-def _length(model: Any, fixed: int | None, length: Any) -> int:
+def _length(model: Model, fixed: int | None, length: int | None) -> int:
     if length is None:
         if fixed is None:
             raise ValueError("length must be given: the model takes events of any length")

@@ -25,6 +25,7 @@ import tensorflow as tf
 from tfar.core import noise as noises
 from tfar.core.carry import Carry, Site
 from tfar.core.checks import check_choice, check_sizes, positive_int
+from tfar.core.protocols import ArrayLike, Model
 from tfar.core.slicing import put
 from tfar.heads.head import index_from_uniform
 from tfar.sampling.continuation import Continuation
@@ -52,11 +53,11 @@ class Decoded:
 
 
 def decode(
-    model: Any,
+    model: Model,
     num: int = 1,
     *,
     length: int | None = None,
-    prompt: Any = None,
+    prompt: ArrayLike | None = None,
     strategy: str = "ancestral",
     temperature: float = 1.0,
     top_k: int | None = None,
@@ -64,7 +65,7 @@ def decode(
     stop: int | None = None,
     condition: Any = None,
     seed: Any = None,
-    noise: Any = None,
+    noise: ArrayLike | None = None,
     jit_compile: bool = True,
 ) -> Decoded:
     """Continues a prompt, or begins anew, `num` times.
@@ -111,11 +112,11 @@ def decode(
 
 
 def stream(
-    model: Any,
+    model: Model,
     num: int = 1,
     *,
     length: int | None = None,
-    prompt: Any = None,
+    prompt: ArrayLike | None = None,
     strategy: str = "ancestral",
     temperature: float = 1.0,
     top_k: int | None = None,
@@ -123,7 +124,7 @@ def stream(
     stop: int | None = None,
     condition: Any = None,
     seed: Any = None,
-    noise: Any = None,
+    noise: ArrayLike | None = None,
     jit_compile: bool = True,
     chunk: int = 16,
 ) -> Iterator[np.ndarray]:
@@ -245,7 +246,7 @@ class _Decoding(Continuation):
             -1 if stop is None else int(stop),
             None if greedy else noise,
             tf.constant(temperature, tf.float32),
-            tf.constant(min(top_k or self.head.levels, self.head.levels), tf.int32),
+            tf.constant(min(top_k or self.levels, self.levels), tf.int32),
             tf.constant(top_p or 1.0, tf.float32),
         )
 

@@ -10,7 +10,10 @@ import tensorflow as tf
 
 from tfar.core.carry import Choose, Site
 from tfar.core.event import Event
+from tfar.core.protocols import Head
+from tfar.core.request import Request
 from tfar.core.sizes import batch_size
+from tfar.core.stage import Stage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +84,7 @@ class SampleInputs:
         return tf.reshape(drawn, tf.concat([lead, drawn.shape[-1:]], 0))
 
 
-def _draw(head: Any, params: tf.Tensor, noise: tf.Tensor, temperature: tf.Tensor, known: Any, group: int) -> tf.Tensor:
+def _draw(head: Head, params: tf.Tensor, noise: tf.Tensor, temperature: tf.Tensor, known: Any, group: int) -> tf.Tensor:
     """Draws values of cells, [n, C], or of one of their colours, [n, 1].
 
     Args:
@@ -134,7 +137,7 @@ def batch_first(x: tf.Tensor, event: Event, ranks: Any = None) -> tf.Tensor:
     return tf.reshape(x, [batch_size(x), *(-1 if size is None else size for size in event.grid), event.channels])
 
 
-def cells_in_order(stage: Any, context: Any, num: int, cells: int) -> np.ndarray:
+def cells_in_order(stage: Stage, context: Request, num: int, cells: int) -> np.ndarray:
     """Returns the cell of every rank for each of `num` examples, int [num, cells]."""
     order = stage.order(context)
     permutation = np.arange(cells) if order is None else np.asarray(order[0])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
 from tfar.core.carry import Site
@@ -26,7 +24,12 @@ def start(stage: Stage, inputs: SampleInputs, context: Request) -> tf.Tensor:
 
 
 def advance(
-    stage: Stage, canvas: tf.Tensor, inputs: SampleInputs, context: Request, start: Any, stop: Any
+    stage: Stage,
+    canvas: tf.Tensor,
+    inputs: SampleInputs,
+    context: Request,
+    start: int | tf.Tensor,
+    stop: int | tf.Tensor,
 ) -> tf.Tensor:
     """Draws cells start, ..., stop - 1 of the order, with one pass of the network for each colour of each."""
     event, order = stage.event, stage.order(context)
