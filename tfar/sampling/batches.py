@@ -125,10 +125,10 @@ def _draw_parts(
     report: Callable[[int, int], None],
 ) -> list[tf.Tensor]:
     """Start, blocks of known units, and the chunks of the loop, all parts at the same time."""
-    sampler, (_, _, values, observed) = sampler_of(stage, method), parts[0].given
-    units = sampler.num_units(stage, int(np.prod(values.shape[1:-1])))
+    sampler, first = sampler_of(stage, method), SampleInputs(*parts[0].given)
+    units = sampler.num_units(stage, int(np.prod(first.canvas.shape[1:-1])))
     length = 0
-    if observed is not None and sampler is incremental:
+    if first.observed is not None and sampler is incremental:
         length = min(observed_units(stage, part.given[3], part.context) for part in parts)
 
     def run(
