@@ -32,7 +32,7 @@ class Settings:
     eval_rows: int = 1
     on_damaged: str = "previous"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Raises ValueError for numbers out of range."""
         if self.on_damaged not in ON_DAMAGED:
             raise ValueError(f"on_damaged must be one of {', '.join(ON_DAMAGED)}, got {self.on_damaged!r}")
