@@ -65,7 +65,7 @@ def test_runs_are_merged_and_go_on(tmp_path, capfd):
 )
 def test_flags_are_checked(arguments, message):
     code, _, err = commands.run("benchmarks.all", *arguments)
-    assert code == 1 and re.search(f"error: {message}", err)
+    assert code == 2 and re.search(f"error: {message}", err)
 
 
 def test_texts_hold_the_figures():

@@ -41,6 +41,7 @@ def load(path: str | os.PathLike) -> AutoregressiveModel:
         >>> tfar.models.ToyHistogram((2,), tfar.heads.Categorical(3)).save(f"{folder.name}/model.keras")
         >>> load(folder.name).event_shape
         (2,)
+        >>> folder.cleanup()
     """
     path = pathlib.Path(path)
     if path.is_dir():
