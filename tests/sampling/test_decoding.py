@@ -1,6 +1,5 @@
 """Decoding: every strategy against its definition, by exhaustion and by re-scoring."""
 
-import contextlib
 import functools
 import itertools
 
@@ -17,20 +16,8 @@ from tfar.sampling.decoding import keep_probable
 from tfar.testing import eagerly, randomize_weights
 
 PLAIN = {"jit_compile": False}
+# Of most tests, so that models trace one loop for each way of choosing symbols.
 NUM, LENGTH = 4, 12
-
-
-@pytest.fixture
-def graphs():
-    """Functions of a test with this fixture are compiled."""
-
-
-@pytest.fixture(autouse=True)
-def op_by_op(request):
-    """To trace a loop takes longer than its dozen steps; draws and beams of every model run in graphs, too."""
-    compiled = "graphs" in request.fixturenames or request.node.get_closest_marker("large") is not None
-    with contextlib.nullcontext() if compiled else eagerly():
-        yield
 
 
 def sharp(model, scale=1.0):
@@ -105,7 +92,7 @@ def test_prompts_are_kept_and_scored(model, size):
     np.testing.assert_array_equal(rows.x, found.x)
 
 
-def test_ancestral_is_what_sample_draws(model, graphs):
+def test_ancestral_is_what_sample_draws(model):
     noise = noises.uniform(noises.seed_rows(3, NUM), LENGTH, model.head.noise_size)
     length = {} if model.event_shape[0] else {"length": LENGTH}
     expected = model.sample(NUM, noise=noise, temperature=0.7, **length, **PLAIN)
@@ -138,7 +125,7 @@ def test_a_single_beam_is_greedy(name):
     np.testing.assert_allclose(beam.log_prob, found.log_prob[:1], rtol=1e-5)
 
 
-def test_beams_are_rescored(model, graphs):
+def test_beams_are_rescored(model):
     # Beams change places all the time here: a state that is not re-gathered with its beam shows at once.
     found = beam_search(model, 4, length=LENGTH, prompt=[2, 0], **PLAIN)
     np.testing.assert_allclose(found.log_prob, log_prob(model, found.x), rtol=1e-4, atol=1e-4)
@@ -182,7 +169,7 @@ def test_beams_change_places():
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_full_width_finds_the_most_probable_sequence(tiny, jit_compile, graphs):
+def test_full_width_finds_the_most_probable_sequence(tiny, jit_compile):
     everything = sequences(3, 4)
     nats = log_prob(tiny, everything)
     best = np.argsort(-nats)
@@ -225,7 +212,7 @@ def test_a_penalty_favours_longer_sequences(tiny):
     assert long.lengths.mean() > short.lengths.mean()
 
 
-def test_several_searches_at_once(tiny, graphs):
+def test_several_searches_at_once(tiny):
     both = beam_search(tiny, 3, prompt=[[0, 1], [2, 2]], **PLAIN)
     assert both.x.shape == (2, 3, 4)
     for row, prompt in enumerate(([0, 1], [2, 2])):
