@@ -27,7 +27,7 @@ _PLAIN_AUDIO = 1000
 
 
 def define_flags() -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     flags.DEFINE_string("tree", None, "The other checkout.", required=True)
     flags.DEFINE_list("models", ["gated_pixel_cnn"], "Models of benchmarks.sampling.")
     flags.DEFINE_list("modes", ["xla", "plain"], "Of the sampler.")

@@ -34,24 +34,12 @@ import time
 
 from absl import flags
 
-from benchmarks import results
+from benchmarks import results, sampling_figures
 from pipelines import command
 
-SAMPLED = (
-    "gated_pixel_cnn",
-    "made",
-    "pixel_cnn_pp",
-    "pixel_snail",
-    "pixel_rnn_row",
-    "pixel_rnn_diagonal",
-    "image_transformer",
-    "char_rnn",
-    "causal_transformer",
-    "wavenet",
-)
 # Commands of each part, and what `--quick` adds to them: of a flag given twice the last one counts.
 PARTS: dict[str, list[tuple[str, str]]] = {
-    "sampling": [(f"sampling --model={name} --repeats=5", "--tiny --repeats=1") for name in SAMPLED],
+    "sampling": [(f"sampling --model={name} --repeats=5", "--tiny --repeats=1") for name in sampling_figures.MODELS],
     "positions": [("positions", "--tiny --repeats=1 --batch=4")],
     "memory": [
         ("memory --preset=pixel_snail_small --batches=16", "--preset=pixel_snail_tiny --batches=1"),
@@ -73,7 +61,7 @@ PAGES = ("README.md", "docs/results.md")
 
 
 def define_flags() -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     flags.DEFINE_string("json", None, f"File of the figures; {_FIGURES}, with --quick {_QUICK_FIGURES}.")
     flags.DEFINE_list("parts", list(DEFAULT_PARTS), f"Of {', '.join(PARTS)}; none where empty.")
     flags.DEFINE_bool("quick", False, "Tiny models, to see that everything runs.")

@@ -27,7 +27,7 @@ _AIM = 0.45
 
 
 def define_flags() -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     flags.DEFINE_string("model", "gated_pixel_cnn", "A model of benchmarks.sampling, or a preset.")
     flags.DEFINE_integer("batch", 16, "Events drawn together.", lower_bound=1)
     flags.DEFINE_bool("tiny", False, "The model at a size that says nothing about speed, for tests.")

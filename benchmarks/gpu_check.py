@@ -69,7 +69,7 @@ _MEASURE_SECONDS = 40.0  # a job that measures longer is stopped
 
 
 def define_flags() -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     flags.DEFINE_string("json", None, "File to write the numbers to.")
     flags.DEFINE_integer(
         "seconds",

@@ -47,7 +47,7 @@ TARGETS = {"dna": Target(83.63, 85.5), "mushrooms": Target(9.68, 10.2), "nips": 
 
 
 def define_flags() -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     flags.DEFINE_string("data_dir", "../shared/data/made", "Folder of dna.npz, mushrooms.npz and nips.npz.")
     flags.DEFINE_list("datasets", list(TARGETS), "Data sets to train on.")
     flags.DEFINE_float("learning_rate", 0.1, "Of Adagrad.", lower_bound=0.0)

@@ -38,7 +38,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 def define_flags() -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     flags.DEFINE_string("preset", "image_transformer_small", "A preset whose model has the option recompute.")
     flags.DEFINE_list("batches", ["1", "4", "16"], "Numbers of images in a step.")
     flags.DEFINE_list("event_shape", ["32", "32", "3"], "Height, width and channels of an image.")

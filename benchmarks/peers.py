@@ -31,7 +31,7 @@ _MIXTURES = 5
 
 
 def define_flags() -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     flags.DEFINE_integer("batch", 16, "Images drawn together, and trained on together.", lower_bound=1)
     flags.DEFINE_integer("repeats", 3, "Rounds of which the medians are taken.", lower_bound=1)
     flags.DEFINE_bool("tiny", False, "Networks of a size that says nothing about speed, for tests.")

@@ -22,7 +22,7 @@ from pipelines import command
 
 
 def define_flags() -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     flags.DEFINE_list("models", ["char_rnn", "causal_transformer", "wavenet", "gated_pixel_cnn"], "What is measured.")
     flags.DEFINE_integer("batch", 64, "Examples.", lower_bound=2)
     flags.DEFINE_integer("repeats", 7, "Rounds of which the medians are taken.", lower_bound=1)

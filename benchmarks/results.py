@@ -111,7 +111,7 @@ def commit() -> str:
 
 
 def machine() -> str:
-    """Processor, its widest vector instructions, cores, and the GPU."""
+    """Returns the names of the processor, its widest vector instructions, its cores and the GPU."""
     name, vectors = platform.processor() or platform.machine(), ""
     try:
         for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
@@ -163,7 +163,7 @@ def _markdown(rows: list[list[str]]) -> str:
 
 
 def areas(page: str) -> list[str]:
-    """Areas for which a page has a pair of markers."""
+    """Returns the areas for which a page has a marker."""
     begin, end = BEGIN.split("{}")
     return [line[len(begin) : -len(end)] for line in page.splitlines() if line.startswith(begin) and line.endswith(end)]
 

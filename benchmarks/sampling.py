@@ -49,7 +49,7 @@ _PLAIN_STEPS_OF_AUDIO = 200
 
 
 def define_flags() -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     flags.DEFINE_string("model", "gated_pixel_cnn", "A model of this benchmark, or a preset.")
     flags.DEFINE_integer("batch", None, "Events drawn together; 16, for audio 1.", lower_bound=1)
     flags.DEFINE_integer("repeats", 7, "Rounds of which the medians are taken.", lower_bound=1)

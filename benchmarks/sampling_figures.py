@@ -7,31 +7,18 @@ from typing import Any
 from benchmarks import results
 
 MODES = ("xla", "plain")
-# The events and the model, without the number of events.
-_EVENTS = {
-    "gated_pixel_cnn": "images 28x28 from a Gated PixelCNN of 64 filters and 10 blocks",
-    "made": "vectors of 784 from a MADE of 500 units",
-    "pixel_cnn_pp": "images 28x28 from a PixelCNN++ of 32 filters and 2 blocks",
-    "pixel_snail": "images 28x28 from a PixelSNAIL of 64 filters, 3 blocks of 4",
-    "pixel_rnn_row": "images 28x28 from a PixelRNN, 7 Row LSTM layers of 16 maps",
-    "pixel_rnn_diagonal": "images 28x28 from a PixelRNN, 7 Diagonal BiLSTM layers of 16 maps",
-    "image_transformer": "images 28x28 from an Image Transformer, blocks of 256, 4 layers of width 128",
-    "char_rnn": "texts of 256 characters from a CharRNN, 2 LSTM layers of 128",
-    "causal_transformer": "texts of 256 characters from a transformer of 4 layers, width 128",
-    "wavenet": "second of 8 kHz sound from a WaveNet of 30 layers (32 / 64 channels)",
-}
-# Forward passes under XLA / in a plain graph.
-_AIMS = {
-    "gated_pixel_cnn": "2 / 8",
-    "made": "5",
-    "pixel_cnn_pp": "3 / 12",
-    "pixel_snail": "4 / 16",
-    "pixel_rnn_row": "4 / 16",
-    "pixel_rnn_diagonal": "4 / 16",
-    "image_transformer": "12 / 48",
-    "char_rnn": "4",
-    "causal_transformer": "7",
-    "wavenet": "12",
+# The events and the model, without the number of events; the aim, in forward passes under XLA / in a plain graph.
+MODELS = {
+    "gated_pixel_cnn": ("images 28x28 from a Gated PixelCNN of 64 filters and 10 blocks", "2 / 8"),
+    "made": ("vectors of 784 from a MADE of 500 units", "5"),
+    "pixel_cnn_pp": ("images 28x28 from a PixelCNN++ of 32 filters and 2 blocks", "3 / 12"),
+    "pixel_snail": ("images 28x28 from a PixelSNAIL of 64 filters, 3 blocks of 4", "4 / 16"),
+    "pixel_rnn_row": ("images 28x28 from a PixelRNN, 7 Row LSTM layers of 16 maps", "4 / 16"),
+    "pixel_rnn_diagonal": ("images 28x28 from a PixelRNN, 7 Diagonal BiLSTM layers of 16 maps", "4 / 16"),
+    "image_transformer": ("images 28x28 from an Image Transformer, blocks of 256, 4 layers of width 128", "12 / 48"),
+    "char_rnn": ("texts of 256 characters from a CharRNN, 2 LSTM layers of 128", "4"),
+    "causal_transformer": ("texts of 256 characters from a transformer of 4 layers, width 128", "7"),
+    "wavenet": ("second of 8 kHz sound from a WaveNet of 30 layers (32 / 64 channels)", "12"),
 }
 _NOTES = {
     "read_gb_per_s": "reads {0:.1f} GB/s (weights, keys, values); a memory copy {copy_gb_per_s:.1f} GB/s",
@@ -69,9 +56,9 @@ def figures(result: dict[str, Any], tiny: bool = False) -> dict[str, results.Fig
     """Returns the figure of a model for docs/results.json; a tiny one is described by its shape."""
     xla, plain = result["xla"], result["plain"]
     shape = " x ".join(str(size) for size in result["event_shape"])
-    what = f"{result['batch']} events {shape} from `{result['model']}`"
-    if result["model"] in _EVENTS and not tiny:
-        what = f"{result['batch']} {_EVENTS[result['model']]}"
+    events, aim = MODELS.get(result["model"], ("", ""))
+    if tiny or not events:
+        events = f"events {shape} from `{result['model']}`"
     measured = (
         f"{_time(xla['sample_s'])} = {xla['cost_in_forwards']:.1f} forward passes under XLA, "
         f"{plain['cost_in_forwards']:.1f} in a plain graph; {xla['speedup']:,.0f} times faster than naive"
@@ -91,7 +78,7 @@ def figures(result: dict[str, Any], tiny: bool = False) -> dict[str, results.Fig
         values["sample_to_dilations_of_2"] = xla["sample_to_dilations_of_2"]
         measured += f"; {xla['sample_to_dilations_of_2']:.2f} times the time of dilations of 2"
     measured += f"; first call {_time(xla['first_call_s'])}"
-    return {f"sampling/{result['model']}": results.figure(what, measured, values, _AIMS.get(result["model"], ""))}
+    return {f"sampling/{result['model']}": results.figure(f"{result['batch']} {events}", measured, values, aim)}
 
 
 def _time(seconds: float) -> str:

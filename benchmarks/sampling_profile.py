@@ -11,9 +11,9 @@ The batch is drawn by one loop; `--parts` draws it in parts side by side, as `mo
 from __future__ import annotations
 
 import collections
-import glob
 import math
 import os
+import pathlib
 import re
 import tempfile
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ class Kernel(NamedTuple):
 
 
 def define_flags() -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     flags.DEFINE_string("model", "gated_pixel_cnn", "A model of benchmarks.sampling, or a preset.")
     flags.DEFINE_integer("batch", 16, "Events drawn together.", lower_bound=1)
     flags.DEFINE_bool("parts", False, "Draw parts of the batch side by side.")
@@ -70,7 +70,8 @@ def main() -> int:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {dump}"
         command.import_quietly()
         _trace(folder, values)
-        programs = [_read(path) for path in glob.glob(f"{folder}/programs/*cpu_after_optimizations.txt")]
+        dumped = pathlib.Path(folder, "programs").glob("*cpu_after_optimizations.txt")
+        programs = [path.read_text(encoding="utf-8") for path in dumped]
         known = kernels(max((text for text in programs if " while(" in text), key=len))
         print("\n".join(report(known, _events(folder))))
     return 0
@@ -81,24 +82,18 @@ def _trace(folder: str, values: Any) -> None:
     import keras
     import tensorflow as tf
 
-    from benchmarks.sampling_models import build
+    from benchmarks.sampling import build, draw_events
     from tfar.sampling import side_by_side
 
     if not values.parts:
         side_by_side.LEAST_WEIGHTS = 2**62  # no network has so many
     keras.utils.set_random_seed(0)
     model = build(values.model, values.tiny)
-    draw = lambda: model.sample(values.batch, seed=0, batch_size=values.batch).numpy()  # noqa: E731
-    draw()
+    draw_events(model, values.batch, True)
     options = tf.profiler.experimental.ProfilerOptions(host_tracer_level=3)
     tf.profiler.experimental.start(folder, options=options)
-    draw()
+    draw_events(model, values.batch, True)
     tf.profiler.experimental.stop()
-
-
-def _read(path: str) -> str:
-    with open(path, encoding="utf-8") as file:
-        return file.read()
 
 
 def kernels(program: str) -> dict[str, Kernel]:
@@ -162,10 +157,8 @@ def _events(folder: str) -> list[tuple[str, float]]:
     """Names and milliseconds of all that ran on TensorFlow's threads while it was traced."""
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-    (path,) = glob.glob(f"{folder}/plugins/profile/*/*.xplane.pb")
-    space = xplane_pb2.XSpace()
-    with open(path, "rb") as file:
-        space.ParseFromString(file.read())
+    (path,) = pathlib.Path(folder).glob("plugins/profile/*/*.xplane.pb")
+    space = xplane_pb2.XSpace.FromString(path.read_bytes())
     lines = [(plane, line) for plane in space.planes for line in plane.lines if line.name != "python"]
     return [
         (plane.event_metadata[event.metadata_id].name, event.duration_ps / 1e9)

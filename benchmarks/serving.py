@@ -53,7 +53,7 @@ _STANDSTILL = 3.0  # seconds
 
 
 def define_flags() -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     flags.DEFINE_float("seconds", 60.0, "Of the load.", lower_bound=0.5)
     flags.DEFINE_integer("clients", 64, "At once.", lower_bound=2)
     flags.DEFINE_string("workdir", None, "Work directory of a trained model that is served instead of the small one.")

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks import serving_checks as checks
 from benchmarks.serving_reference import Reference
-from pipelines import command
+from pipelines import record
 
 TTL = 10.0  # seconds
 _TEXT_LENGTH = 48
@@ -84,7 +84,7 @@ def _pictures(folder: Path, workdir: str | None, tiny: bool) -> Any:
     from export.writer.saved_model import load_model
 
     if workdir is not None:
-        command.check_workdir(workdir)
+        record.path_of(workdir)
         model = load_model(Path(workdir) / "model.keras")
         if len(model.event_shape) != 3:
             raise ValueError(f"--workdir must hold a model of images, got events {model.event_shape}")

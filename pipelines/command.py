@@ -13,7 +13,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from pipelines import disk_cache, record
+from pipelines import disk_cache
 from pipelines.run_lock import RunLocked
 from pipelines.start import start_tensorflow
 
@@ -25,7 +25,7 @@ _WRONG_PATHS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirec
 
 
 class RunFailed(RuntimeError):
-    """What ends a command although its flags and data are right; its message is one line for the user."""
+    """A run failed although its flags and data are right; the message is one line for the user."""
 
 
 def import_quietly() -> None:
@@ -36,31 +36,19 @@ def import_quietly() -> None:
     start_tensorflow("tfar")
 
 
-def check_workdir(workdir: str | os.PathLike) -> pathlib.Path:
-    """Returns the path of a run's configuration, config.json in its work directory.
-
-    Raises:
-        ValueError: there is none.
-    """
-    return record.path_of(workdir)
-
-
-def check_out(flag: str, path: str | os.PathLike | None, suffix: str = "") -> None:
+def check_out(flag: str, path: str | os.PathLike | None) -> None:
     """Checks, before anything is loaded, a flag that names a file to write.
 
     Args:
         flag: its name.
         path: its value; None writes no file.
-        suffix: how the name has to end, such as ".png".
 
     Raises:
-        ValueError: another ending, or no folder to write it into.
+        ValueError: it is a folder, there is no folder to write it into, or it may not be written.
     """
     if path is None:
         return
     path = pathlib.Path(path)
-    if suffix and path.suffix.lower() != suffix:
-        raise ValueError(f"--{flag} must end in {suffix}, got {path}")
     if path.is_dir():
         raise ValueError(f"--{flag} must be a file, {path} is a folder")
     if not path.parent.is_dir():
@@ -105,7 +93,7 @@ def run(main: Callable[[], int | None], define_flags: Callable[[], None]) -> Non
 
 
 class _SigtermEnds:
-    """Inside of it SIGTERM unwinds the command, which removes its lock and temporary files, and ends it."""
+    """Ends the command at SIGTERM by an exception, so that it removes its lock and temporary files."""
 
     def __enter__(self) -> None:
         self._previous: Any = None

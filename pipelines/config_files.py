@@ -48,7 +48,7 @@ class _Parser(ConfigFileFlagParser):
 
 
 def define_flag(default: str) -> None:
-    """The flag --config, and --config.NAME for its settings.
+    """Defines the flag --config, and --config.NAME for its settings.
 
     Args:
         default: name of a configuration.

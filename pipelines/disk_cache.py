@@ -29,7 +29,7 @@ _MARK = "used"
 
 
 def define_flag() -> None:
-    """The flag --cache_dir, the same of every command."""
+    """Defines the flag --cache_dir of every command."""
     from absl import flags  # here: an environment of the client alone has no absl
 
     if "cache_dir" not in flags.FLAGS:
@@ -43,7 +43,7 @@ def define_flag() -> None:
 def use(chosen: str | None = None) -> pathlib.Path | None:
     """Lets this process keep compiled samplers on disk; call it before TensorFlow is imported.
 
-    A folder that cannot be used is said in one line, and the process goes on without.
+    Where the folder cannot be used one line says so, and nothing is kept.
 
     Args:
         chosen: the folder, "off" for none; None reads the environment.
@@ -105,7 +105,7 @@ def prune(folder: pathlib.Path, most_bytes: int = MOST_BYTES) -> None:
 
 
 def _flag() -> str | None:
-    """The value of --cache_dir; None outside of commands, and where it is not given."""
+    """Returns the value of --cache_dir; None outside of commands, and where it is not given."""
     absl_flags = sys.modules.get("absl.flags")
     if absl_flags is None or "cache_dir" not in absl_flags.FLAGS or not absl_flags.FLAGS.is_parsed():
         return None
@@ -117,7 +117,7 @@ def _default() -> pathlib.Path:
 
 
 def _processor_and_version() -> str:
-    """Name of the folder of programs: TensorFlow's version, a digest of the processor's instructions and settings."""
+    """Returns the name of the folder of programs: TensorFlow's version, a digest of the processor and of settings."""
     try:
         info = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
         features = next((line for line in info.splitlines() if line.startswith(("flags", "Features"))), "")

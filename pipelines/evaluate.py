@@ -23,7 +23,7 @@ from pipelines.record import read_config
 
 
 def define_flags() -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     flags.DEFINE_string("workdir", "runs/digits", "Work directory of the run.")
     flags.DEFINE_enum("split", "test", ["train", "valid", "test"], "Split to score.")
     flags.DEFINE_enum("weights", "ema", ["ema", "raw"], "Averaged or raw weights, of the best checkpoint.")

@@ -1,4 +1,4 @@
-"""config.json of a work directory: the configuration of its run, read and compared without TensorFlow.
+"""Reads config.json of a work directory, and compares it with a new run, without TensorFlow.
 
 config      the run's configuration
 resolved    the model's arguments, with what the data decided
@@ -81,30 +81,28 @@ def compare(workdir: str | os.PathLike, record: Mapping[str, Any]) -> list[str]:
             if key.partition(".")[0] == "train":
                 changes.append(f"{key}: {before!r} -> {after!r}")
     for split, before in old["data"].items():
-        check_data(record["data"], split, before, record["config"]["data"]["name"], f"{workdir} ", way)
+        after = record["data"].get(split, before)
+        check_data(split, record["config"]["data"]["name"], before, after, str(workdir), way)
     return changes
 
 
-def check_data(
-    data: Mapping[str, str], split: str, before: str, name: str, where: str = "", way: str = "train anew"
-) -> None:
+def check_data(split: str, name: str, before: str, after: str, where: str, way: str = "train anew") -> None:
     """Compares the fingerprint of a split with the one that a run began with.
 
     Args:
-        data: fingerprints of now by split.
-        split: the one to compare.
-        before: what it was.
+        split: "train", "valid" or "test".
         name: of the data.
-        where: the run, for the error.
-        way: what else could be done, for the error.
+        before: the fingerprint that the run began with.
+        after: the fingerprint now.
+        where: the work directory, for the error.
+        way: another way out, for the error.
 
     Raises:
         ValueError: they differ; both are named.
     """
-    after = data.get(split, before)
     if after != before:
         raise ValueError(
-            f"{where}holds a run on other data: the {split} split of {name!r} had the fingerprint {before} when it "
+            f"{where} holds a run on other data: the {split} split of {name!r} had the fingerprint {before} when it "
             f"began, and has {after} now; use the old data, {way}"
         )
 

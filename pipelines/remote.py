@@ -26,7 +26,7 @@ _HERE_ONLY = ("weights", "top_k", "top_p", "beam_width")
 
 
 def define_flags() -> None:
-    """The flags that say which server is asked."""
+    """Defines the flags of the connection to a server."""
     for flag in client_command.CONNECTION:
         define = flags.DEFINE_float if flag.kind is float else flags.DEFINE_string
         define(flag.name, flag.default, flag.help)
@@ -148,7 +148,7 @@ def _recordings(client: Client, record: dict[str, Any], num: int, out: str, give
 def _chunks(
     client: Client, num: int, length: int, size: int, seed: np.ndarray, prompt: np.ndarray, given: dict[str, Any]
 ) -> Iterator[np.ndarray]:
-    """Pieces [num, n] of sequences of `length` values behind a prompt."""
+    """Yields pieces [num, n] of sequences of `length` values behind a prompt."""
     with client.stream(num, seed=seed, prefix=prompt if len(prompt) else None, n=size, **given) as stream:
         while length > 0 and not stream.done:
             chunk = stream.step(min(size, length)).values

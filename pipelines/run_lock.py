@@ -1,9 +1,9 @@
-"""One run at a time in a work directory.
+"""Locks a work directory, so that one run at a time writes into it.
 
-The kernel's lock (flock) decides between processes of one machine, in containers too: it ends with its process, however
-that dies, so that a number of a process that is used again means nothing. It may not reach other machines that share
-the folder over a network, and some file systems have none. There a pulse decides: the holder writes the file anew every
-few seconds, and whoever finds a file of another machine watches it for a while. What is written tells people who it is.
+The kernel's lock (flock) decides between processes of one machine, in containers too: the kernel drops it when the
+process ends, in whatever way. It may not reach other machines that share the folder over a network, and some file
+systems have none. There a pulse decides: the holder writes the file anew every few seconds, and whoever finds a file of
+another machine watches it for a while. The file also names the process and its machine, for errors.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class RunLocked(RuntimeError):
 
 
 class RunLock:
-    """Inside of it no other process trains in the folder.
+    """Locks a work directory, in a `with` statement.
 
-    The folder is made where it is missing; what is empty at the end goes again.
+    Missing folders are made; those that are empty at the end are removed.
 
     Args:
         folder: the work directory.
@@ -40,7 +40,7 @@ class RunLock:
 
     Raises:
         RunLocked: another run holds it.
-        OSError: the folder cannot be made or written.
+        ValueError: the folder cannot be made or written.
     """
 
     def __init__(self, folder: str | os.PathLike, pulse: float = 5.0, patience: float = 20.0):
@@ -56,8 +56,10 @@ class RunLock:
         try:
             self._make_folder()
             self._take()
-        except BaseException:
+        except BaseException as error:
             self._close(remove=False)
+            if isinstance(error, OSError):
+                raise ValueError(f"--workdir={self.folder} cannot be written: {error}") from error
             raise
         self._thread = threading.Thread(target=self._live, name="run lock", daemon=True)
         self._thread.start()
@@ -83,7 +85,7 @@ class RunLock:
             if not kernel_decides or _same_file(self._file, self.path):
                 break
             os.close(self._file)
-        before = self._read()
+        before = _read(self.path)
         elsewhere = bool(before) and before.get("kernel") != _kernel()
         if before and (elsewhere or not kernel_decides):
             self._watch(before)
@@ -99,7 +101,7 @@ class RunLock:
         if not kernel_decides:
             # Two that start at once both find nothing; the one that wrote last stays.
             time.sleep(min(1.0, self._pulse))
-            found = self._read()
+            found = _read(self.path)
             if found.get("run") != self._record["run"]:
                 raise RunLocked(self._held(found))
 
@@ -108,7 +110,7 @@ class RunLock:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RunLocked(self._held(self._read())) from None
+            raise RunLocked(self._held(_read(self.path))) from None
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
@@ -116,7 +118,7 @@ class RunLock:
         return True
 
     def _watch(self, before: dict[str, Any]) -> None:
-        """Waits whether a holder that the kernel's lock need not know of shows signs of life."""
+        """Watches the file of a holder that the kernel's lock may not reach; raises RunLocked where it changes."""
         end = time.monotonic() + self._patience
         while (left := end - time.monotonic()) > 0:
             time.sleep(min(left, self._pulse / 2))
@@ -129,9 +131,6 @@ class RunLock:
             self._record["pulse"] += 1
             with contextlib.suppress(OSError):  # a disk that is full, or a network that is away, ends no run
                 self._write()
-
-    def _read(self) -> dict[str, Any]:
-        return _read(self.path)
 
     def _write(self) -> None:
         data = json.dumps(self._record).encode()
@@ -157,7 +156,7 @@ class RunLock:
 
 
 def _read(path: pathlib.Path) -> dict[str, Any]:
-    """What a lock file says; nothing where it is missing, empty or half written."""
+    """Reads a lock file; returns {} where it is missing, empty or half written."""
     try:
         record = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -173,7 +172,7 @@ def _same_file(file: int, path: pathlib.Path) -> bool:
 
 
 def _kernel() -> str:
-    """Tells machines, and their starts, apart; containers of one machine have the same."""
+    """Returns a name of the running kernel, another one after every boot; containers of one machine share it."""
     try:
         return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

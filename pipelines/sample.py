@@ -22,7 +22,7 @@ from pipelines.sample_request import TEXT_LENGTH, check, check_flags, conditions
 
 
 def define_flags() -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     flags.DEFINE_string("workdir", "runs/digits", "Work directory of the run.")
     flags.DEFINE_integer("num", None, "Number of samples; by default 16 images, 1 text or 1 recording.")
     flags.DEFINE_string("out", None, "File to write; samples.png for images, samples.wav for audio, none for text.")
@@ -125,7 +125,7 @@ def sample_text(
     workdir: str,
     num: int,
     out: str | None = None,
-    length: int = 500,
+    length: int = TEXT_LENGTH,
     prompt: str = "",
     temperature: float = 1.0,
     top_k: int | None = None,

@@ -1,4 +1,4 @@
-"""What `pipelines.sample` is asked for, checked the same way whether a run of this machine or a server draws it."""
+"""Checks the flags of `pipelines.sample`, alike for samples that are drawn here and by a server."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def check_flags(record: Mapping[str, Any], kind: str) -> tuple[int, str | None]:
     num = NUM[kind] if values.num is None else values.num
     out = OUT[kind] if values.out is None else values.out
     check(num, values.temperature, values.seed, out, SUFFIX[kind])
-    command.check_out("out", out, SUFFIX[kind])
+    command.check_out("out", out)
     check_label(values.label, record, values.workdir)
     if kind == "text":
         check_prompt(values.prompt, record["resolved"]["model"].get("vocabulary"))
@@ -105,7 +105,7 @@ def check_prompt(prompt: str, vocabulary: Sequence[str] | None) -> None:
 
 
 def conditions_of(workdir: str, record: dict[str, Any], label: int | None, num: int) -> Any:
-    """Conditions [num, ...] of the samples, or None."""
+    """Returns the conditions [num, ...] of the samples, or None."""
     condition = record["resolved"]["condition"]
     check_label(label, record, workdir)
     if condition is None:

@@ -29,7 +29,7 @@ _REST_PORT = 8501
 
 
 def define_flags() -> None:
-    """The command's flags: the fields of `Options`."""
+    """Defines the command's flags: the fields of `Options`."""
     helps = _helps()
     for field in dataclasses.fields(Options):
         name, default, text = field.name, field.default, helps[field.name]

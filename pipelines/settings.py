@@ -1,4 +1,4 @@
-"""A run's settings as the flags give them: what can be told wrong before TensorFlow and the data are loaded."""
+"""Checks the settings of a run before TensorFlow and the data are loaded."""
 
 from __future__ import annotations
 

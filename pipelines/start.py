@@ -1,4 +1,4 @@
-"""Starts TensorFlow in a command: what it keeps on disk, and its remarks on its own start, which nobody needs."""
+"""Starts TensorFlow in a command: sets up its cache on disk, and hides its start-up messages."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def start_tensorflow(module: str) -> Any:
 
 
 def quietly(load: Callable[[], Any]) -> Any:
-    """`load()`, which imports TensorFlow, without what its C++ parts write before they hear any log level.
+    """Returns `load()`; what it writes to standard error is shown only where it fails.
 
-    Where it fails they are shown.
+    For C++ parts of TensorFlow, which write before they know of any log level.
     """
     sys.stderr.flush()
     stderr = os.dup(2)

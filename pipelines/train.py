@@ -9,12 +9,10 @@ Another run in the same work directory is refused as long as this one lasts. Exi
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import pathlib
 import shlex
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 from absl import flags
@@ -24,7 +22,7 @@ from pipelines.run_lock import RunLock
 
 
 def define_flags() -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     config_files.define_flag("digits")
     flags.DEFINE_string("workdir", None, "Work directory; runs/<name of the configuration> by default.")
 
@@ -33,26 +31,14 @@ def main() -> int:
     """Runs the command; returns the exit code."""
     config = settings.read(flags.FLAGS.config.to_dict())
     workdir = pathlib.Path(flags.FLAGS.workdir or f"runs/{config['name']}")
-    with _locked(workdir):
+    with RunLock(workdir):
         print(f"{config['name']}: loading TensorFlow and {config['data']['name']}", file=sys.stderr, flush=True)
         command.import_quietly()
         return _train(config, workdir)
 
 
-@contextlib.contextmanager
-def _locked(workdir: pathlib.Path) -> Iterator[None]:
-    lock = RunLock(workdir)
-    try:
-        lock.__enter__()
-    except OSError as error:
-        raise ValueError(f"--workdir={workdir} cannot be written: {error}") from error
-    with contextlib.ExitStack() as stack:
-        stack.push(lock)
-        yield
-
-
 def _train(config: dict[str, Any], workdir: pathlib.Path) -> int:
-    """`train`, where what ends it early is said in words; returns the exit code."""
+    """Calls `train`, and prints how to go on where it ends early; returns the exit code."""
     from tfar import training
 
     try:

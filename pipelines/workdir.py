@@ -110,7 +110,7 @@ def _load(config: Mapping[str, Any], split: str, transforms: Any) -> tuple[Array
 
 
 def _with_flag(message: str) -> str:
-    """Puts an error of `load_arrays`, whose first word is an argument, in terms of the flags."""
+    """Replaces the argument of `load_arrays` that an error begins with by the name of its flag."""
     argument = message.replace("=", " ").partition(" ")[0]
     if argument == "condition":
         return f"config.{message}; --config.condition=none trains without one"
@@ -197,13 +197,13 @@ def build_model(resolved: Mapping[str, Any]) -> tfar.models.AutoregressiveModel:
     return _called("model", {"name": name, **arguments})
 
 
-# What a run can be made of: the module that has it, and the base that it extends.
+# Parts of a run: the module of their classes, and the base that these extend.
 _KINDS: dict[str, tuple[Any, type]] = {
     "model": (tfar.models, Density),
     "head": (tfar.heads, tfar.heads.Head),
     "condition": (tfar.conditions, tfar.conditions.Condition),
 }
-# Bases, of which there are no objects.
+# Bases, which no run can name.
 _BASES = (Density, tfar.models.AutoregressiveModel, tfar.heads.Head, tfar.conditions.Condition)
 
 
@@ -300,9 +300,9 @@ class Run:
     data: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def check_data(self, info: data_lib.DataInfo) -> None:
-        """Raises ValueError where a split is not that of the run, though its name is."""
+        """Raises ValueError where a split of the run's data has changed since the run began."""
         before = self.data.get(info.split, info.fingerprint)
-        check_data({info.split: info.fingerprint}, info.split, before, info.name, "the work directory ")
+        check_data(info.split, info.name, before, info.fingerprint, "the work directory")
 
 
 def load_run(workdir: str | pathlib.Path, weights: str = "ema", model: Any = None) -> Run:

@@ -48,7 +48,7 @@ def test_operations_of_a_forward_are_those_of_its_convolutions():
     assert 2 * kernels * pixels <= counted <= 1.1 * 2 * kernels * pixels
 
 
-def test_roundsalternate():
+def test_rounds_alternate():
     order = []
     calls = {name: (lambda name=name: order.append(name)) for name in "abc"}
     rounds = sampling.alternate(calls, 2)

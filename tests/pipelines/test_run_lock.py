@@ -74,7 +74,7 @@ def test_folders_that_stay_empty_go_again(tmp_path):
 def test_a_file_in_the_way(tmp_path):
     (tmp_path / "file").touch()
     for workdir in (tmp_path / "file", tmp_path / "file" / "run"):
-        with pytest.raises(OSError, match="file"):
+        with pytest.raises(ValueError, match=f"--workdir={workdir} cannot be written: .*file"):
             RunLock(workdir).__enter__()
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
