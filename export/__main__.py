@@ -28,25 +28,19 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Sequence
 from typing import Any
 
-from absl import app, flags, logging
+from absl import flags, logging
 
 from export.writer.errors import ExportError
-from pipelines import disk_cache
-from pipelines.start import set_log_level, start_tensorflow
+from pipelines import command
+from pipelines.start import start_tensorflow
 
 SAVED_MODEL, LITERT = "saved_model", "litert"
 FORMATS = (SAVED_MODEL, LITERT, "tflite")
 QUANTIZATIONS = ("float32", "float16", "int8")
 # Of the scores that `pipelines.evaluate` leaves in a work directory, what belongs on a model card.
 _FACTS = ("data", "split", "transforms", "bits_per_dim", "nats", "examples", "weights", "ensemble", "step")
-
-
-class _WrongFlag(ExportError):
-    """A flag that is out of range."""
 
 
 def main(
@@ -56,8 +50,8 @@ def main(
     format: str,
     name: str | None = None,
     **options: Any,
-) -> int:
-    """Runs the command; a mistake of the user is one line on stderr.
+) -> None:
+    """Exports a model, and prints a summary.
 
     Args:
         workdir: work directory of a training, or None.
@@ -67,26 +61,19 @@ def main(
         name: name of the model; None for that of the work directory or the file.
         **options: flags of the format.
 
-    Returns:
-        The exit code: 0, 2 for wrong flags, 1 where the export failed.
+    Raises:
+        ValueError: a flag is wrong.
+        RunFailed: the export failed.
     """
-    message, code = _wrong(workdir, model, out, format, options), 2
-    if message is None:
-        # TensorFlow takes seconds to import, which no mistyped flag should cost.
-        saved_model = start_tensorflow("export.writer.saved_model")
-        try:
-            loaded = saved_model.load_model(model or os.path.join(workdir or "", "model.keras"))
-            name = name or _name(workdir, model)
-            write = _write_saved_model if format == SAVED_MODEL else _write_litert
-            print(write(loaded, workdir, out, name, options))
-        except _WrongFlag as error:
-            message = str(error)
-        except ExportError as error:
-            message, code = str(error), 1
-        else:
-            return 0
-    print(f"error: {message}", file=sys.stderr)
-    return code
+    _check(workdir, model, out, format, options)
+    # TensorFlow takes seconds to import, which no mistyped flag should cost.
+    saved_model = start_tensorflow("export.writer.saved_model")
+    try:
+        loaded = saved_model.load_model(model or os.path.join(workdir or "", "model.keras"))
+        write = _write_saved_model if format == SAVED_MODEL else _write_litert
+        print(write(loaded, workdir, out, name or _name(workdir, model), options))
+    except ExportError as error:
+        raise command.RunFailed(str(error)) from error
 
 
 def _write_saved_model(model: Any, workdir: str | None, out: str | None, name: str, options: dict[str, Any]) -> str:
@@ -97,7 +84,7 @@ def _write_saved_model(model: Any, workdir: str | None, out: str | None, name: s
     try:
         chosen = Options(**given)
     except ValueError as error:
-        raise _WrongFlag(f"--{error}") from error
+        raise ValueError(f"--{error}") from error
     folder = out or os.path.join(workdir or "", "export")
     version, report = saved_model.export(model, folder, chosen, name, _facts(workdir))
     return saved_model.describe(version, report)
@@ -126,67 +113,49 @@ def _facts(workdir: str | None) -> dict[str, Any]:
     return {key: scores[key] for key in _FACTS if key in scores}
 
 
-def _wrong(workdir: str | None, model: str | None, out: str | None, format: str, options: dict[str, Any]) -> str | None:
-    """Checks the flags; returns the message of the first mistake, None where there is none."""
+def _check(workdir: str | None, model: str | None, out: str | None, format: str, options: dict[str, Any]) -> None:
+    """Raises ValueError where a flag is wrong."""
     if format not in FORMATS:
-        return f"--format must be one of {', '.join(FORMATS)}, got {format!r}"
+        raise ValueError(f"--format must be one of {', '.join(FORMATS)}, got {format!r}")
     if options.get("quantization", QUANTIZATIONS[0]) not in QUANTIZATIONS:
-        return f"--quantization must be one of {', '.join(QUANTIZATIONS)}, got {options['quantization']!r}"
+        raise ValueError(f"--quantization must be one of {', '.join(QUANTIZATIONS)}, got {options['quantization']!r}")
     if (workdir is None) == (model is None):
-        return "give either --workdir or --model"
+        raise ValueError("give either --workdir or --model")
     if format != SAVED_MODEL and out is not None and not out.endswith(".tflite"):
-        return f"--out must end in .tflite for --format={format}, got {out!r}"
-    if workdir is None:
-        if out is None:
-            return "--model needs --out, where the export is written"
-        return None if os.path.isfile(model or "") else f"--model={model} does not exist"
-    if not os.path.isdir(workdir):
-        return f"--workdir={workdir} does not exist"
-    if not os.path.isfile(os.path.join(workdir, "model.keras")):
-        return f"{workdir} holds no model.keras; train one: python -m pipelines.train --workdir={workdir}"
-    return None
+        raise ValueError(f"--out must end in .tflite for --format={format}, got {out!r}")
+    if workdir is None and out is None:
+        raise ValueError("--model needs --out, where the export is written")
+    if model is not None and not os.path.isfile(model):
+        raise ValueError(f"--model={model} does not exist")
+    if workdir is not None and not os.path.isdir(workdir):
+        raise ValueError(f"--workdir={workdir} does not exist")
+    if workdir is not None and not os.path.isfile(os.path.join(workdir, "model.keras")):
+        raise ValueError(f"{workdir} holds no model.keras; train one: python -m pipelines.train --workdir={workdir}")
 
 
-def _parse(arguments: Sequence[str]) -> list[str]:
-    """Parses the flags; a mistake is one line."""
-    try:
-        return flags.FLAGS(list(arguments))
-    except flags.Error as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-
-
-def _run(arguments: Sequence[str]) -> int:
-    if len(arguments) > 1:
-        print(f"error: no arguments are expected besides flags, got {arguments[1]!r}", file=sys.stderr)
-        return 2
+def _run() -> None:
     values = flags.FLAGS
     if logging.get_verbosity() == logging.INFO:
         # TensorFlow tells at this level which names of inputs it changed and how long a file took; -v=1 shows all.
         logging.set_verbosity(logging.WARNING)
-    try:
-        return main(
-            values.workdir,
-            values.model,
-            values.out,
-            values.format,
-            values.name,
-            sessions=not values["no-sessions"].value,
-            slots=values.session_slots,
-            ttl=values.session_ttl,
-            xla=values.xla,
-            batch_calls=values.batch_calls,
-            quantization=values.quantization,
-            batch_size=values.batch_size,
-            length=values.length,
-        )
-    except KeyboardInterrupt:
-        print("\nstopped by SIGINT", file=sys.stderr)
-        return 130
+    main(
+        values.workdir,
+        values.model,
+        values.out,
+        values.format,
+        values.name,
+        sessions=not values["no-sessions"].value,
+        slots=values.session_slots,
+        ttl=values.session_ttl,
+        xla=values.xla,
+        batch_calls=values.batch_calls,
+        quantization=values.quantization,
+        batch_size=values.batch_size,
+        length=values.length,
+    )
 
 
 def _define_flags() -> None:
-    # Not at import: other commands have flags of these names.
     flags.DEFINE_string("workdir", None, "Work directory of a training; its model.keras is exported.")
     flags.DEFINE_string("model", None, "A .keras file, instead of --workdir.")
     flags.DEFINE_string("out", None, "Folder of the versions, by default `export` in the work directory; or the file.")
@@ -203,7 +172,4 @@ def _define_flags() -> None:
 
 
 if __name__ == "__main__":
-    set_log_level()
-    disk_cache.define_flag()
-    _define_flags()
-    app.run(_run, flags_parser=_parse)
+    command.run(_run, _define_flags)

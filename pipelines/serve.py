@@ -15,14 +15,12 @@ import importlib
 import importlib.util
 import logging
 import signal
-import sys
-from collections.abc import Sequence
 
-from absl import app, flags
+from absl import flags
 
 from export.server.options import Options
-from pipelines import disk_cache
-from pipelines.start import quietly, set_log_level, start_tensorflow
+from pipelines import command
+from pipelines.start import quietly, start_tensorflow
 
 # TensorFlow Serving's REST port in its container; --demo needs one.
 _REST_PORT = 8501
@@ -68,23 +66,21 @@ def read_flags() -> Options:
     return Options(**given)
 
 
-def main(options: Options) -> int:
-    """Serves until SIGINT or SIGTERM.
+def main() -> int:
+    """Serves until SIGINT or SIGTERM; returns the exit code.
 
-    Args:
-        options: checked here.
-
-    Returns:
-        The exit code: 0 after a signal, 2 for wrong flags, 1 where it could not start.
+    Raises:
+        ValueError: a flag is wrong.
+        RunFailed: the server cannot start.
     """
-    message, code = options.wrong(), 2
+    options = read_flags()
+    wrong = options.wrong()
+    if wrong is not None:
+        raise ValueError(wrong)
     for package, name in (("tensorflow_serving", "tensorflow-serving-api"), ("grpc_health", "grpcio-health-checking")):
-        if message is None and importlib.util.find_spec(package) is None:
-            message, code = f"serving needs {name}; install it: pip install 'tfar[serving]'", 1
-    if message is not None:
-        print(f"error: {message}", file=sys.stderr)
-        return code
-    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING, stream=sys.stderr)
+        if importlib.util.find_spec(package) is None:
+            raise command.RunFailed(f"serving needs {name}; install it: pip install 'tfar[serving]'")
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
     logging.getLogger("tfar.serving").setLevel(logging.INFO)
     print("This server is for development and tests; in production run TensorFlow Serving with the same export.")
     print(f"loading {options.model_base_path or options.model_config_file}", flush=True)
@@ -100,8 +96,7 @@ def main(options: Options) -> int:
     try:
         server.start()
     except ServingError as error:
-        print(f"error: Failed to start server. Error: {error}", file=sys.stderr)
-        return 1
+        raise command.RunFailed(f"Failed to start server. Error: {error}") from error
     if server.port is not None:
         print(f"gRPC  {options.host}:{server.port}{' (TLS)' if options.ssl_config_file else ''}")
     if options.grpc_socket_path:
@@ -115,24 +110,5 @@ def main(options: Options) -> int:
     return 0
 
 
-def _parse(arguments: Sequence[str]) -> list[str]:
-    """Parses the flags; a mistake is one line."""
-    try:
-        return flags.FLAGS(list(arguments))
-    except flags.Error as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-
-
-def _run(arguments: Sequence[str]) -> int:
-    if len(arguments) > 1:
-        print(f"error: no arguments are expected besides flags, got {arguments[1]!r}", file=sys.stderr)
-        return 2
-    return main(read_flags())
-
-
 if __name__ == "__main__":
-    set_log_level()
-    disk_cache.define_flag()
-    define_flags()
-    app.run(_run, flags_parser=_parse)
+    command.run(main, define_flags)

@@ -25,16 +25,19 @@ MAY_IMPORT = {
     "training": BELOW_TRAINING,
     # The rooms of export. The client runs beside grpcio, protobuf and NumPy alone; the server runs any SavedModel.
     "start": set(),
+    "command": {"start"},
     "client": set(),
     "server": {"client", "start"},
     "writer": BELOW_MODELS | {"models", "tfar", "client", "start"},
     "litert": BELOW_MODELS | {"models", "tfar", "writer", "start"},
-    "export": {"writer", "litert", "start"},
-    "pipelines": BELOW_TRAINING | {"training", "convert", "tfar", "client", "server", "start"},
+    "export": {"writer", "litert", "start", "command"},
+    "pipelines": BELOW_TRAINING | {"training", "convert", "tfar", "client", "server", "start", "command"},
 }
 ROOMS = {"client", "litert", "server", "writer"}
 # How a command starts TensorFlow: below all that the commands call.
 START = {"pipelines", "pipelines.disk_cache", "pipelines.start"}
+# How a command runs and ends; the rooms of export have no commands.
+COMMAND = {"pipelines.command", "pipelines.record", "pipelines.run_lock"}
 # What the client needs besides its own room.
 OF_THE_CLIENT = {"google", "grpc", "numpy"}
 # What nothing of the above may import.
@@ -80,6 +83,8 @@ def part_of(module: str) -> str | None:
     first, *rest = module.split(".")
     if module in START:
         return "start"
+    if module in COMMAND:
+        return "command"
     if first == "export" and rest and rest[0] in ROOMS:
         return rest[0]
     if first in ("export", "pipelines", *OUTSIDE):

@@ -16,13 +16,13 @@ import importlib
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from export.client.client import Client
 from export.client.errors import Code, ServingError
-from export.client.signatures import Signature, Tensor
 
 
 class Flag(NamedTuple):
@@ -47,33 +47,16 @@ CONNECTION = (
 
 def describe(client: Client) -> str:
     """Describes the signatures and sessions of a server, for people."""
-    lines = []
-    for name, signature in client.signatures.items():
-        lines += [f"  {name}", *_tensors(signature)]
-    lines.insert(0, f"{client.model_name} version {client.answered} at {client.server}")
-    if "session_stats" in client.signatures:
+    signatures = client.signatures  # first: it asks the server, which tells the version
+    lines = [f"{client.model_name} version {client.answered} at {client.server}"]
+    for name, signature in signatures.items():
+        lines.append(f"  {name}")
+        for direction, tensors in (("in ", signature.inputs), ("out", signature.outputs)):
+            lines += [f"    {direction} {key}: {tensor}" for key, tensor in tensors.items()]
+    if "session_stats" in signatures:
         stats = client.session_stats()
         lines.append(f"{stats['active']:g} of {stats['slots']:g} session slots in use")
     return "\n".join(lines)
-
-
-def _tensors(signature: Signature) -> list[str]:
-    directions = (("in ", signature.inputs), ("out", signature.outputs))
-    return [
-        f"    {direction} {name}: {_text(tensor)}"
-        for direction, tensors in directions
-        for name, tensor in tensors.items()
-    ]
-
-
-def _text(tensor: Tensor) -> str:
-    dtype = "string" if tensor.dtype == np.object_ else tensor.dtype.name
-    sizes = [
-        "B" if size is None and not axis else "any" if size is None else str(size)
-        for axis, size in enumerate(tensor.shape or ())
-    ]
-    behind = "" if tensor.default is None else f", by default {tensor.default[0].tolist() or 'empty'}"
-    return f"{dtype}{f' [{chr(44).join(sizes)}]' if sizes else ''}{behind}".replace(",", ", ").replace(",  ", ", ")
 
 
 def connect(values: Mapping[str, Any], default_name: str = "default") -> Client:
@@ -86,11 +69,11 @@ def connect(values: Mapping[str, Any], default_name: str = "default") -> Client:
     Raises:
         ValueError: a flag is out of range, or a file is not there.
     """
+    pems: dict[str, bytes | None] = {}
     for name in ("tls_ca", "tls_cert", "tls_key"):
         path = values[name]
         try:
-            if path is not None:
-                open(path, "rb").close()
+            pems[name] = None if path is None else Path(path).read_bytes()
         except OSError as error:
             raise ValueError(f"--{name}={path} cannot be read: {error.strerror}") from error
     return Client(
@@ -98,9 +81,9 @@ def connect(values: Mapping[str, Any], default_name: str = "default") -> Client:
         values["model_name"] or default_name,
         label=values["version_label"],
         timeout=values["timeout"],
-        root_certificates=values["tls_ca"],
-        private_key=values["tls_key"],
-        certificate_chain=values["tls_cert"],
+        root_certificates=pems["tls_ca"],
+        private_key=pems["tls_key"],
+        certificate_chain=pems["tls_cert"],
     )
 
 

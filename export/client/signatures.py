@@ -25,6 +25,17 @@ class Tensor:
     shape: tuple[int | None, ...] | None
     default: np.ndarray | None = None
 
+    def __str__(self) -> str:
+        """Formats type, shape and default: "float32 [B], by default 1.0"."""
+        text = "string" if self.dtype == np.object_ else self.dtype.name
+        if self.shape:
+            first, *others = ("any" if size is None else str(size) for size in self.shape)
+            text += f" [{', '.join(['B' if self.shape[0] is None else first, *others])}]"
+        if self.default is not None:
+            value = self.default[0].tolist()
+            text += f", by default {'empty' if value == [] else value}"
+        return text
+
 
 @dataclasses.dataclass(frozen=True)
 class Signature:

@@ -69,7 +69,7 @@ def predict(
 
 
 def _check_number(signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, Any]) -> None:
-    """Too many inputs, or too few of a signature without defaults."""
+    """Refuses too many inputs, and too few of a signature without defaults."""
     if len(inputs) > len(signature.inputs) or (len(inputs) < len(signature.inputs) and not signature.defaults):
         raise invalid(
             f"input size does not match signature: {len(inputs)}!={len(signature.inputs)} len({_braces(inputs)}) != "

@@ -112,7 +112,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         except ServingError as error:
             # The page wants the code beside the message; TensorFlow Serving's REST API has the message alone.
             told = {"code": error.code.name, "message": details(error)}
-            value = {"error": told if path.path.startswith("/demo") else details(error)}
+            value = {"error": told if path.path.startswith("/demo") else told["message"]}
             self._send(HTTP_STATUS.get(error.code, 500), "application/json", json.dumps(value).encode())
         else:
             self._send(200, kind, body)

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 import tfar
+from export.client.signatures import read_signature
 from export.writer import batching_params, states
 from export.writer.signatures import Signature, Signatures
 
@@ -40,20 +41,6 @@ def read_signatures(version: Path) -> dict[str, Any]:
     return {name: every[name] for name in sorted(every) if not name.startswith("__")}
 
 
-def tensor_text(info: Any, default: Any = None) -> str:
-    """Type, shape and default of a tensor: "float32 [B], by default 1.0"."""
-    sizes = [
-        "B" if dim.size < 0 and not index else "any" if dim.size < 0 else str(dim.size)
-        for index, dim in enumerate(info.tensor_shape.dim)
-    ]
-    behind = ""
-    if default is not None:
-        value = tf.make_ndarray(default)[0].tolist()
-        behind = f", by default {'empty' if value == [] else value}"
-    shape = f" [{', '.join(sizes)}]" if sizes else ""
-    return f"{tf.as_dtype(info.dtype).name}{shape}{behind}"
-
-
 def _reference(signatures: Signatures, definitions: Mapping[str, Any]) -> str:
     """Writes the signature reference as Markdown."""
     lines = [
@@ -81,13 +68,12 @@ def _reference(signatures: Signatures, definitions: Mapping[str, Any]) -> str:
 
 def _tensors(signature: Signature, definition: Any) -> list[str]:
     """Returns a table of inputs and outputs."""
-    rows = ["| | name | type | meaning |", "|---|---|---|---|"]
+    rows, known = ["| | name | type | meaning |", "|---|---|---|---|"], read_signature(definition)
     for item in signature.inputs:
-        default = definition.defaults[item.name] if item.name in definition.defaults else None
         meaning = item.meaning if item.accepted is None else f"{item.meaning}; must {item.accepted}"
-        rows.append(f"| in | `{item.name}` | {tensor_text(definition.inputs[item.name], default)} | {meaning} |")
-    for key in sorted(definition.outputs):
-        rows.append(f"| out | `{key}` | {tensor_text(definition.outputs[key])} | {signature.output_meaning(key)} |")
+        rows.append(f"| in | `{item.name}` | {known.inputs[item.name]} | {meaning} |")
+    for key, tensor in known.outputs.items():
+        rows.append(f"| out | `{key}` | {tensor} | {signature.output_meaning(key)} |")
     return rows
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from export.client.signatures import read_signature
 from export.writer import batching_params, examples, reference, warm_up
 from export.writer.canvas import Canvas
 from export.writer.errors import ExportError
@@ -215,12 +216,10 @@ def describe(version: Path, report: Report) -> str:
     lines = [f"exported {version} ({size / 1e6:.1f} MB)"]
     known: dict[str, str] = {}
     for name, definition in reference.read_signatures(version).items():
-        rows = []
-        for direction, tensors in (("in ", definition.inputs), ("out", definition.outputs)):
+        signature, rows = read_signature(definition), []
+        for direction, tensors in (("in ", signature.inputs), ("out", signature.outputs)):
             width = max(map(len, tensors), default=0)
-            for key in sorted(tensors):
-                default = definition.defaults[key] if direction == "in " and key in definition.defaults else None
-                rows.append(f"    {direction} {key:{width}}  {reference.tensor_text(tensors[key], default)}")
+            rows += [f"    {direction} {key:{width}}  {tensor}" for key, tensor in tensors.items()]
         text = "\n".join(rows)
         same = known.setdefault(text, name)
         lines += [f"  {name}", text] if same == name else [f"  {name}: the same as {same}"]

@@ -15,7 +15,7 @@ class Runner(Protocol):
     """Answers requests: a version in a session of its own, or a server."""
 
     def run(self, signature: str, **inputs: Any) -> dict[str, np.ndarray]:
-        """One request."""
+        """Answers one request."""
 
 
 class Servable:

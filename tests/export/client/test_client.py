@@ -478,6 +478,7 @@ def test_server_is_described(pictures):
     lines = describe(pictures).splitlines()
     assert lines[0] == f"pictures version 1 at {pictures.server}"
     assert "    in  seed: int64 [B, 2], by default [-1, -1]" in lines
+    assert "    in  rows: int32 [B], by default 0" in lines
     assert lines[-1].endswith("of 64 session slots in use")
 
 

@@ -24,6 +24,7 @@ from export.writer import batching_params, saved_model
 from export.writer.errors import ExportError
 from export.writer.servable import Servable
 from export.writer.signatures import Options
+from tests.commands import run
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -119,7 +120,7 @@ def exported(model, tmp_path_factory):
     handler.emit = warned.append
     tf.get_logger().addHandler(handler)
     with contextlib.redirect_stdout(out), mock.patch.object(command, "_facts", return_value=facts):
-        assert main(str(workdir), None, None, "saved_model", "coins", sessions=False, xla=True) == 0
+        main(str(workdir), None, None, "saved_model", "coins", sessions=False, xla=True)
     tf.get_logger().removeHandler(handler)
     return workdir, out.getvalue(), warned
 
@@ -142,15 +143,14 @@ def test_command_exports_the_work_directory(exported):
     assert not warned
 
 
-@pytest.mark.parametrize("flags, options", [({}, Options()), ({"sessions": False}, Options(sessions=False))])
-def test_command_exports_sessions_unless_told_otherwise(model, tmp_path, monkeypatch, capsys, flags, options):
+@pytest.mark.parametrize("flags, options", [((), Options()), (("--no-sessions",), Options(sessions=False))])
+def test_command_exports_sessions_unless_told_otherwise(model, tmp_path, monkeypatch, flags, options):
     def export(model, out, chosen, *others):
         raise ExportError(repr(chosen))
 
     model.save(tmp_path / "model.keras")
     monkeypatch.setattr(saved_model, "export", export)
-    assert main(str(tmp_path), None, None, "saved_model", **flags) == 1
-    assert capsys.readouterr().err == f"error: {options}\n"
+    assert run("export", f"--workdir={tmp_path}", *flags) == (1, "", f"error: {options}\n")
 
 
 @pytest.mark.parametrize(
@@ -163,11 +163,11 @@ def test_command_exports_sessions_unless_told_otherwise(model, tmp_path, monkeyp
             "--quantization must be one of float32, float16, int8, got 'int4'",
         ),
         (
-            {"model": "{0}/made.keras", "out": "{0}/out", "slots": 0},
+            {"model": "{0}/made.keras", "out": "{0}/out", "session_slots": 0},
             "--session_slots must be from 1 to 4096, got 0",
         ),
         (
-            {"model": "{0}/made.keras", "out": "{0}/out", "ttl": -1.0},
+            {"model": "{0}/made.keras", "out": "{0}/out", "session_ttl": -1.0},
             "--session_ttl must be a positive number of seconds, got -1.0",
         ),
         ({"workdir": "{0}/missing"}, "--workdir={0}/missing does not exist"),
@@ -181,17 +181,15 @@ def test_command_exports_sessions_unless_told_otherwise(model, tmp_path, monkeyp
         ({"model": "{0}/made.keras", "out": "{0}/file"}, "{0}/file cannot be created: File exists"),
     ],
 )
-def test_mistakes_cost_one_line_and_write_nothing(model, tmp_path, capsys, flags, message):
+def test_mistakes_cost_one_line_and_write_nothing(model, tmp_path, flags, message):
     (tmp_path / "file").touch()
     (tmp_path / "broken.keras").write_bytes(b"PK\x03\x04 cut off")
     keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "other.keras")
     model.save(tmp_path / "made.keras")
     before = names(tmp_path)
-    given = {"workdir": None, "model": None, "out": None, "format": "saved_model"}
-    texts = {name: value.format(tmp_path) if isinstance(value, str) else value for name, value in flags.items()}
     failed = any(word in message for word in (".keras is damaged", "Sequential", "cannot be created"))
-    assert main(**given | texts) == (1 if failed else 2)
-    err = capsys.readouterr().err
+    code, _, err = run("export", *(f"--{name}={value}".format(tmp_path) for name, value in flags.items()))
+    assert code == (1 if failed else 2)
     assert err.startswith(f"error: {message.format(tmp_path)}")
     assert err.count("\n") == 1
     assert names(tmp_path) == before
