@@ -63,7 +63,7 @@ def test_complete_takes_its_length_from_the_event(model, sampled):
     "arguments, message",
     [
         ({}, "length must be given to sample: this CausalConvNet"),
-        ({"length": 0}, "length must be a positive integer, got 0"),
+        ({"length": 0}, "length must be an integer of at least 1, got 0"),
         ({"length": 2, "prompt": [1, 2, 3]}, "length must cover the prompt of 3 values, got 2"),
         ({"length": 5, "prompt": [7]}, "prompt must hold whole numbers from 0 to 3 .* got 7"),
         ({"length": 5, "prompt": [[1], [2]]}, r"prompt must be .* \[n\] or \[3, n\], got \(2, 1\)"),

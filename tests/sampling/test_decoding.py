@@ -308,14 +308,14 @@ def test_top_p_draws_from_the_nucleus(tiny):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"length": 0}, "length must be a positive integer, got 0"),
+        ({"length": 0}, "length must be an integer of at least 1, got 0"),
         ({"prompt": [5]}, "prompt must hold whole numbers from 0 to 4"),
         ({"prompt": [[1], [2]]}, r"prompt must have shape \[n\] or \[1, n\], got \(2, 1\)"),
         ({"prompt": [1] * 9}, "length must cover the prompt of 9 symbols, got 8"),
         ({"strategy": "best"}, "strategy must be one of .* got 'best'"),
         ({"strategy": "greedy", "top_k": 3}, "top_k and top_p are for strategy='ancestral'"),
         ({"temperature": 0}, "temperature must be a positive number, got 0"),
-        ({"top_k": 0}, "top_k must be a positive integer, got 0"),
+        ({"top_k": 0}, "top_k must be an integer of at least 1, got 0"),
         ({"top_p": 1.5}, "top_p must lie in 0 < p <= 1, got 1.5"),
         ({"stop": 5}, "stop must be a symbol, 0 to 4, got 5"),
         ({"condition": 1}, "condition was given, but CausalTransformer was built without one"),
@@ -338,5 +338,5 @@ def test_models_that_cannot_be_decoded():
     order = tfar.orderings.from_permutation([1, 0, 2])
     with pytest.raises(ValueError, match="drawn as stored"):
         decode(tfar.models.MADE((3,), tfar.heads.Bernoulli(), hidden=(4,), ordering=order))
-    with pytest.raises(ValueError, match="width must be a positive integer, got 0"):
+    with pytest.raises(ValueError, match="width must be an integer of at least 1, got 0"):
         beam_search(built("transformer"), 0, length=3)

@@ -254,10 +254,10 @@ def test_given_noise_is_used(sequence_model):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num": 0}, "num must be a positive integer, got 0"),
-        ({"num": 1.5}, "num must be a positive integer, got 1.5"),
-        ({"num": True}, "num must be a positive integer, got True"),
-        ({"num": 2, "batch_size": 0}, "batch_size must be a positive integer, got 0"),
+        ({"num": 0}, "num must be an integer of at least 1, got 0"),
+        ({"num": 1.5}, "num must be an integer of at least 1, got 1.5"),
+        ({"num": True}, "num must be an integer of at least 1, got True"),
+        ({"num": 2, "batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
         ({"num": 2, "method": "fast"}, "method must be one of .*, got 'fast'"),
         ({"num": 2, "temperature": 0}, "temperature must be a positive number"),
         ({"num": 2, "noise": np.zeros([2, 15, 1])}, r"noise must have shape \(2, 16, 1\), got \(2, 15, 1\)"),

@@ -58,61 +58,77 @@ def from_r9y9_wavenet(arrays: Mapping[str, Any], model: WaveNet, *, legacy_skips
         ValueError: an array is missing, has another shape, or has no place in the model; it is named.
     """
     network = model.network
-    layers = len(network.blocks)
-    check_argument("residual_scale", model.residual_scale, math.sqrt(0.5), _SOURCE)
-    check_argument("first_kernel_size", model.first_kernel_size or model.kernel_size, 1, _SOURCE)
-    if not legacy_skips:
-        check_argument("skip_scale", model.skip_scale, math.sqrt(1 / layers), _SOURCE)
-    if network.upsampling is not None:
-        local = next(part for part in model.condition.parts if isinstance(part, Local))
-        check_argument("delay of the Local condition", local.delay, 1, _SOURCE)
-    check_argument("use_bias", model.use_bias, True, _SOURCE)
-    check_argument("first_bias", model.first_bias, True, _SOURCE)
+    _check_arguments(model, legacy_skips)
     given = CheckpointArrays(arrays, lambda name: name.removeprefix("module."), _SOURCE)
-    put = given.put
-    first = _convolution(given, "first_conv")
-    put(network.first.kernel, first, "first_conv.weight", "head, inputs or residual_channels")
-    put(network.first.bias, given.take("first_conv.bias"), "first_conv.bias", "residual_channels")
+    _put_layer(given, network.first, "first_conv", "head, inputs or residual_channels", "residual_channels")
     skips, skip_biases, projections = [], [], []
-    for index, block in enumerate(network.blocks):
+    factors = _skip_factors(len(network.blocks), model.skip_scale if legacy_skips else None)
+    for index, (block, factor) in enumerate(zip(network.blocks, factors, strict=True)):
         layer = f"conv_layers.{index}."
-        sizes = "kernel_size, residual_channels or dilation_channels"
-        put(block.convolution.kernel, _convolution(given, layer + "conv"), layer + "conv.weight", sizes)
-        bias = given.take(layer + "conv.bias")
+        _put_block(given, block, layer)
         if network.projection is not None:
             projections.append(_convolution(given, layer + "conv1x1g")[0])
-            bias = bias + _optional(given, layer + "conv1x1g.bias")
-        if block.local is not None:
-            put(block.local.kernel, _convolution(given, layer + "conv1x1c")[0], layer + "conv1x1c.weight", "condition")
-            bias = bias + _optional(given, layer + "conv1x1c.bias")
-        put(block.convolution.bias, bias, layer + "conv.bias", "dilation_channels")
-        out, out_bias = _convolution(given, layer + "conv1x1_out")[0], given.take(layer + "conv1x1_out.bias")
-        if block.residual is not None:
-            put(block.residual.kernel, out, layer + "conv1x1_out.weight", sizes)
-            put(block.residual.bias, out_bias, layer + "conv1x1_out.bias", "residual_channels")
-        factor = 1.0
-        if legacy_skips:
-            # ((h_1 + h_2) s + h_3) s ...: the first two are multiplied as often.
-            factor = (
-                math.sqrt(0.5) ** (layers - max(index, 1)) / model.skip_scale if layers > 1 else 1 / model.skip_scale
-            )
         skips.append(_convolution(given, layer + "conv1x1_skip")[0] * factor)
         skip_biases.append(given.take(layer + "conv1x1_skip.bias") * factor)
-    put(network.skip.kernel, np.concatenate(skips), "conv_layers.0.conv1x1_skip.weight", "skip_channels")
-    put(network.skip.bias, np.stack(skip_biases), "conv_layers.0.conv1x1_skip.bias", "skip_channels")
-    for dense, name in ((network.hidden, "last_conv_layers.1"), (network.outputs, "last_conv_layers.3")):
-        put(dense.kernel, _convolution(given, name)[0], name + ".weight", "head_channels (as skip_channels) or head")
-        put(dense.bias, given.take(name + ".bias"), name + ".bias", "head_channels (as skip_channels) or head")
+    given.put(network.skip.kernel, np.concatenate(skips), "conv_layers.0.conv1x1_skip.weight", "skip_channels")
+    given.put(network.skip.bias, np.stack(skip_biases), "conv_layers.0.conv1x1_skip.bias", "skip_channels")
+    sizes = "head_channels (as skip_channels) or head"
+    _put_layer(given, network.hidden, "last_conv_layers.1", sizes, sizes)
+    _put_layer(given, network.outputs, "last_conv_layers.3", sizes, sizes)
     if network.projection is not None:
         projection = np.concatenate(projections, -1)
         given.skip("embed_speakers.weight")
         if "embed_speakers.weight" in given and any(isinstance(part, Label) for part in model.condition.parts):
             projection = given.take("embed_speakers.weight") @ projection
-        put(network.projection.kernel, projection, "conv_layers.0.conv1x1g.weight", "condition")
+        given.put(network.projection.kernel, projection, "conv_layers.0.conv1x1g.weight", "condition")
     if network.upsampling is not None:
         _upsampling(given, network.upsampling)
     given.assign()
     return model
+
+
+def _check_arguments(model: WaveNet, legacy_skips: bool) -> None:
+    network = model.network
+    check_argument("residual_scale", model.residual_scale, math.sqrt(0.5), _SOURCE)
+    check_argument("first_kernel_size", model.first_kernel_size or model.kernel_size, 1, _SOURCE)
+    if not legacy_skips:
+        check_argument("skip_scale", model.skip_scale, math.sqrt(1 / len(network.blocks)), _SOURCE)
+    if network.upsampling is not None:
+        local = next(part for part in model.condition.parts if isinstance(part, Local))
+        check_argument("delay of the Local condition", local.delay, 1, _SOURCE)
+    check_argument("use_bias", model.use_bias, True, _SOURCE)
+    check_argument("first_bias", model.first_bias, True, _SOURCE)
+
+
+def _skip_factors(layers: int, legacy_scale: float | None) -> list[float]:
+    """Returns the factor of every skip output, 1 where the checkpoint is not of a legacy version."""
+    if legacy_scale is None:
+        return [1.0] * layers
+    # ((h_1 + h_2) s + h_3) s ...: the first two are multiplied as often.
+    return [math.sqrt(0.5) ** (layers - max(index, 1)) / legacy_scale for index in range(layers)]
+
+
+def _put_block(given: CheckpointArrays, block: Any, layer: str) -> None:
+    """Fills a block but for its skip output, which is one matrix for all blocks."""
+    sizes = "kernel_size, residual_channels or dilation_channels"
+    given.put(block.convolution.kernel, _convolution(given, layer + "conv"), layer + "conv.weight", sizes)
+    bias = given.take(layer + "conv.bias") + _optional(given, layer + "conv1x1g.bias")
+    if block.local is not None:
+        name = layer + "conv1x1c"
+        given.put(block.local.kernel, _convolution(given, name)[0], name + ".weight", "condition")
+        bias = bias + _optional(given, name + ".bias")
+    given.put(block.convolution.bias, bias, layer + "conv.bias", "dilation_channels")
+    if block.residual is None:  # of the last block the reference computes one that nothing reads
+        given.skip(*given.names(layer + "conv1x1_out."))
+    else:
+        _put_layer(given, block.residual, layer + "conv1x1_out", sizes, "residual_channels")
+
+
+def _put_layer(given: CheckpointArrays, layer: Any, name: str, sizes: str, bias_sizes: str) -> None:
+    """Fills the kernel, of a convolution or of a dense layer, and the bias."""
+    kernel = _convolution(given, name)
+    given.put(layer.kernel, kernel if len(layer.kernel.shape) == 3 else kernel[0], name + ".weight", sizes)
+    given.put(layer.bias, given.take(name + ".bias"), name + ".bias", bias_sizes)
 
 
 def _weight(given: CheckpointArrays, layer: str) -> np.ndarray:

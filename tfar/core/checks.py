@@ -39,16 +39,18 @@ def check_choice(known: Collection[str], **choices: Any) -> None:
             raise ValueError(f"{name} must be one of {known}, got {value!r}")
 
 
-def positive_int(name: str, value: Any) -> int:
-    """Returns the value as an int; raises ValueError unless it is an integer of at least 1.
+def checked_integer(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """Returns the value as an int; raises ValueError unless it is an integer from `low` to `high`.
 
     Example:
-        >>> positive_int("num", 2.5)
+        >>> checked_integer("num", 2.5, low=1)
         Traceback (most recent call last):
-        ValueError: num must be a positive integer, got 2.5
+        ValueError: num must be an integer of at least 1, got 2.5
     """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < low or (high is not None and value > high):
+        accepted = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise ValueError(f"{name} must be an integer {accepted}, got {value!r}")
     return int(value)
 
 
@@ -70,6 +72,6 @@ def as_tensor(value: Any, name: str) -> tf.Tensor:
         if isinstance(value, list | tuple) and len({np.size(row) for row in value}) > 1:
             what = f"{kind} with rows of several lengths"
         raise ValueError(f"{name} must be one array of numbers, got {what}") from None
-    if tensor.dtype in (tf.string, tf.variant, tf.resource):
+    if not (tensor.dtype.is_floating or tensor.dtype.is_integer or tensor.dtype.is_bool):
         raise ValueError(f"{name} must be one array of numbers, got {tensor.dtype.name}")
     return tensor

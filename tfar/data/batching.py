@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from tfar.data import streams
+from tfar.data import streams, values
 from tfar.data import transforms as transforms_lib
 
 
@@ -23,13 +23,6 @@ def _check_arrays(arrays: Mapping[str, np.ndarray]) -> int:
     if "x" not in sizes or len(set(sizes.values())) > 1 or not sizes["x"]:
         raise ValueError(f"arrays must hold 'x' and arrays of the same length, at least 1, got lengths {sizes}")
     return sizes["x"]
-
-
-def _check_batch_size(batch_size: int) -> int:
-    is_int = isinstance(batch_size, int | np.integer) and not isinstance(batch_size, bool)
-    if not is_int or batch_size < 1:
-        raise ValueError(f"batch_size must be an integer >= 1, got {batch_size!r}")
-    return int(batch_size)
 
 
 class Batches:
@@ -72,7 +65,7 @@ class Batches:
     ):
         """See the class."""
         self.num_examples = _check_arrays(arrays)
-        self.batch_size = _check_batch_size(batch_size)
+        self.batch_size = values.check_integer("batch_size", batch_size, 1)
         self.seed = streams.check_seed(seed)
         self.shuffle = bool(shuffle)
         self._arrays = dict(arrays)
@@ -97,9 +90,7 @@ class Batches:
         Raises:
             ValueError: The step is negative or not an integer.
         """
-        if isinstance(step, bool) or not isinstance(step, int | np.integer) or step < 0:
-            raise ValueError(f"step must be an integer >= 0, got {step!r}")
-        position, left, pieces = int(step) * self.batch_size, self.batch_size, []
+        position, left, pieces = values.check_integer("step", step, 0) * self.batch_size, self.batch_size, []
         while left:
             epoch, offset = divmod(position, self.num_examples)
             count = min(left, self.num_examples - offset)
@@ -153,7 +144,7 @@ def sequential(arrays: Mapping[str, np.ndarray], batch_size: int) -> Iterator[di
         >>> [len(batch["x"]) for batch in sequential({"x": np.zeros([5, 2])}, 2)]
         [2, 2, 1]
     """
-    num, batch_size = _check_arrays(arrays), _check_batch_size(batch_size)
+    num, batch_size = _check_arrays(arrays), values.check_integer("batch_size", batch_size, 1)
 
     # A generator of its own, so that bad arguments raise at the call and not at the first batch.
     def batches() -> Iterator[dict[str, np.ndarray]]:

@@ -68,10 +68,9 @@ def _read(
             reason = "not an image" if isinstance(error, UnidentifiedImageError) else error
             unreadable.append(f"{file.relative_to(folder).as_posix()} ({reason})")
     if unreadable:
-        more = f" and {len(unreadable) - 3} more" if len(unreadable) > 3 else ""
         raise ValueError(
             f"images:FOLDER {str(folder)!r} has {len(unreadable)} unreadable of {len(files)} "
-            f"files: {', '.join(unreadable[:3])}{more}"
+            f"files: {skipped.first_of(unreadable)}"
         )
     if mode is None:
         mode = _common_mode(files, [grey for _, grey in opened], folder)

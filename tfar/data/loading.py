@@ -46,6 +46,14 @@ def _check_options(name: str, options: dict, accepted: tuple[str, ...]) -> dict:
     return options
 
 
+def _path(name: str, data_dir: str | os.PathLike | None) -> pathlib.Path:
+    """Returns the file or folder behind the colon of a name."""
+    location = name.partition(":")[2]
+    if not location:
+        raise ValueError(f"name must be {_ACCEPTED}, got {name!r}")
+    return pathlib.Path(data_dir or "").expanduser() / pathlib.Path(location).expanduser()
+
+
 def _open(name: str, data_dir: str | os.PathLike | None, options: dict) -> Source:
     if not isinstance(name, str):
         raise ValueError(f"name must be {_ACCEPTED}, got {name!r}")
@@ -54,14 +62,11 @@ def _open(name: str, data_dir: str | os.PathLike | None, options: dict) -> Sourc
         from tfar.data import digits
 
         return digits.open_source()
-    kind, colon, location = name.partition(":")
+    kind, colon, _ = name.partition(":")
     if colon and kind in _FILES:
-        if not location:
-            raise ValueError(f"name must be {_ACCEPTED}, got {name!r}")
         module, accepted = _FILES[kind]
-        options = _check_options(name, options, accepted)
-        path = pathlib.Path(data_dir or "").expanduser() / pathlib.Path(location).expanduser()
-        return importlib.import_module(module).open_source(path, **options)
+        path = _path(name, data_dir)
+        return importlib.import_module(module).open_source(path, **_check_options(name, options, accepted))
     from tfar.data import tfds
 
     if not tfds.is_name(name):
@@ -174,12 +179,10 @@ def _read_sequences(
     """Arrays of a split of sequences, whole."""
     splits_lib.check_split(split)
     splits_lib.check_fractions(valid_fraction, test_fraction or 0.0)
-    kind, colon, location = name.partition(":")
-    if colon and not location:
-        raise ValueError(f"name must be {_ACCEPTED}, got {name!r}")
+    kind, colon, _ = name.partition(":")
+    path = _path(name, data_dir) if colon else None
     module, accepted = _SEQUENCES[kind]
     options = _check_options(name, options, accepted)
-    path = pathlib.Path(data_dir or "").expanduser() / pathlib.Path(location).expanduser() if location else None
     if condition is not None:
         if kind == "text":
             raise ValueError(f"condition must name an array of {name!r}: none, got {condition!r}")

@@ -89,31 +89,15 @@ def split_of(
     """
     if encoding not in ENCODINGS:
         raise ValueError(f"encoding must be one of {ENCODINGS}, got {encoding!r}")
-    fields = {key for recording in recordings for key in recording.fields} - {"index"}
-    # Evenly spaced in the order of the recordings: every speaker has a share, with a pattern or without.
-    parts = splits_lib.carve(
-        len(recordings),
-        np.arange(len(recordings), dtype=np.int32),
-        valid_fraction=valid_fraction,
-        test_fraction=0.1 if test_fraction is None else test_fraction,
-        seed=0,
-    )
-    rows = parts[splits_lib.check_split(split)]
-    if not len(rows):
-        raise ValueError(f"split {split!r} of {name!r} is empty: {len(recordings)} recordings")
-    chosen = sorted((recordings[row] for row in rows), key=lambda recording: (len(recording.samples), recording.name))
+    chosen, note = _choose(recordings, name, split, valid_fraction, 0.1 if test_fraction is None else test_fraction)
     x, lengths = _padded(chosen, encoding)
     arrays = {"x": x, "length": lengths}
     names: tuple[str, ...] | None = None
     if condition == "letters":
         arrays["condition"] = _letters(recordings, chosen, x.shape[1], hop, name)
     elif condition is not None:
-        arrays["condition"], names = _fields(recordings, chosen, condition, fields, name)
+        arrays["condition"], names = _fields(recordings, chosen, condition, name)
     label = condition is not None and arrays["condition"].ndim == 1
-    note = (
-        f"{split}: {len(chosen)} of {len(recordings)} recordings, cut train/valid/test "
-        f"{'/'.join(str(len(parts[key])) for key in splits_lib.SPLITS)}, evenly spaced in the order of their names"
-    )
     info = DataInfo(
         name=name,
         split=split,
@@ -136,6 +120,21 @@ def split_of(
     return arrays, info
 
 
+def _choose(
+    recordings: Sequence[Recording], name: str, split: str, valid_fraction: float, test_fraction: float
+) -> tuple[list[Recording], str]:
+    """Returns the recordings of a split, the shortest first, and a note that says how they were chosen."""
+    # Evenly spaced in the order of the recordings: every speaker has a share, with a pattern or without.
+    num, places = len(recordings), np.arange(len(recordings), dtype=np.int32)
+    parts = splits_lib.carve(num, places, valid_fraction=valid_fraction, test_fraction=test_fraction, seed=0)
+    rows = parts[splits_lib.check_split(split)]
+    if not len(rows):
+        raise ValueError(f"split {split!r} of {name!r} is empty: {num} recordings")
+    sizes = "/".join(str(len(parts[key])) for key in splits_lib.SPLITS)
+    note = f"{split}: {len(rows)} of {num} recordings, cut train/valid/test {sizes}, evenly spaced in the order of their names"
+    return sorted((recordings[row] for row in rows), key=lambda each: (len(each.samples), each.name)), note
+
+
 def _padded(chosen: Sequence[Recording], encoding: str) -> tuple[np.ndarray, np.ndarray]:
     """Recordings behind which there is silence, [N, T], and their lengths, int32 [N]."""
     lengths = np.array([len(recording.samples) for recording in chosen], np.int32)
@@ -148,9 +147,10 @@ def _padded(chosen: Sequence[Recording], encoding: str) -> tuple[np.ndarray, np.
 
 
 def _fields(
-    recordings: Sequence[Recording], chosen: Sequence[Recording], condition: str, fields: set[str], name: str
+    recordings: Sequence[Recording], chosen: Sequence[Recording], condition: str, name: str
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Labels [N] and their names, or vectors [N, sum of the classes] and the names of their elements."""
+    fields = {key for recording in recordings for key in recording.fields} - {"index"}
     keys = condition.split("+")
     if not set(keys) <= fields or len(set(keys)) < len(keys):
         known = ", ".join(map(repr, sorted(fields))) or "none"

@@ -2,10 +2,21 @@
 
 import os
 import pathlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 # Names that are shown.
 _SHOWN = 3
+
+
+def first_of(names: Sequence[str]) -> str:
+    """Lists the first names, and the number of the others.
+
+    Example:
+        >>> first_of(["a", "b", "c", "d", "e"])
+        'a, b, c and 2 more'
+    """
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"
 
 
 def describe(folder: pathlib.Path, taken: Collection[pathlib.Path]) -> str:
@@ -25,6 +36,5 @@ def describe(folder: pathlib.Path, taken: Collection[pathlib.Path]) -> str:
         skipped += [path.relative_to(folder).as_posix() for path in paths if path not in known]
     if not skipped:
         return ""
-    more = f" and {len(skipped) - _SHOWN} more" if len(skipped) > _SHOWN else ""
     plural = "s" if len(skipped) > 1 else ""
-    return f"{len(skipped)} file{plural} skipped ({', '.join(sorted(skipped)[:_SHOWN])}{more})"
+    return f"{len(skipped)} file{plural} skipped ({first_of(sorted(skipped))})"

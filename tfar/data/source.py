@@ -64,10 +64,10 @@ def from_arrays(
         raise ValueError(f"x must have one event shape in all splits, got {shapes}")
     levels = values.infer_levels(events.values()) if levels is None else values.check_levels(levels)
     sizes = {split: len(x) for split, x in events.items()}
-    if num_labels is not None and (not isinstance(num_labels, int) or num_labels < 1):
-        raise ValueError(f"num_labels must be an integer >= 1, got {num_labels!r}")
-    if num_labels is not None and "label" not in keys:
-        raise ValueError(f"num_labels={num_labels} was given, but the data have no labels")
+    if num_labels is not None:
+        values.check_integer("num_labels", num_labels, 1)
+        if "label" not in keys:
+            raise ValueError(f"num_labels={num_labels} was given, but the data have no labels")
     checked = {"x": events}
     if "label" in keys:
         labels = {s: values.as_labels(a["label"], sizes[s], num_labels) for s, a in splits.items()}

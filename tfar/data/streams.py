@@ -6,15 +6,15 @@ change between NumPy versions, `Generator.permutation` is not. Hence permutation
 
 import numpy as np
 
+from tfar.data import values
+
 # The first word of every seed: two purposes never share a stream, even where seed and index agree.
 SPLIT, ORDER, STEP_NOISE, EPOCH_NOISE, FIXED_NOISE, WINDOWS = range(6)
 
 
 def check_seed(seed: int) -> int:
     """Returns the seed as an int, or raises `ValueError` where it is not an int >= 0."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ValueError(f"seed must be an integer >= 0, got {seed!r}")
-    return int(seed)
+    return values.check_integer("seed", seed, 0)
 
 
 def _philox(purpose: int, seed: int, index: int) -> np.random.Philox:

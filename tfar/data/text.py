@@ -75,26 +75,8 @@ def load_split(
     if not text:
         raise ValueError(f"{source} is empty")
     symbols, vocabulary = _symbols(text, unit, source)
-    num = len(symbols)
-    num_test = round(num * (test_fraction or 0))
-    num_valid = round(num * valid_fraction)
-    cuts = {
-        "train": (0, num - num_valid - num_test),
-        "valid": (num - num_valid - num_test, num - num_test),
-        "test": (num - num_test, num) if num_test else (num - num_valid, num),
-    }
-    begin, end = cuts[splits_lib.check_split(split)]
-    if begin == end:
-        raise ValueError(f"{source} of {num} {unit}s leaves none for the split {split!r}")
-    what = "the same as valid" if split == "test" and not num_test else "in the order of the text"
-    note = f"{split}: {unit}s {begin:,} to {end:,} of {num:,}, {what}"
-    x = symbols[begin:end][None]
-    if window is not None:
-        if not 1 <= window <= end - begin:
-            raise ValueError(
-                f"window must be 1 to {end - begin} {unit}s, the split {split!r} of {name!r}, got {window}"
-            )
-        x = x[:, : (end - begin) // window * window].reshape(-1, window)
+    symbols, note = _part(symbols, split, valid_fraction, test_fraction or 0.0, unit, source)
+    x = symbols[None] if window is None else _windows(symbols, window, f"{unit}s, the split {split!r} of {name!r}")
     info = DataInfo(
         name=name,
         split=split,
@@ -126,6 +108,32 @@ def _symbols(text: bytes, unit: str, source: str) -> tuple[np.ndarray, Vocabular
     if vocabulary.size < 2:
         raise ValueError(f"{source} must have at least 2 different characters, got {vocabulary.characters!r} only")
     return vocabulary.encode(characters), vocabulary
+
+
+def _part(
+    symbols: np.ndarray, split: str, valid_fraction: float, test_fraction: float, unit: str, source: str
+) -> tuple[np.ndarray, str]:
+    """Returns the symbols of a split, and a note that says where it begins and ends."""
+    num = len(symbols)
+    num_test, num_valid = round(num * test_fraction), round(num * valid_fraction)
+    cuts = {
+        "train": (0, num - num_valid - num_test),
+        "valid": (num - num_valid - num_test, num - num_test),
+        "test": (num - num_test, num) if num_test else (num - num_valid, num),
+    }
+    begin, end = cuts[splits_lib.check_split(split)]
+    if begin == end:
+        raise ValueError(f"{source} of {num} {unit}s leaves none for the split {split!r}")
+    what = "the same as valid" if split == "test" and not num_test else "in the order of the text"
+    return symbols[begin:end], f"{split}: {unit}s {begin:,} to {end:,} of {num:,}, {what}"
+
+
+def _windows(symbols: np.ndarray, window: int, what: str) -> np.ndarray:
+    """Cuts symbols into windows, [N, window]; `what` names the symbols in errors."""
+    num = len(symbols)
+    if not 1 <= window <= num:
+        raise ValueError(f"window must be 1 to {num} {what}, got {window}")
+    return symbols[: num // window * window].reshape(-1, window)
 
 
 def _read(path: pathlib.Path) -> bytes:

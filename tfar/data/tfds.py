@@ -11,7 +11,7 @@ import functools
 import os
 import pathlib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -111,6 +111,24 @@ def _own_splits(name: str, stored: Collection[str]) -> dict[str, str]:
     return {"all": next(iter(stored))}
 
 
+def _source_keys(tfds: Any, name: str, info: Any, fixed: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the features of a source by its keys: x, label where there are classes, others by their own names."""
+    features = info.features
+    # Supervised keys may be nested; only plain names are of use here.
+    supervised = [key if isinstance(key, str) else "" for key in info.supervised_keys or ()]
+    x_key, label_key = (*supervised, "", "")[:2]
+    x_key = "image" if "image" in features else x_key
+    label_key = "label" if "label" in fixed else label_key
+    numeric = x_key in fixed and np.dtype(fixed[x_key].np_dtype).kind in "biuf"
+    if not numeric or not fixed[x_key].shape:
+        shapes = {key: getattr(feature, "shape", "nested") for key, feature in features.items()}
+        raise ValueError(f"TFDS data set {name!r} must have a numeric feature 'image' of one fixed shape, got {shapes}")
+    keys = {"x": x_key}
+    if isinstance(fixed.get(label_key), tfds.features.ClassLabel):
+        keys["label"] = label_key
+    return keys | {k: k for k in fixed if k not in keys.values() and k not in ("x", "label")}
+
+
 def open_source(name: str, data_dir: str | os.PathLike | None, levels: int | None = None) -> Source:
     """Opens a prepared data set.
 
@@ -140,19 +158,8 @@ def open_source(name: str, data_dir: str | os.PathLike | None, levels: int | Non
         for key, feature in features.items()
         if isinstance(feature, tfds.features.Tensor | tfds.features.Image) and None not in feature.shape
     }
-    # Supervised keys may be nested; only plain names are of use here.
-    supervised = [key if isinstance(key, str) else "" for key in builder.info.supervised_keys or ()]
-    x_key, label_key = (*supervised, "", "")[:2]
-    x_key = "image" if "image" in features else x_key
-    label_key = "label" if "label" in fixed else label_key
-    numeric = x_key in fixed and np.dtype(fixed[x_key].np_dtype).kind in "biuf"
-    if not numeric or not fixed[x_key].shape:
-        shapes = {key: getattr(feature, "shape", "nested") for key, feature in features.items()}
-        raise ValueError(f"TFDS data set {name!r} must have a numeric feature 'image' of one fixed shape, got {shapes}")
-    label = fixed.get(label_key)
-    label = label if isinstance(label, tfds.features.ClassLabel) else None
-    keys = {"x": x_key} | ({"label": label_key} if label else {})
-    keys |= {k: k for k in fixed if k not in keys.values() and k not in ("x", "label")}
+    keys = _source_keys(tfds, name, builder.info, fixed)
+    label = fixed[keys["label"]] if "label" in keys else None
     own = _own_splits(name, builder.info.splits)
 
     @functools.lru_cache(maxsize=2)
@@ -173,7 +180,7 @@ def open_source(name: str, data_dir: str | os.PathLike | None, levels: int | Non
 
     if levels is not None:
         values.check_levels(levels)
-    elif fixed[x_key].np_dtype == np.uint8:
+    elif fixed[keys["x"]].np_dtype == np.uint8:
         levels = 256
     else:
         levels = values.infer_levels(read(split, "x", None) for split in own)

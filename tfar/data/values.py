@@ -11,6 +11,13 @@ import numpy as np
 MAX_LEVELS = 65_536
 
 
+def check_integer(name: str, value: int, low: int) -> int:
+    """Returns the value as an int, or raises `ValueError` where it is no integer or below `low`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
+        raise ValueError(f"{name} must be an integer >= {low}, got {value!r}")
+    return int(value)
+
+
 def check_levels(levels: int) -> int:
     """Returns `levels` as an int, or raises `ValueError` outside 2 .. 65,536."""
     is_int = isinstance(levels, int | np.integer) and not isinstance(levels, bool)

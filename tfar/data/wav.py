@@ -14,10 +14,9 @@ import wave
 import numpy as np
 
 from tfar.data import recordings as recordings_lib
+from tfar.data import skipped, values
 from tfar.data.data_info import DataInfo
 from tfar.data.recordings import Recording
-
-_SHOWN = 3  # files named in a report of many
 
 
 def load_split(
@@ -61,14 +60,24 @@ def load_split(
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() == ".wav" and file.is_file())
     if not files:
         raise FileNotFoundError(f"wav:FOLDER {str(path)!r} must hold wav files, found none")
-    if sample_rate is not None and (
-        isinstance(sample_rate, bool) or int(sample_rate) != sample_rate or sample_rate < 1
-    ):
-        raise ValueError(f"sample_rate must be a positive integer, got {sample_rate!r}")
+    if sample_rate is not None:
+        values.check_integer("sample_rate", sample_rate, 1)
+    kept, rate, report = _read(path, files, pattern, sample_rate)
+    if not kept:
+        raise ValueError(f"wav:FOLDER {str(path)!r} has no recording that can be used: {report}")
+    return recordings_lib.split_of(
+        kept, name, split, valid_fraction, test_fraction, rate, encoding, condition, hop, report
+    )
+
+
+def _read(
+    path: pathlib.Path, files: list[pathlib.Path], pattern: str | None, sample_rate: int | None
+) -> tuple[list[Recording], int, str]:
+    """Reads the files of a folder whose names fit; returns recordings, their rate, and a report of dropped files."""
     matcher = None if pattern is None else _matcher(pattern)
     kept: list[Recording] = []
     dropped: dict[str, list[str]] = {}
-    rate = sample_rate
+    rate = sample_rate or 0
     for file in files:
         relative = file.relative_to(path).as_posix()
         match = None if matcher is None else matcher.fullmatch(file.name)
@@ -88,12 +97,7 @@ def load_split(
                 )
             samples = resample(samples, own_rate, rate)
         kept.append(Recording(relative, samples, {} if match is None else match.groupdict()))
-    report = _report(dropped, len(files))
-    if not kept:
-        raise ValueError(f"wav:FOLDER {str(path)!r} has no recording that can be used: {report}")
-    return recordings_lib.split_of(
-        kept, name, split, valid_fraction, test_fraction, rate, encoding, condition, hop, report
-    )
+    return kept, rate, _report(dropped, len(files))
 
 
 def _matcher(pattern: str) -> re.Pattern[str]:
@@ -107,10 +111,7 @@ def _matcher(pattern: str) -> re.Pattern[str]:
 
 def _report(dropped: dict[str, list[str]], num: int) -> str:
     count = sum(map(len, dropped.values()))
-    reasons = []
-    for reason, files in dropped.items():
-        more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
-        reasons.append(f"{reason} ({', '.join(files[:_SHOWN])}{more})")
+    reasons = [f"{reason} ({skipped.first_of(files)})" for reason, files in dropped.items()]
     return f"dropped {count} of {num} files: {'; '.join(reasons)}" if count else f"no file dropped of {num}"
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tfar.data import streams
+from tfar.data import streams, values
 
 
 class WindowBatches:
@@ -61,8 +61,7 @@ class WindowBatches:
     ):
         """See the class."""
         for name, value in (("batch_size", batch_size), ("window", window), ("hop", hop)):
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
+            values.check_integer(name, value, 1)
         self.batch_size, self.window, self.seed, self.hop = batch_size, window, streams.check_seed(seed), hop
         self.contiguous = contiguous
         self._x, self._condition = arrays["x"], arrays.get("condition")
@@ -100,8 +99,7 @@ class WindowBatches:
         Raises:
             ValueError: The step is negative or not an integer.
         """
-        if isinstance(step, bool) or not isinstance(step, int | np.integer) or step < 0:
-            raise ValueError(f"step must be an integer >= 0, got {step!r}")
+        values.check_integer("step", step, 0)
         if self.contiguous:
             epoch, index = divmod(int(step), self.steps_per_epoch)
             first = int(streams.sort_keys(1, streams.WINDOWS, self.seed, epoch)[0] % np.uint64(self.window))

@@ -6,8 +6,9 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfar.core.checks import checked_integer
 from tfar.core.protocols import ArrayLike, Tensor
-from tfar.heads.head import Head, checked_integer, index_boundary_distance, index_from_uniform
+from tfar.heads.head import Head, index_boundary_distance, index_from_uniform
 
 
 @keras.saving.register_keras_serializable("tfar")

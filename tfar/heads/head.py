@@ -13,30 +13,18 @@ This file also holds the one inverse distribution function over indices that all
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfar.core.checks import checked_integer
 from tfar.core.configured import Configured
 from tfar.core.protocols import ArrayLike, Tensor
 
 # Temperature 0 means the limit. This is small enough for it, yet logits up to 1e18 stay finite.
 _MIN_TEMPERATURE = 1e-20
-
-
-# === Arguments ===
-
-
-def checked_integer(name: str, value: Any, low: int, high: int | None = None) -> int:
-    """`value` as an int from `low` to `high`, or a ValueError naming it."""
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < low or (high is not None and value > high):
-        accepted = f"of at least {low}" if high is None else f"from {low} to {high}"
-        raise ValueError(f"{name} must be an integer {accepted}, got {value!r}")
-    return int(value)
 
 
 # === Inverse distribution function over indices ===

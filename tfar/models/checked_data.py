@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfar.core.checks import as_tensor
 from tfar.core.conditions import Label
 
 _ROWS = 4096  # arrays are checked in blocks of rows, which bounds the memory of the check
@@ -72,7 +73,7 @@ class CheckedData:
     # Arrays.
 
     def arrays(self, x: Any, y: Any = None, sample_weight: Any = None) -> tuple[Any, Any]:
-        """Events, and the weights of each, as arrays of one length; see `take`."""
+        """Checks events and weights that are arrays of one length; returns them as `take` does."""
         self._refuse_targets(y)
         if x is None:
             raise ValueError('x must be given: events, or {"x": ..., "condition": ...}')
@@ -97,7 +98,7 @@ class CheckedData:
         return (parts if isinstance(x, Mapping) else values), sample_weight
 
     def batch(self, data: Any) -> Any:
-        """One batch of a generator, checked, as Keras is to be given it."""
+        """Checks a batch of a generator; returns it in the form that Keras takes."""
         try:
             x, sample_weight = self.arrays(*keras.utils.unpack_x_y_sample_weight(data))
         except ValueError as error:
@@ -106,7 +107,7 @@ class CheckedData:
         return (x,) if sample_weight is None else (x, sample_weight, sample_weight)
 
     def _parts(self, x: Any) -> dict[str, Any]:
-        """Events and the condition, by their keys; other keys are not read."""
+        """Returns events and the condition by their keys; other keys are not read."""
         condition = self.model.condition
         if not isinstance(x, Mapping):
             if condition is not None:
@@ -137,7 +138,7 @@ class CheckedData:
             yield self.batch(data)
 
     def _dataset(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
-        """The data set, whose batches are checked as they are read."""
+        """Returns the data set with a check of every batch that is read."""
         spec = tf.nest.map_structure(_none_of, dataset.element_spec)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(spec)
         self._refuse_targets(y)
@@ -213,29 +214,20 @@ def _none_of(spec: tf.TypeSpec) -> tf.TypeSpec | None:
 
 
 def _map(function: Callable[[Any], Any], nested: Any) -> Any:
-    """The nested values, each that is not None replaced."""
+    """Applies a function to each of the nested values that is not None."""
     return tf.nest.map_structure(lambda part: None if part is None else function(part), nested)
 
 
 def _as_array(value: Any, name: str) -> Any:
-    """An array or a tensor as it is, what is nested in lists as an array; a tuple is one of conditions."""
+    """Returns a NumPy array of numbers as it is, other values as a tensor; a tuple holds several conditions."""
     if isinstance(value, tuple):
         return tuple(_as_array(part, name) for part in value)
-    if isinstance(value, tf.RaggedTensor | tf.SparseTensor):
-        raise ValueError(f"{name} must be one array of numbers, got a {type(value).__name__}")
-    if tf.is_tensor(value):
-        return value
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        raise ValueError(f"{name} must be one array of numbers, got rows of several lengths") from None
-    if array.dtype.kind not in "biuf" and array.dtype != tf.bfloat16.as_numpy_dtype:
-        raise ValueError(f"{name} must be one array of numbers, got dtype {array.dtype}")
-    return array
+    # Data sets may be larger than an accelerator's memory, where tensors are made.
+    return value if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" else as_tensor(value, name)
 
 
 def _weights(sample_weight: Any, num: int) -> np.ndarray:
-    """One finite number per example, float32 [num]."""
+    """Returns the weights as float32 [num]; raises ValueError unless they are one finite number per example."""
     weights = np.asarray(sample_weight)
     if weights.shape not in ((num,), (num, 1)) or weights.dtype.kind not in "biuf":
         raise ValueError(
@@ -247,7 +239,7 @@ def _weights(sample_weight: Any, num: int) -> np.ndarray:
 
 
 def _weight_table(model: Any, class_weight: Mapping[int, float]) -> np.ndarray:
-    """The weight of every label, 1 where none is given, float32 [num_labels]."""
+    """Returns the weight of every label, 1 where none is given, float32 [num_labels]."""
     condition = model.condition
     if not isinstance(condition, Label):
         raise ValueError(

@@ -8,7 +8,6 @@ import os
 import pathlib
 import zipfile
 import zlib
-from typing import Any
 
 import keras
 
@@ -53,11 +52,10 @@ def load(path: str | os.PathLike) -> AutoregressiveModel:
     if path.suffix != ".keras":
         raise ValueError(f"path must be a .keras file or a work directory, got {path}")
     _import_own(path.parent / _RUN)
-    description = _description(path)
     try:
         model = keras.saving.load_model(path)
     except Exception as error:  # Keras raises whatever its readers of zip, JSON and HDF5 raise
-        raise ValueError(f"{path} {_fault(path, description, error)}") from error
+        raise ValueError(f"{path} {_fault(path, error)}") from error
     if not isinstance(model, Density):
         raise ValueError(f"{path} must hold a model of tfar, got {type(model).__name__}")
     return model
@@ -79,20 +77,14 @@ def _import_own(record: pathlib.Path) -> None:
                 raise ValueError(f"{record} names {name}, which cannot be imported: {error}") from error
 
 
-def _description(path: pathlib.Path) -> dict[str, Any]:
-    """What the file says of its model: "module", "class_name", "registered_name"."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return dict(json.loads(archive.read("config.json")))
-    except _DAMAGE as error:
-        raise ValueError(f"{path} is damaged, or no .keras file: {error}") from error
-
-
-def _fault(path: pathlib.Path, description: dict[str, Any], error: Exception) -> str:
-    """Why Keras does not load a file: damage first, then a class that nobody has imported."""
+def _fault(path: pathlib.Path, error: Exception) -> str:
+    """Returns the reason why Keras does not load a file: damage, a class that nobody has imported, or its own error."""
+    if not zipfile.is_zipfile(path):
+        return "is damaged, or no .keras file: it is no zip archive"
     try:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
+            description = dict(json.loads(archive.read("config.json")))
     except _DAMAGE as found:
         return f"is damaged: {found}"
     if broken:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import noise as noises
-from tfar.core.checks import positive_int
+from tfar.core.checks import checked_integer
 from tfar.core.event import Event
 from tfar.core.request import Request
 from tfar.core.stage import Stage
@@ -98,7 +98,7 @@ class SampledDensity(Density):
         Raises:
             ValueError: an argument is out of range.
         """
-        shape = self._sample_shape(positive_int("num", num), length)
+        shape = self._sample_shape(checked_integer("num", num, low=1), length)
         values, observed = self._place_prompt(prompt, shape)
         options = {"method": method, "batch_size": batch_size, "jit_compile": jit_compile, "progress": progress}
         return self._draw(values, observed, condition, choice, seed, temperature, noise, guidance_scale, **options)
@@ -222,7 +222,7 @@ class SampledDensity(Density):
             )
         if options["method"] not in SAMPLERS:
             raise ValueError(f"method must be one of {sorted(SAMPLERS)}, got {options['method']!r}")
-        options["batch_size"] = min(num, positive_int("batch_size", options["batch_size"]))
+        options["batch_size"] = min(num, checked_integer("batch_size", options["batch_size"], low=1))
         temperature, request = _temperature(temperature, num), self.request(condition, num, values.shape[1:], **choice)
         positions, size = self.event.count_positions(values.shape[1:]), self.head.noise_size
         if noise is None:
@@ -253,9 +253,9 @@ class SampledDensity(Density):
             return [num, *self.event_shape]
         if length is None:
             raise ValueError(f"length must be given to sample: this {type(self).__name__} models events of any length")
-        if self.longest_event is not None and positive_int("length", length) > self.longest_event:
+        if self.longest_event is not None and checked_integer("length", length, low=1) > self.longest_event:
             raise ValueError(f"length must be at most {self.longest_event} for learned positions, got {length}")
-        return [num, positive_int("length", length)]
+        return [num, checked_integer("length", length, low=1)]
 
     def _place_prompt(self, prompt: Any, shape: list[int]) -> tuple[tf.Tensor, np.ndarray | None]:
         """Values [num, *event_shape] that begin with the prompt, and flags of what is observed."""

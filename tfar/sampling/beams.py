@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfar.core.checks import positive_int
+from tfar.core.checks import checked_integer
 from tfar.core.protocols import ArrayLike, Model
 from tfar.sampling.continuation import Continuation
 
@@ -69,7 +69,7 @@ def beam_search(
     Raises:
         ValueError: an argument is out of range, or the model is none of sequences of symbols.
     """
-    width = positive_int("width", width)
+    width = checked_integer("width", width, low=1)
     if not np.isfinite(length_penalty) or length_penalty < 0:
         raise ValueError(f"length_penalty must be a number of at least 0, got {length_penalty!r}")
     shape = () if prompt is None else np.shape(prompt)

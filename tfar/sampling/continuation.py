@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core.carry import Carry
-from tfar.core.checks import positive_int
+from tfar.core.checks import checked_integer
 from tfar.core.protocols import ArrayLike, Model
 from tfar.core.request import Request
 from tfar.sampling.incremental import blocks
@@ -48,7 +48,8 @@ class Continuation:
         jit_compile: bool,
     ):
         model = model.for_drawing()
-        self.num, self.jit_compile, self.compiled = positive_int("num", num), jit_compile, model.compiled_functions
+        self.num = checked_integer("num", num, low=1)
+        self.jit_compile, self.compiled = jit_compile, model.compiled_functions
         (self.stage,) = model.stages
         event, self.head = self.stage.event, self.stage.event.head
         levels = self.head.levels
@@ -120,7 +121,7 @@ def _length(model: Model, fixed: int | None, length: int | None) -> int:
         if fixed is None:
             raise ValueError("length must be given: the model takes events of any length")
         return fixed
-    length = positive_int("length", length)
+    length = checked_integer("length", length, low=1)
     longest = fixed or model.longest_event
     if longest is not None and length > longest:
         raise ValueError(f"length must be at most {longest} for this {type(model).__name__}, got {length}")

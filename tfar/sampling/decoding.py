@@ -24,7 +24,7 @@ import tensorflow as tf
 
 from tfar.core import noise as noises
 from tfar.core.carry import Carry, Site
-from tfar.core.checks import check_choice, check_sizes, positive_int
+from tfar.core.checks import check_choice, check_sizes, checked_integer
 from tfar.core.protocols import ArrayLike, Model
 from tfar.core.slicing import put
 from tfar.heads.head import index_from_uniform
@@ -226,7 +226,7 @@ class _Decoding(Continuation):
             raise ValueError("top_k and top_p are for strategy='ancestral', got strategy='greedy'")
         if isinstance(temperature, bool) or not np.isfinite(temperature) or temperature <= 0:
             raise ValueError(f"temperature must be a positive number, got {temperature!r}")
-        top_k = None if top_k is None else positive_int("top_k", top_k)
+        top_k = None if top_k is None else checked_integer("top_k", top_k, low=1)
         if top_p is not None and not 0 < top_p <= 1:
             raise ValueError(f"top_p must lie in 0 < p <= 1, got {top_p!r}")
         self.check_symbol("stop", stop)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from tfar.core.checks import checked_integer
+
 ON_DAMAGED = ("previous", "stop")
 
 
@@ -39,6 +41,4 @@ class Settings:
         for field in dataclasses.fields(self):
             if field.name == "on_damaged":
                 continue
-            value, least = getattr(self, field.name), int(field.name != "patience")
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{field.name} must be an integer of at least {least}, got {value!r}")
+            checked_integer(field.name, getattr(self, field.name), low=int(field.name != "patience"))
