@@ -61,7 +61,7 @@ _NUMBERS = {np.dtype(kind): number for number, (kind, _) in _TYPES.items()}
 
 
 def _build() -> dict[str, Any]:
-    """Builds the classes of messages by name, in a pool of their own, so that TensorFlow's may be loaded beside them."""
+    """Builds the classes of messages in a pool of their own, so that TensorFlow's may be loaded beside them."""
     pool = descriptor_pool.DescriptorPool()
     file = descriptor_pb2.FileDescriptorProto(name="tfar/client.proto", package=_PACKAGE, syntax="proto3")
     for source in (any_pb2, wrappers_pb2):

@@ -131,7 +131,8 @@ def _choose(
     if not len(rows):
         raise ValueError(f"split {split!r} of {name!r} is empty: {num} recordings")
     sizes = "/".join(str(len(parts[key])) for key in splits_lib.SPLITS)
-    note = f"{split}: {len(rows)} of {num} recordings, cut train/valid/test {sizes}, evenly spaced in the order of their names"
+    cut = f"cut train/valid/test {sizes}, evenly spaced in the order of their names"
+    note = f"{split}: {len(rows)} of {num} recordings, {cut}"
     return sorted((recordings[row] for row in rows), key=lambda each: (len(each.samples), each.name)), note
 
 
