@@ -377,8 +377,7 @@ class DiscretizedLogisticMixture(Head):
         context: list[Tensor] = []
         for c in range(self.channels):
             u = noise[..., 1 + c]
-            # Beyond exp(-60) of a bin per scale every draw is an edge; the limit only keeps the
-            # product finite.
+            # Beyond exp(-60) of a bin per scale every draw is an edge; the limit keeps the product finite.
             scale = tf.exp(tf.minimum(-component.log_widths[c], 60.0))
             quantile = self._location(c, component, context) + scale * (tf.math.log(u) - tf.math.log(1.0 - u))
             level = self._round(quantile)
