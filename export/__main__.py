@@ -28,12 +28,13 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from typing import Any
 
 from absl import flags, logging
 
 from export.writer.errors import ExportError
-from pipelines import command
+from pipelines import command, program
 from pipelines.start import start_tensorflow
 
 SAVED_MODEL, LITERT = "saved_model", "litert"
@@ -67,6 +68,7 @@ def main(
     """
     _check(workdir, model, out, format, options)
     # TensorFlow takes seconds to import, which no mistyped flag should cost.
+    _say("loading TensorFlow and the model")
     saved_model = start_tensorflow("export.writer.saved_model")
     try:
         loaded = saved_model.load_model(model or os.path.join(workdir or "", "model.keras"))
@@ -86,7 +88,7 @@ def _write_saved_model(model: Any, workdir: str | None, out: str | None, name: s
     except ValueError as error:
         raise ValueError(f"--{error}") from error
     folder = out or os.path.join(workdir or "", "export")
-    version, report = saved_model.export(model, folder, chosen, name, _facts(workdir))
+    version, report = saved_model.export(model, folder, chosen, name, _facts(workdir), _say)
     return saved_model.describe(version, report)
 
 
@@ -96,6 +98,11 @@ def _write_litert(model: Any, workdir: str | None, out: str | None, name: str, o
     given = {key: options[key] for key in ("quantization", "batch_size", "length") if key in options}
     path, report = converter.export(model, out or os.path.join(workdir or "", f"{name}.tflite"), **given)
     return converter.describe(path, report)
+
+
+def _say(step: str) -> None:
+    """Shows what goes on: an export takes minutes."""
+    print(f"export: {step}", file=sys.stderr, flush=True)
 
 
 def _name(workdir: str | None, model: str | None) -> str:
@@ -130,7 +137,8 @@ def _check(workdir: str | None, model: str | None, out: str | None, format: str,
     if workdir is not None and not os.path.isdir(workdir):
         raise ValueError(f"--workdir={workdir} does not exist")
     if workdir is not None and not os.path.isfile(os.path.join(workdir, "model.keras")):
-        raise ValueError(f"{workdir} holds no model.keras; train one: python -m pipelines.train --workdir={workdir}")
+        train = program.typed("train", [f"--workdir={workdir}"])
+        raise ValueError(f"--workdir={workdir} holds no model.keras; train one: {train}")
 
 
 def _run() -> None:

@@ -13,26 +13,10 @@ import os
 import runpy
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+
+from pipelines.program import COMMANDS
 
 _FAILED, _WRONG = 1, 2  # exit codes
-
-
-class Command(NamedTuple):
-    """A command: its module and what it does."""
-
-    module: str
-    help: str
-
-
-COMMANDS = {
-    "train": Command("pipelines.train", "train a model, score it, write a report (digits into runs/digits)"),
-    "evaluate": Command("pipelines.evaluate", "score a trained model on every example of a split"),
-    "sample": Command("pipelines.sample", "draw samples of a trained model, or from a server"),
-    "export": Command("export", "write a trained model as a SavedModel or a LiteRT file"),
-    "serve": Command("pipelines.serve", "serve exported models locally, as TensorFlow Serving does"),
-    "client": Command("export.client", "show what a server serves, call it"),
-}
 
 
 def usage() -> str:

@@ -14,6 +14,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from pipelines import program
+
 # Settings that decide which batches a step sees.
 _STREAM = ("train.seed", "train.batch_size", "train.carry_state")
 
@@ -30,7 +32,7 @@ def path_of(workdir: str | os.PathLike, flag: str = "workdir") -> pathlib.Path:
     """
     path = pathlib.Path(workdir) / "config.json"
     if not path.is_file():
-        raise ValueError(f"--{flag}={workdir} holds no run (no config.json); train first: python -m pipelines.train")
+        raise ValueError(f"--{flag}={workdir} holds no run (no config.json); train first: {program.typed('train')}")
     return path
 
 

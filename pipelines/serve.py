@@ -4,8 +4,9 @@ python -m pipelines.serve --model_name=digits --model_base_path=runs/digits/expo
 python -m pipelines.serve --model_config_file=models.config --rest_api_port=8501
                           [--monitoring_config_file=monitoring.config] [--ssl_config_file=ssl.config] ...
 
-The flags are those of tensorflow_model_server. It needs the extra `serving`. In production run
-TensorFlow Serving itself: the same export, the same flags.
+The flags are those of tensorflow_model_server, and --wait: a model without a version ends the command, unless it is
+told to wait for one as tensorflow_model_server does. It needs the extra `serving`. In production run TensorFlow Serving
+itself: the same export, the same flags.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import dataclasses
 import importlib
 import importlib.util
 import logging
+import pathlib
 import signal
 
 from absl import flags
 
+from export.client.errors import ServingError
 from export.server.options import Options
-from pipelines import command
+from pipelines import command, program
 from pipelines.start import quietly, start_tensorflow
 
 # TensorFlow Serving's REST port in its container; --demo needs one.
@@ -43,6 +46,7 @@ def define_flags() -> None:
             flags.DEFINE_integer(name, default, text)
         else:
             flags.DEFINE_string(name, default, text)  # type: ignore[arg-type]
+    flags.DEFINE_bool("wait", False, "Wait for models that have no version yet, instead of ending.")
 
 
 def _helps() -> dict[str, str]:
@@ -66,6 +70,26 @@ def read_flags() -> Options:
     return Options(**given)
 
 
+def check_versions(options: Options) -> None:
+    """Raises ValueError for a model without a version on disk, which the server would wait for."""
+    configuration = importlib.import_module("export.server.configuration")
+    if options.model_config_file:
+        models = configuration.read_models(options.model_config_file).model_config_list.config
+    else:
+        models = configuration.single_model(options.model_name, options.model_base_path).model_config_list.config
+    for model in models:
+        flag = "model_config_file" if options.model_config_file else "model_base_path"
+        where = f"--{flag}={getattr(options, flag)}"
+        folder = pathlib.Path(model.base_path)
+        if not folder.is_dir():
+            missing = f": {folder} does not exist" if options.model_config_file else " does not exist"
+        elif not any(child.name.isdigit() and child.is_dir() for child in folder.iterdir()):
+            missing = f": {folder} holds no version, a folder that a number names"
+        else:
+            continue
+        raise ValueError(f"{where}{missing}; {program.typed('export')} writes one, --wait waits for it")
+
+
 def main() -> int:
     """Serves until SIGINT or SIGTERM; returns the exit code.
 
@@ -80,6 +104,11 @@ def main() -> int:
     for package, name in (("tensorflow_serving", "tensorflow-serving-api"), ("grpc_health", "grpcio-health-checking")):
         if importlib.util.find_spec(package) is None:
             raise command.RunFailed(f"serving needs {name}; install it: pip install 'tfar[serving]'")
+    try:
+        if not flags.FLAGS.wait:
+            check_versions(options)
+    except ServingError as error:
+        raise command.RunFailed(f"Failed to start server. Error: {error}") from error
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
     logging.getLogger("tfar.serving").setLevel(logging.INFO)
     print("This server is for development and tests; in production run TensorFlow Serving with the same export.")
@@ -88,8 +117,6 @@ def main() -> int:
     serving = start_tensorflow("export.server.server")
     if not options.xla_cpu_compilation_enabled:
         quietly(importlib.import_module("export.server.compat").disable_xla)
-    from export.client import ServingError
-
     server = serving.Server(options)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.request_stop())

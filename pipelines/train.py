@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-import shlex
 import sys
 from typing import Any
 
 from absl import flags
 
-from pipelines import command, config_files, record, settings
+from pipelines import command, config_files, program, record, settings
 from pipelines.run_lock import RunLock
 
 
@@ -152,7 +151,7 @@ def _say_where(loop: Any) -> None:
 
 
 def _again() -> str:
-    return shlex.join(["python", "-m", "pipelines.train", *sys.argv[1:]])
+    return program.typed("train", sys.argv[1:])
 
 
 if __name__ == "__main__":

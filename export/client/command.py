@@ -23,6 +23,7 @@ import numpy as np
 
 from export.client.client import Client
 from export.client.errors import Code, ServingError
+from pipelines import program
 
 
 class Flag(NamedTuple):
@@ -91,7 +92,7 @@ def explain(error: ServingError, client: Client) -> str:
     """Formats an error as one line for a person at a shell."""
     where = f"{client.model_name} at {client.server}"
     hints = {
-        Code.UNAVAILABLE: "is the server running? python -m pipelines.serve starts one",
+        Code.UNAVAILABLE: f"is the server running? {program.typed('serve')} starts one",
         Code.NOT_FOUND: "--model_name says which model is asked",
         Code.DEADLINE_EXCEEDED: "--timeout gives it more time",
     }
@@ -109,7 +110,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns the exit code: 0, 2 for wrong flags, 1 for calls that failed."""
-    parser = _Parser("python -m export.client", description=__doc__, allow_abbrev=False)
+    parser = _Parser(program.typed("client"), description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     for flag in CONNECTION:
         parser.add_argument(f"--{flag.name}", type=flag.kind, default=flag.default, help=flag.help)

@@ -109,6 +109,7 @@ class Server:
             inter_op_parallelism_threads=self.options.tensorflow_inter_op_parallelism,
             allow_soft_placement=True,
         )
+        logger.info("loading %s version %d, and warming it up", name, number)
         model = LoadedModel(path, config)
         try:
             if self.options.enable_model_warmup:

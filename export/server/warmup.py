@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +18,12 @@ from export.server.metrics import Metrics
 from export.server.predict import predict
 from pipelines.start import errors_only
 
+logger = logging.getLogger("tfar.serving")
 FILE = Path("assets.extra", "tf_serving_warmup_requests")
 # The released server loads no version with more.
 MAX_RECORDS = 1000
+# Between two lines that say how far the requests are.
+_PROGRESS_SECONDS = 5.0
 
 
 def warm_up(model: LoadedModel, version: int, metrics: Metrics, iterations: int = 1) -> int:
@@ -40,9 +44,14 @@ def warm_up(model: LoadedModel, version: int, metrics: Metrics, iterations: int 
     path = model.path / FILE
     if not path.exists():
         return 0
-    started = time.perf_counter()
-    num = 0
-    for record in _records(path):
+    started = shown = time.perf_counter()
+    records = list(_records(path))
+    for num, record in enumerate(records):
+        if num >= MAX_RECORDS:
+            raise invalid(f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {path}")
+        if time.perf_counter() - shown > _PROGRESS_SECONDS:
+            shown = time.perf_counter()
+            logger.info("warming version %d up: %d of %d requests, %.0f s", version, num, len(records), shown - started)
         try:
             log = prediction_log_pb2.PredictionLog.FromString(record)
         except DecodeError as error:
@@ -50,11 +59,8 @@ def warm_up(model: LoadedModel, version: int, metrics: Metrics, iterations: int 
             raise invalid(f"Failed to parse warmup record: {text} from {path}") from error
         for _ in range(iterations):
             _run(model, version, log)
-        num += 1
-        if num > MAX_RECORDS:
-            raise invalid(f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {path}")
     metrics.warmup_latency.add(time.perf_counter() - started, str(model.path), "OK")
-    return num
+    return len(records)
 
 
 def _records(path: Path) -> Iterator[bytes]:

@@ -9,7 +9,7 @@ import dataclasses
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,7 @@ def export(
     options: Options | None = None,
     name: str = "model",
     facts: Mapping[str, Any] | None = None,
+    say: Callable[[str], Any] = lambda step: None,
 ) -> tuple[Path, Report]:
     """Writes the next free version of a model below `out`.
 
@@ -77,6 +78,7 @@ def export(
         options: which signatures there are.
         name: what the model is called where it is served.
         facts: what is known of the training, for the model card.
+        say: called with each step that takes long, in words.
 
     Returns:
         The folder of the new version and what its check found.
@@ -95,12 +97,14 @@ def export(
     temporary = out / f".writing-{uuid.uuid4().hex}"
     try:
         holder = tf.Module()
+        say(f"tracing and writing {len(signatures.every)} signatures")
         with errors_only(), folded(model) as variables:
             # The variables alone: Keras would add its own traces of `call`.
             holder.weights, holder.trackables = variables, signatures.trackables
             tf.saved_model.save(holder, str(temporary), signatures=signatures.functions())
         with Servable(temporary) as servable:
-            report = check(servable, model, signatures)
+            report = check(servable, model, signatures, 0, say)
+            say("recording requests for the warm-up of servers")
             warm_up.write(temporary, servable, signatures)
         reference.write(temporary, signatures, report, facts or {})
         if signatures.store is None:
@@ -113,7 +117,13 @@ def export(
         raise
 
 
-def check(servable: Runner, model: AutoregressiveModel, signatures: Signatures, seed: int = 0) -> Report:
+def check(
+    servable: Runner,
+    model: AutoregressiveModel,
+    signatures: Signatures,
+    seed: int = 0,
+    say: Callable[[str], Any] = lambda step: None,
+) -> Report:
     """Compares every signature with Python; those compiled by XLA are left to servers that have it.
 
     Raises:
@@ -130,6 +140,7 @@ def check(servable: Runner, model: AutoregressiveModel, signatures: Signatures, 
     # Three examples with seeds of their own, and one for which everything optional is left out. Python then draws all
     # four at once: an example depends on its own seed alone.
     seeds = noises.seed_rows(seed, 3).numpy()
+    say("checking sample, in a session as TensorFlow Serving runs it")
     some = servable.run("sample", seed=seeds, temperature=temperature[:3], **first, **length)
     drawn = [some, servable.run("sample", **last, **length)]
     seeds, served = (np.concatenate([part[name] for part in drawn]) for name in ("seed", "samples"))
@@ -140,12 +151,15 @@ def check(servable: Runner, model: AutoregressiveModel, signatures: Signatures, 
     draw = {"seed": seeds, "temperature": temperature, **given}
     half = int(np.prod(shape)) // 2
     if "complete" in signatures.every:
+        say("checking complete")
         observed = np.full([4], half, np.int32)
         # The first halves kept, the rest drawn again.
         compared.append(servable.run("complete", x=samples, observed_length=observed, **draw)["samples"])
     if "start" in signatures.every:
+        say("checking start and step")
         compared.append(_stepped(servable, signatures, ("start", "step"), draw, shape))
     if "session_begin" in signatures.every:
+        say("checking session_begin, session_step and session_end")
         fit = {name: value[: signatures.options.slots] for name, value in draw.items()}
         # The first call takes seconds, in which a session could expire.
         servable.run("session_step", session_id=np.array([REHEARSAL], np.int64))
@@ -157,6 +171,7 @@ def check(servable: Runner, model: AutoregressiveModel, signatures: Signatures, 
         told = None if condition is None else tf.nest.map_structure(lambda value, rows=rows: value[rows], condition)
         ties += count_ties(model, samples[rows], served, noise[rows], temperature[rows], told)
 
+    say("checking log_prob")
     scored = servable.run("log_prob", x=samples, **given)
     expected = model.log_prob(samples, condition).numpy()
     difference = float(np.max(np.abs(scored["log_prob"] - expected) / np.maximum(1.0, np.abs(expected))))

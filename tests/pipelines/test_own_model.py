@@ -56,6 +56,9 @@ def test_it_is_exported_and_served(workdir, tmp_path):
     out = tmp_path / "own_model"
     code, _, stderr = run("export", f"--workdir={workdir}", f"--out={out}", "--no-sessions")
     assert code == 0, stderr
+    told = [line.removeprefix("export: ") for line in stderr.splitlines() if line.startswith("export: ")]
+    assert told[0] == "loading TensorFlow and the model" and told[1].startswith("tracing and writing ")
+    assert "checking complete" in told and told[-1].startswith("recording requests for the warm-up")
     options = Options(model_name="own_model", model_base_path=str(out), port=0)
     with Server(options) as server, Client(f"127.0.0.1:{server.port}", "own_model") as client:
         served = client.sample(2, 1, seed=5).samples

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import tfar
-from pipelines import config_files
+from pipelines import config_files, program
 from pipelines.__main__ import COMMANDS, main
 from tests.commands import run
 
@@ -81,3 +81,40 @@ def test_an_unknown_configuration_is_one_line(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="no such file, and no installed configuration; those are .*digits_tiny, "):
         config_files.find(name)
+
+
+INSTALLED = ["/usr/bin/python3", "/usr/bin/tfar", "sample", "-m", "x"]
+
+
+@pytest.mark.parametrize(
+    ("started", "installed"),
+    [
+        (INSTALLED, True),
+        (["python", "-m", "pipelines", "sample"], True),
+        (["python", "-W", "error", "-m", "pipelines.sample", "--out=tfar"], False),
+        (["python", "-m", "pytest", "-m", "large"], False),
+        (["python", "-c", "pass"], False),
+    ],
+)
+def test_messages_say_what_the_user_types(monkeypatch, started, installed):
+    monkeypatch.setattr(sys, "orig_argv", started)
+    flags = ["--workdir=a b"]
+    expected = "tfar train '--workdir=a b'" if installed else "python -m pipelines.train '--workdir=a b'"
+    assert program.typed("train", flags) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "hint"),
+    [
+        ("sample", "--workdir=nowhere", "train first: tfar train"),
+        ("evaluate", "--workdir=nowhere", "train first: tfar train"),
+        ("export", "--workdir=.", "train one: tfar train --workdir=."),
+        ("client", "--server=127.0.0.1:1 --timeout=5", "is the server running? tfar serve starts one"),
+    ],
+)
+def test_hints_of_commands(tmp_path, monkeypatch, name, flags, hint):
+    monkeypatch.chdir(tmp_path)
+    for started, expected in ((INSTALLED, hint), (["python"], hint.replace("tfar ", "python -m pipelines."))):
+        monkeypatch.setattr(sys, "orig_argv", started)
+        _, _, stderr = run("pipelines", name, *flags.split())
+        assert expected in stderr and stderr.count("\n") == 1

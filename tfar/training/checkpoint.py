@@ -209,7 +209,7 @@ class Checkpoints:
         steps = self.steps()
         if not steps or (step is not None and step not in steps):
             wanted = "checkpoint" if step is None else f"checkpoint of step {step}"
-            raise FileNotFoundError(f"no {wanted} in {self.folder}; train first: python -m pipelines.train")
+            raise FileNotFoundError(f"no {wanted} in {self.folder}; train first")
         step = steps[-1] if step is None else step
         try:
             return load(self.path(step))

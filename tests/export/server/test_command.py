@@ -46,12 +46,25 @@ def test_a_mistake_costs_no_time():
         ([], "error: give either --model_base_path (folder of the versions) or --model_config_file"),
         (["--model_base_path=x", "extra"], "error: no arguments are expected besides flags, got 'extra'"),
         (["--model_config_file=nowhere"], "error: --model_config_file=nowhere does not exist"),
+        (["--model_base_path=nowhere"], "error: --model_base_path=nowhere does not exist; python -m export writes one, "),
+        (["--model_base_path=docs"], "error: --model_base_path=docs: docs holds no version, a folder that a number "),
     ],
 )
 def test_mistakes_cost_one_line(flags, message):
     code, out, err = run("pipelines.serve", *flags)
     assert code == 2 and not out
     assert err.startswith(message) and err.count("\n") == 1
+
+
+def test_a_missing_folder_of_a_configuration_is_named(tmp_path):
+    file = tmp_path / "models.config"
+    file.write_text(f'model_config_list {{ config {{ name: "a" base_path: "{tmp_path}/a" }} }}')
+    code, out, err = run("pipelines.serve", f"--model_config_file={file}")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: --model_config_file={file}: {tmp_path}/a does not exist; ")
+    file.write_text("nonsense")
+    code, _, err = run("pipelines.serve", f"--model_config_file={file}")
+    assert code == 1 and err.startswith("error: Failed to start server. Error: ") and err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -96,12 +109,13 @@ def test_it_serves_says_so_and_stops(models, connect, tmp_path):
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=30)
     assert process.returncode == 0 and out == "stopping\n"
-    assert re.search("loaded tf2 version 1 in [0-9.]+ s", err)
+    assert re.search("loading tf2 version 1.*\n.*loaded tf2 version 1 in [0-9.]+ s", err)
 
 
 def test_it_can_be_stopped_while_it_waits_for_a_model(tmp_path, free_ports, caplog):
     # In this process, where XLA must stay on.
-    flags = (f"--model_base_path={tmp_path / 'missing'}", f"--port={free_ports[0]}", "--xla_cpu_compilation_enabled")
+    flags = (f"--model_base_path={tmp_path / 'missing'}", f"--port={free_ports[0]}", "--wait")
+    flags += ("--xla_cpu_compilation_enabled",)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def interrupt():

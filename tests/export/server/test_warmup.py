@@ -50,6 +50,16 @@ def test_records_run_as_often_as_asked(model):
     assert f'model_warmup_latency_count{{model_path="{model.path}",status="OK"}} 1' in metrics.text()
 
 
+def test_progress_is_told(model, monkeypatch, caplog):
+    write(model.path, [predict_log("incr_counter")] * 3)
+    monkeypatch.setattr(warmup, "_PROGRESS_SECONDS", 0.0)
+    with caplog.at_level("INFO", "tfar.serving"):
+        warmup.warm_up(model, 7, Metrics())
+    assert [line.rpartition(",")[0] for line in caplog.messages] == [
+        f"warming version 7 up: {done} of 3 requests" for done in range(3)
+    ]
+
+
 def log(**fields):
     return prediction_log_pb2.PredictionLog(**fields).SerializeToString()
 
