@@ -89,7 +89,7 @@ class Sampler:
 
 
 def sheet(images: list[np.ndarray], columns: int) -> Image.Image:
-    """Images [H, W, C] of 8 bits side by side, enlarged, dark figures on light ground."""
+    """Images [H, W, C] of 8 bits side by side, enlarged, as bright as they are."""
     height, width = images[0].shape[:2]
     rows = -(-len(images) // columns)
     canvas = np.full(
@@ -99,7 +99,7 @@ def sheet(images: list[np.ndarray], columns: int) -> Image.Image:
         top, left = (
             _GAP + place * (size + _GAP) for place, size in zip(divmod(index, columns), (height, width), strict=True)
         )
-        canvas[top : top + height, left : left + width] = 255 - image if image.shape[2] == 1 else image
+        canvas[top : top + height, left : left + width] = image
     picture = Image.fromarray(canvas[..., 0] if canvas.shape[2] == 1 else canvas)
     return picture.resize((picture.width * _SCALE, picture.height * _SCALE), Image.Resampling.NEAREST)
 

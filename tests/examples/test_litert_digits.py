@@ -54,6 +54,13 @@ def test_the_command(digits, tmp_path, capsys):
     np.testing.assert_array_equal(np.asarray(Image.open(out)), again)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_bright_pixels_are_bright(channels):
+    images = [np.full([2, 3, channels], value, np.uint8) for value in (0, 200)]
+    picture = np.asarray(litert_digits.sheet(images, 2))
+    assert picture[12, 12].max() == 0 and picture[12, 48].min() == 200  # inside of the first and of the second
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -75,11 +75,10 @@ async function end() {
   if (ended !== null) await call("session_end", { session_id: ended }).catch(() => {}); // It expires by itself.
 }
 
-/** A button with a picture; `row` is its row in the call that drew it. */
-function card(picture, name, row, seed) {
+/** A button with a picture; `condition` is the label under which it was drawn, or null. */
+function card(picture, name, condition, seed) {
   const button = document.createElement("button"), canvas = document.createElement("canvas"), text = document.createElement("small");
   button.type = "button";
-  const condition = draws(row + 1).condition?.[row] ?? null;
   name = condition === null ? name : labelName(condition);
   text.textContent = name;
   button.setAttribute("aria-label", `${name}: show what it costs`);
@@ -97,7 +96,8 @@ const labelName = (label) => String(model.tfar.labels[label] ?? `label ${label}`
 
 async function drawPictures(num) {
   const { event_shape: shape, levels, units } = model.tfar;
-  const cards = Array.from({ length: num }, (_, row) => card(new Picture(shape, levels), `sample ${row + 1}`, row));
+  const labels = draws(num).condition;
+  const cards = Array.from({ length: num }, (_, row) => card(new Picture(shape, levels), `sample ${row + 1}`, labels?.[row] ?? null));
   $("samples").replaceChildren(...cards);
   let seeds;
   if ("session_begin" in model.signatures) {

@@ -9,6 +9,7 @@ const COMPLETIONS = 4;
 /**
  * @param model what the server says of its model
  * @param draws returns condition, seed and temperature of `num` rows, as the form above has them
+ *   (the condition is that of the samples, not of the image here)
  * @param guarded runs a task with the buttons off, and shows what goes wrong
  * @param card makes a button for a picture
  * @param labelName the name of a label
@@ -18,7 +19,11 @@ export function studio(model, draws, guarded, card, labelName) {
   const { event_shape: shape, levels, unit } = model.tfar;
   const [height, width, channels] = shape, cells = height * width;
   const byRow = unit === "row" || unit === null;
-  let picture = blank(), label = null, scores = null, pen = null, cursor = [0, 0];
+  const labelled = model.tfar.condition.length > 0;
+  let picture = blank(), costs = null, pen = null, cursor = [0, 0];
+
+  /** The label under which the image is scored and completed: the one beside it, not that of the samples above. */
+  const label = () => Number($("as").value);
 
   function blank() {
     return Picture.of(shape, levels, new Array(cells * channels).fill(0));
@@ -32,10 +37,10 @@ export function studio(model, draws, guarded, card, labelName) {
   }
 
   function forget() {
-    scores = null;
+    costs = null;
     paint($("heat"), height, width, () => [0, 0, 0, 0]);
     for (const id of ["heat-low", "heat-high", "scored"]) $(id).textContent = "";
-    $("heat-at").textContent = "Score shows the nats of each pixel";
+    $("heat-at").textContent = "Score shows the bits that each pixel costs";
   }
 
   function brush([x, y]) {
@@ -65,32 +70,36 @@ export function studio(model, draws, guarded, card, labelName) {
   }
 
   async function score() {
-    const inputs = { x: [picture.nested()] }, form = draws(1).condition;
-    if (form) inputs.condition = [label ?? form[0]];
+    const inputs = { x: [picture.nested()] };
+    if (labelled) inputs.condition = [label()];
     const found = await call("log_prob", inputs);
-    $("scored").textContent = `${found.bits_per_dim[0].toFixed(3)} bits/dim, ${found.log_prob[0].toFixed(2)} nats${form ? `, as ${labelName(inputs.condition[0])}` : ""}`;
+    $("scored").textContent = `${found.bits_per_dim[0].toFixed(3)} bits/dim, ${found.log_prob[0].toFixed(2)} nats${labelled ? `, as ${labelName(inputs.condition[0])}` : ""}`;
     if (!found.score) return;
     const flat = found.score[0].flat(Infinity), factors = flat.length / cells;
-    scores = Array.from({ length: cells }, (_, i) => flat.slice(i * factors, (i + 1) * factors).reduce((a, b) => a + Number(b), 0));
-    const finite = scores.filter(Number.isFinite), low = Math.min(...finite), high = Math.max(...finite);
-    paint($("heat"), height, width, (i) => [...heat((scores[i] - low) / (high - low || 1)), 255]);
+    const nats = Array.from({ length: cells }, (_, i) => flat.slice(i * factors, (i + 1) * factors).reduce((a, b) => a + Number(b), 0));
+    costs = nats.map((value) => -value / Math.LN2);
+    // As in the report of a run: from 0 bits, or less where values are continuous; bright costs most.
+    const finite = costs.filter(Number.isFinite), low = Math.min(0, ...finite), high = Math.max(0, ...finite);
+    paint($("heat"), height, width, (i) => [...heat((costs[i] - low) / (high - low || 1)), 255]);
     $("heat-low").textContent = low.toFixed(2);
-    $("heat-high").textContent = high.toFixed(2).replace("-0.00", "0.00");
-    $("heat-at").textContent = "nats of each pixel: dark ones surprise the model";
+    $("heat-high").textContent = high.toFixed(2);
+    $("heat-at").textContent = "bits that each pixel costs: bright ones surprise the model";
   }
 
   async function complete() {
     const kept = Number($("keep").value) * (byRow ? width * channels : 1);
-    const repeat = (value) => Array(COMPLETIONS).fill(value);
-    const found = await call("complete", { x: repeat(picture.nested()), observed_length: repeat(kept), ...draws(COMPLETIONS) });
+    const repeat = (value) => Array(COMPLETIONS).fill(value), condition = labelled ? label() : null;
+    const inputs = { ...draws(COMPLETIONS), x: repeat(picture.nested()), observed_length: repeat(kept) };
+    if (labelled) inputs.condition = repeat(condition);
+    const found = await call("complete", inputs);
     $("completions").replaceChildren(...found.samples.map((sample, i) => {
-      return card(Picture.of(shape, levels, sample), `completion ${i + 1}`, i, found.seed[i]);
+      return card(Picture.of(shape, levels, sample), `completion ${i + 1}`, condition, found.seed[i]);
     }));
-    await choose(Picture.of(shape, levels, found.samples[0]), draws(1).condition?.[0] ?? null);
+    await choose(Picture.of(shape, levels, found.samples[0]), condition);
   }
 
   function choose(other, drawnAs) {
-    label = drawnAs;
+    if (drawnAs !== null) $("as").value = drawnAs;
     picture = Picture.of(shape, levels, other.values);
     forget();
     show();
@@ -98,6 +107,11 @@ export function studio(model, draws, guarded, card, labelName) {
   }
 
   $("studio").hidden = false;
+  $("as-field").hidden = !labelled;
+  if (labelled) {
+    const num = model.tfar.condition[0].num_labels;
+    $("as").replaceChildren(...Array.from({ length: num }, (_, i) => new Option(model.tfar.labels[i] ?? i, i)));
+  }
   $("brush-field").hidden = channels === 3;
   $("colour-field").hidden = channels !== 3;
   $("scale").style.background = HEAT_CSS;
@@ -130,13 +144,13 @@ export function studio(model, draws, guarded, card, labelName) {
     $("heat-at").textContent = `row ${cursor[1] + 1}, column ${cursor[0] + 1}`;
   });
   $("heat").addEventListener("pointermove", (event) => {
-    const [x, y] = at(event, $("heat")), value = scores?.[y * width + x];
-    if (value !== undefined) $("heat-at").textContent = `row ${y + 1}, column ${x + 1}: ${value.toFixed(3)} nats`;
+    const [x, y] = at(event, $("heat")), value = costs?.[y * width + x];
+    if (value !== undefined) $("heat-at").textContent = `row ${y + 1}, column ${x + 1}: ${value.toFixed(3)} bits`;
   });
   $("keep").addEventListener("input", show);
   $("tools").addEventListener("submit", (event) => { event.preventDefault(); guarded(complete); });
   $("score").addEventListener("click", () => guarded(score));
-  $("clear").addEventListener("click", () => { picture = blank(); label = null; forget(); show(); });
-  $("label").addEventListener("change", () => { label = null; });
+  $("clear").addEventListener("click", () => { picture = blank(); forget(); show(); });
+  $("as").addEventListener("change", forget);
   return choose;
 }

@@ -46,7 +46,7 @@ def test_a_mistake_costs_no_time():
         ([], "error: give either --model_base_path (folder of the versions) or --model_config_file"),
         (["--model_base_path=x", "extra"], "error: no arguments are expected besides flags, got 'extra'"),
         (["--model_config_file=nowhere"], "error: --model_config_file=nowhere does not exist"),
-        (["--model_base_path=nowhere"], "error: --model_base_path=nowhere does not exist; python -m export writes one, "),
+        (["--model_base_path=nowhere"], "error: --model_base_path=nowhere does not exist; python -m export writes "),
         (["--model_base_path=docs"], "error: --model_base_path=docs: docs holds no version, a folder that a number "),
     ],
 )

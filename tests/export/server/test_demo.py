@@ -282,12 +282,11 @@ def test_chosen_sample_is_scored(page, client):
     page.idle()
     scores = client.log_prob(client.sample(1, 1, seed=3).samples, 1)
     assert page.text("scored") == f"{scores.bits_per_dim[0]:.3f} bits/dim, {scores.log_prob[0]:.2f} nats, as label 1"
-    assert page.text("heat-low") == f"{scores.score.min():.2f}" and page.text(
-        "heat-high"
-    ) == f"{scores.score.max():.2f}".replace("-0.00", "0.00")
+    costs = -scores.score.ravel() / np.log(2)
+    assert page.text("heat-low") == "0.00" and page.text("heat-high") == f"{costs.max():.2f}"
     brightness = page.pixels("#heat")[0].ravel()
-    order = np.argsort(scores.score.ravel(), kind="stable")
-    assert (np.diff(brightness[order]) >= 0).all() and np.ptp(brightness) == 255
+    assert (np.diff(brightness[np.argsort(costs, kind="stable")]) >= 0).all() and brightness.max() == 255
+    assert "bits" in page.text("heat-at") and "bright ones surprise the model" in page.text("heat-at")
 
 
 def test_sample_is_scored_under_its_own_label(page, client):
@@ -298,6 +297,7 @@ def test_sample_is_scored_under_its_own_label(page, client):
     page.idle()
     nats = client.log_prob(client.sample(3, [0, 1, 2], seed=4).samples[2:], 2).log_prob[0]
     assert page.text("scored").endswith(f"{nats:.2f} nats, as label 2")
+    assert page.run("document.getElementById('as').value") == "2"
 
 
 def test_drawn_half_image_is_completed(page, client):
@@ -307,14 +307,15 @@ def test_drawn_half_image_is_completed(page, client):
     cell = box[2] / 4
     page.mouse([(box[0] + cell * (column + 0.5), box[1] + cell * 0.5) for column in range(3)])
     assert page.pixels("#paper")[0].tolist() == [[255, 255, 255, 0], *[[0] * 4] * 3]
-    page.fill(label=1, seed=11, keep=2)
+    page.fill(label=0, seed=11, keep=2, **{"as": 1})  # the label of the samples above is another one
     page.click("complete")
     drawn = np.zeros([4, 4, 4, 1], int)
     drawn[:, 0, :3] = 2
     expected = client.complete(drawn, 8, 1, seed=11).samples
     np.testing.assert_array_equal(page.pixels("#completions canvas"), shown(expected))
     np.testing.assert_array_equal(page.pixels("#paper"), shown(expected[:1]))
-    assert "bits/dim" in page.text("scored")
+    assert page.text("scored").endswith("as label 1")
+    assert page.run("[...document.querySelectorAll('#completions small')].map((e) => e.textContent)") == ["label 1"] * 4
 
 
 def test_keyboard_draws_too(page):
