@@ -19,6 +19,7 @@ from tfar.core.units import bits_per_dim
 from tfar.data.recordings import decode
 
 _WINDOW, _HOP = 256, 64  # of the short-time Fourier transform, in samples
+_QUIETEST = 1e-3  # amplitude of the edge of a picture of silence
 _RANGE_DB = 70.0  # what is shown below the loudest point of a spectrogram
 _WIDTH, _HEIGHT = 480, 96  # of a picture
 
@@ -100,9 +101,15 @@ def spectrogram_picture(samples: np.ndarray) -> Image.Image:
     return Image.fromarray(pictures.heat(decibels[None], -_RANGE_DB, 0.0)[0]).resize((_WIDTH, _HEIGHT))
 
 
-def waveform_picture(samples: np.ndarray) -> Image.Image:
-    """Amplitude over time: a column shows from the least to the greatest value of its samples."""
-    parts = np.array_split(np.asarray(samples, np.float64), min(_WIDTH, len(samples)))
+def waveform_picture(samples: np.ndarray, most: float = 1.0) -> Image.Image:
+    """Amplitude over time: a column shows from the least to the greatest value of its samples.
+
+    Args:
+        samples: [T] in [-1, 1].
+        most: amplitude at the edge of the picture; what is louder is cut off.
+    """
+    samples = np.clip(np.asarray(samples, np.float64) / most, -1, 1)
+    parts = np.array_split(samples, min(_WIDTH, len(samples)))
     half = _HEIGHT / 2
     rows = np.arange(_HEIGHT)[:, None]
     top = np.array([half - part.max() * half for part in parts])
@@ -167,28 +174,38 @@ def report_section(
     nats = training.sequence_log_probs(model, cut, batch_size=num)
     real = to_samples(cut["x"], model.head.levels)
     names = [_name(info, arrays, int(row)) for row in rows]
+    # One scale for all, that of the recordings: a quiet one would be flat beside a sample that is too loud.
+    most = max(_QUIETEST, *(float(np.abs(row[:size]).max()) for row, size in zip(real, cut["length"], strict=True)))
     samples = "".join(
-        _figure(row, rate, f"sample {number + 1}{f', {name}' if name else ''}")
+        _figure(row, rate, most, f"sample {number + 1}{f', {name}' if name else ''}")
         for number, (row, name) in enumerate(zip(drawn, names, strict=True))
     )
     recordings = "".join(
         _figure(
-            row[:size], rate, f"recording{f', {name}' if name else ''}: {bits_per_dim(part.mean(), 1):.2f} bits/sample"
+            row[:size],
+            rate,
+            most,
+            f"recording{f', {name}' if name else ''}: {bits_per_dim(part.mean(), 1):.2f} bits/sample",
         )
         for row, size, part, name in zip(real, cut["length"], nats, names, strict=True)
     )
-    return f"""<h2>Samples</h2>
+    return f"""<section><h2>Samples</h2>
 {samples}<p class="quiet">Drawn from the averaged weights at temperature 1, seed {_SEED}. None was selected. Left the
-amplitude over time, right the spectrogram up to {rate // 2} Hz, {_RANGE_DB:g} dB from bright to dark.</p>
+amplitude over time, from -{most:.2g} to {most:.2g} in all pictures, as in the loudest of the recordings; what is louder
+is cut off. Right the spectrogram up to {rate // 2} Hz, {_RANGE_DB:g} dB from bright to dark.</p></section>
 
-<h2>Recordings of the test split</h2>
-{recordings}"""
+<section><h2>Recordings of the test split</h2>
+{recordings}</section>
+"""
 
 
-def _figure(samples: np.ndarray, rate: int, caption: str) -> str:
+def _figure(samples: np.ndarray, rate: int, most: float, caption: str) -> str:
     images = "".join(
-        f'<img src="{pictures.data_uri(make(samples))}" alt="{alt}" style="max-width:49%">'
-        for make, alt in ((waveform_picture, "waveform"), (spectrogram_picture, "spectrogram"))
+        f'<img src="{pictures.data_uri(picture)}" alt="{alt}" style="width:49.5%">'
+        for picture, alt in (
+            (waveform_picture(samples, most), "waveform"),
+            (spectrogram_picture(samples), "spectrogram"),
+        )
     )
     player = f'<audio controls preload="none" src="{data_uri(samples, rate)}"></audio>'
     return f"<figure>{images}<br>{player}<figcaption>{html.escape(caption)}</figcaption></figure>\n"

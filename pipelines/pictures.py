@@ -94,20 +94,31 @@ def save_png(image: Image.Image, path: str | pathlib.Path) -> None:
 
 def data_uri(image: Image.Image) -> str:
     """Returns the image as a `data:` address, which needs no file beside the page."""
-    return "data:image/png;base64," + base64.b64encode(png(image)).decode()
+    return as_uri(png(image))
+
+
+def as_uri(content: bytes) -> str:
+    """Returns the content of a PNG file as a `data:` address."""
+    return "data:image/png;base64," + base64.b64encode(content).decode()
 
 
 # Colours that the page's style sheet replaces, so that a figure follows a light or dark theme.
 _INK, _SERIES = "#010203", ("#010204", "#010205")
 
 
-def curves(series: Sequence[tuple[str, Sequence[float], Sequence[float]]], ylabel: str, log: bool = False) -> str:
-    """Lines over steps, as inline SVG whose colours are the CSS variables --ink, --first and --second.
+def curves(
+    series: Sequence[tuple[str, Sequence[float], Sequence[float]]],
+    ylabel: str,
+    log: bool = False,
+    xlabel: str = "step",
+) -> str:
+    """Lines over steps or time, as inline SVG whose colours are the CSS variables --ink, --first and --second.
 
     Args:
-        series: up to two of (name, steps, values).
+        series: up to two of (name, places, values).
         ylabel: name of the values.
         log: logarithmic values.
+        xlabel: name of the places.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -121,10 +132,10 @@ def curves(series: Sequence[tuple[str, Sequence[float], Sequence[float]]], ylabe
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(6.4, 3.2), layout="constrained")
         axes = figure.add_subplot()
-        for (name, steps, values), colour in zip(series, _SERIES, strict=False):
-            marker = "o" if len(steps) < 30 else None
-            axes.plot(steps, values, color=colour, label=name, linewidth=1.8, marker=marker, markersize=3)
-        axes.set_xlabel("step")
+        for (name, places, values), colour in zip(series, _SERIES, strict=False):
+            marker = "o" if len(places) < 30 else None
+            axes.plot(places, values, color=colour, label=name, linewidth=1.8, marker=marker, markersize=3)
+        axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.15, color=_INK)

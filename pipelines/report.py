@@ -7,27 +7,55 @@ import json
 import pathlib
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from pipelines import audio, pictures, scoring, text
+from pipelines import audio, evaluations, pictures, scoring, text
 from pipelines import workdir as runs
 from tfar import training
 from tfar.core import extras
 from tfar.core.files import write_atomically
 from tfar.core.units import Unit, bits_per_dim
 from tfar.data import DataInfo
+from tfar.training.event_files import EVENTS
 
 _SEED = 0  # of every sample in a report
+# Units of the time axis: the first of which a run takes less than 120.
+_TIMES = ((1.0, "seconds"), (60.0, "minutes"), (3600.0, "hours"))
 
 
-def sample_picture(model: Any, info: DataInfo, config: dict[str, Any]) -> np.ndarray:
-    """Samples during training as one image, uint8 [1, H, W, C], for TensorBoard."""
-    num = config["report"]["sample_batch_size"]
-    picture = pictures.grid(_samples(model, info, config, num), _columns(info, num))
-    image = np.asarray(picture)
-    return image[None, :, :, None] if image.ndim == 2 else image[None]
+_IN_A_ROW = 10  # samples of an evaluation
+
+
+def at_evaluation(
+    workdir: pathlib.Path, info: DataInfo, config: dict[str, Any]
+) -> Callable[[int, Any], np.ndarray | None]:
+    """Returns what a run calls at every evaluation: it draws, and keeps what it drew for the report.
+
+    Args:
+        workdir: of the run.
+        info: of the training data.
+        config: the run's configuration.
+
+    Returns:
+        (step, model) -> samples as one image, uint8 [1, H, W, C], for TensorBoard; None for sequences.
+    """
+
+    def draw(step: int, model: Any) -> np.ndarray | None:
+        if info.is_sequence:
+            if model.text_vocabulary is not None and model.condition is None:
+                drawn = text.samples(model, config["report"]["num_samples"])[0]
+                evaluations.keep(workdir, step, drawn.encode(), "txt")
+            return None
+        num = config["report"]["sample_batch_size"]
+        samples = _samples(model, info, config, num)
+        evaluations.keep(workdir, step, pictures.png(pictures.grid(samples[:_IN_A_ROW], _IN_A_ROW)), "png")
+        image = np.asarray(pictures.grid(samples, _columns(info, num)))
+        return image[None, :, :, None] if image.ndim == 2 else image[None]
+
+    return draw
 
 
 def finish(workdir: pathlib.Path, outcome: training.Outcome, command: str, model: Any = None) -> training.Score:
@@ -58,6 +86,7 @@ def finish(workdir: pathlib.Path, outcome: training.Outcome, command: str, model
     }
     write_atomically(workdir / "test.json", (json.dumps(record, indent=2) + "\n").encode())
     sections = _of_sequences(workdir, run, info, arrays) if info.is_sequence else _of_images(workdir, run, info, arrays)
+    sections += evaluations.section(workdir, outcome.step, _shown)
     page = _page(workdir, run, info, score, outcome, command, sections)
     write_atomically(workdir / "report.html", page.encode())
     return score
@@ -164,7 +193,7 @@ def _completions(run: runs.Run, info: DataInfo, x: np.ndarray, condition: Any, t
 
 
 def _image(image: Any, description: str) -> str:
-    return f'<img src="{pictures.data_uri(image)}" width="{image.width}" alt="{html.escape(description)}">'
+    return f'<img src="{pictures.data_uri(image)}" alt="{html.escape(description)}">'
 
 
 # === The page ===
@@ -175,14 +204,18 @@ _STYLE = """
 @media (prefers-color-scheme: dark) {
   :root { --ink: #ddd; --paper: #16181c; --quiet: #99a; --line: #383c44; --first: #6cb2f5; --second: #f0925c; }
 }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem;
-  margin: 2rem auto; padding: 0 1rem; }
-h1 { margin-bottom: 0; } h2 { margin-top: 2.5rem; } p.quiet, figcaption { color: var(--quiet); }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 100rem;
+  margin: 2rem auto; padding: 0 2rem; }
+h1 { margin-bottom: 0; } h2 { margin-top: 2rem; } .quiet, figcaption { color: var(--quiet); }
+figure { margin: 0 0 1rem; }
+.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(34rem, 100%), 1fr)); gap: 0 3rem; }
+.columns > section { min-width: 0; }
 .score { font-size: 1.3rem; } table { border-collapse: collapse; } th { text-align: left; font-weight: normal;
   color: var(--quiet); padding-right: 2rem; vertical-align: top; white-space: nowrap; }
 th, td { border-bottom: 1px solid var(--line); padding-top: .3rem; padding-bottom: .3rem; }
 code { overflow-wrap: anywhere; } pre { overflow-x: auto; }
-img { max-width: 100%; height: auto; image-rendering: pixelated; } svg { max-width: 100%; height: auto; }
+img { width: 100%; max-height: 44rem; object-fit: contain; object-position: left; image-rendering: pixelated; }
+svg { width: 100%; height: auto; }
 .scale { display: inline-block; width: 10rem; height: .8rem; vertical-align: middle;
   background: linear-gradient(90deg, #000004, #51127c, #b73779, #fc8961, #fcfdbf); }
 """
@@ -213,14 +246,20 @@ def _page(
 <p class="score"><b>{score.bits_per_dim:.3f} {unit.bits}</b> on the test split
 (95% confidence interval {low:.3f} to {top:.3f}), {nats}</p>
 
+<div class="columns">
 {sections}
+</div>
 <h2>Learning curves</h2>
-{_curves(records, unit)}
-
-<h2>Numbers</h2>
-{_table(run, info, score, outcome, command)}
-<h2>Configuration</h2>
-<pre>{html.escape(json.dumps(run.config, indent=2))}</pre>
+<div class="columns">
+{_curves(records, unit, evaluations.clock(workdir))}
+</div>
+{_tensorboard(workdir)}
+<div class="columns">
+<section><h2>Numbers</h2>
+{_table(run, info, score, outcome, command)}</section>
+<section><h2>Configuration</h2>
+<pre>{html.escape(json.dumps(run.config, indent=2))}</pre></section>
+</div>
 </body></html>
 """
 
@@ -234,20 +273,21 @@ def _of_images(workdir: pathlib.Path, run: runs.Run, info: DataInfo, arrays: dic
     x, condition = arrays["x"][rows], arrays["condition"][rows] if "condition" in arrays else None
     heat_maps, high = _heat_maps(run, info, x, condition)
     drawn = "a column for each label" if _columns(info, 1) else "in the order of drawing"
-    return f"""<h2>Samples</h2>
+    return f"""<section><h2>Samples</h2>
 <figure>{_image(samples, "samples")}
 <figcaption>Drawn from the averaged weights at temperature 1, seed {_SEED}; {drawn}.
-None was selected.</figcaption></figure>
+None was selected.</figcaption></figure></section>
 
-<h2>What each pixel costs</h2>
+<section><h2>What each pixel costs</h2>
 <figure>{heat_maps}
 <figcaption>Test examples above -log2 p of each pixel given those before it:
-0 bits <span class="scale"></span> {high:.1f} bits and more.</figcaption></figure>
+0 bits <span class="scale"></span> {high:.1f} bits and more; bright pixels surprise the model.</figcaption></figure>
+</section>
 
-<h2>Completions</h2>
+<section><h2>Completions</h2>
 <figure>{_completions(run, info, x, condition)}
 <figcaption>First row: test examples. Second: the half that the model was shown (the first half of its order).
-Below: three draws of the rest from p(rest | shown half).</figcaption></figure>
+Below: three draws of the rest from p(rest | shown half).</figcaption></figure></section>
 """
 
 
@@ -259,7 +299,23 @@ def _of_sequences(workdir: pathlib.Path, run: runs.Run, info: DataInfo, arrays: 
     return audio.report_section(workdir, run.model, info, arrays, num)
 
 
-def _curves(records: list[dict[str, Any]], unit: Unit) -> str:
+def _shown(path: pathlib.Path) -> str:
+    """HTML of what was drawn at an evaluation."""
+    if path.suffix == ".txt":
+        return f"<pre class='text'>{html.escape(path.read_text(encoding='utf-8'))}</pre>"
+    return f'<img src="{pictures.as_uri(path.read_bytes())}" alt="samples">'
+
+
+def _tensorboard(workdir: pathlib.Path) -> str:
+    if not (workdir / EVENTS).is_dir():
+        return ""
+    command = html.escape(f"tensorboard --logdir={workdir / EVENTS}")
+    return f'<p class="quiet">The same in TensorBoard, beside other runs: <code>{command}</code></p>'
+
+
+def _curves(records: list[dict[str, Any]], unit: Unit, seconds: Callable[[float], float]) -> str:
+    """Losses over steps and over time, norm of the gradient and learning rate over steps."""
+
     def column(key: str) -> tuple[list[float], list[float]]:
         rows = [record for record in records if key in record]
         return [row["step"] for row in rows], [row[key] for row in rows]
@@ -268,11 +324,14 @@ def _curves(records: list[dict[str, Any]], unit: Unit) -> str:
         ("train, as it went (raw weights)", *column(unit.key("train"))),
         ("validation (averaged weights)", *column(unit.key("valid"))),
     ]
+    last = max((seconds(steps[-1]) for _, steps, _ in losses if steps), default=0.0)
+    scale, name = next(entry for entry in _TIMES if last < 120 * entry[0] or entry is _TIMES[-1])
+    timed = [(series, [seconds(step) / scale for step in steps], values) for series, steps, values in losses]
     others = [("gradient norm", *column("gradient_norm")), ("learning rate", *column("learning_rate"))]
     try:
-        return pictures.curves(losses, unit.bits) + "".join(
-            pictures.curves([series], series[0], log=series[0] == "gradient norm") for series in others
-        )
+        shown = [pictures.curves(losses, unit.bits), pictures.curves(timed, unit.bits, xlabel=f"{name} of training")]
+        shown += [pictures.curves([series], series[0], log=series[0] == "gradient norm") for series in others]
+        return "\n".join(f"<figure>{svg}</figure>" for svg in shown)
     except extras.MissingExtra as error:
         print(f"report.html has no learning curves: {error}", file=sys.stderr)
         return f'<p class="quiet">{html.escape(str(error))}, then run the command below once more</p>'

@@ -133,26 +133,37 @@ def report_section(workdir: pathlib.Path, model: Any, arrays: dict[str, np.ndarr
     Returns:
         HTML.
     """
-    symbols, num = vocabulary(model), min(num_samples, _SAMPLES)
-    condition = _conditions(model, arrays, num)
-    drawn = decode(model, num, length=_sample_length(model), seed=_SEED, condition=condition, jit_compile=False)
-    texts = [symbols.decode(row) for row in drawn.x]
+    symbols, texts = vocabulary(model), samples(model, num_samples, arrays)
     separator = "\n" + "-" * 40 + "\n"
     (workdir / "samples.txt").write_text(separator.join(texts) + "\n", encoding="utf-8")
     shown = "".join(f"<pre class='text'>{html.escape(text)}</pre>" for text in texts)
     first = {key: value[:1] for key, value in arrays.items() if key in ("x", "condition")}
     first["x"] = first["x"][:, :_SCORED_LENGTH]
     bits = bits_per_dim(training.sequence_log_probs(model, first, batch_size=16)[0], 1)
-    return f"""<h2>Samples</h2>
+    return f"""<section><h2>Samples</h2>
 {shown}<p class="quiet">Drawn from the averaged weights at temperature 1, seed {_SEED}, without a prompt. None was
-selected.</p>
+selected.</p></section>
 
-<h2>What each character costs</h2>
+<section><h2>What each character costs</h2>
 <style>{_shades()}</style>
 <p class="key">{_key()} bits for a character, given those before it; the mean is {bits.mean():.2f}.</p>
 <pre class="text">{coloured(symbols, first["x"][0], bits)}</pre>
-<p class="quiet">The beginning of the test split. Point at a character to read what it costs.</p>
+<p class="quiet">The beginning of the test split. Point at a character to read what it costs.</p></section>
 """
+
+
+def samples(model: Any, num: int, arrays: dict[str, np.ndarray] | None = None) -> list[str]:
+    """Texts without a prompt, at temperature 1, as reports show them.
+
+    Args:
+        model: trained on text.
+        num: number of texts, at most 5.
+        arrays: of the split whose conditions they have, where the model takes any.
+    """
+    num = min(num, _SAMPLES)
+    condition = None if arrays is None else _conditions(model, arrays, num)
+    drawn = decode(model, num, length=_sample_length(model), seed=_SEED, condition=condition, jit_compile=False)
+    return [vocabulary(model).decode(row) for row in drawn.x]
 
 
 def coloured(symbols: Vocabulary, x: np.ndarray, bits: np.ndarray) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import shlex
 import sys
 from typing import Any
 
@@ -97,7 +98,7 @@ def train(config: dict[str, Any], workdir: pathlib.Path) -> int:
         training.Settings(**{field.name: options[field.name] for field in dataclasses.fields(training.Settings)}),
         workdir,
         architecture=runs.fingerprint(resolved),
-        on_evaluation=None if info.is_sequence else lambda step, model: report.sample_picture(model, info, config),
+        on_evaluation=report.at_evaluation(workdir, info, config),
         unit=Unit(info.unit),
         data=info.fingerprint,
     )
@@ -120,9 +121,13 @@ def train(config: dict[str, Any], workdir: pathlib.Path) -> int:
 
 
 def _say_what(workdir: pathlib.Path) -> None:
+    from tfar.training.event_files import EVENTS
+
     for what, pattern in (("report", "report.html"), ("samples", "samples.*"), ("model", "model.keras")):
         for path in sorted(workdir.glob(pattern)):
             print(f"{what + ':':<8} {path}")
+    if (workdir / EVENTS).is_dir():
+        print(f"curves:  tensorboard --logdir={shlex.quote(str(workdir / EVENTS))}")
 
 
 def _optimizer(options: dict[str, Any]) -> Any:

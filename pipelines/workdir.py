@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 import tfar
+from pipelines import evaluations
 from pipelines.record import check_data, read_config
 from tfar import data as data_lib
 from tfar import training
@@ -274,6 +275,7 @@ def write_config(workdir: str | os.PathLike, record: Mapping[str, Any]) -> None:
 def remove_temporary(workdir: str | os.PathLike) -> None:
     """Removes files that a killed run was about to write; call it while the directory is locked."""
     remove_temporary_files(workdir, r"(?:config|test)\.json|report\.html")
+    evaluations.remove_temporary(pathlib.Path(workdir))
     (pathlib.Path(workdir) / UNFINISHED_MODEL).unlink(missing_ok=True)
 
 

@@ -39,6 +39,16 @@ def test_pictures():
     assert audio.spectrogram_picture(tone(440)).size == (480, 96)
 
 
+def test_a_quiet_recording_is_not_flat():
+    """One scale for all pictures of a report, that of the recordings."""
+    quiet = 0.02 * tone(50)
+    flat, drawn, cut = (
+        np.asarray(audio.waveform_picture(*given)) for given in ((quiet,), (quiet, 0.01), (quiet, 1e-3))
+    )
+    heights = [(picture[..., 0] == 70).any(1).sum() for picture in (flat, drawn, cut)]
+    assert heights[0] <= 3 and heights[1] >= 90 and heights[2] == 96
+
+
 def test_playable_without_a_file():
     uri = audio.data_uri(tone(440, length=50), 8000)
     data = base64.b64decode(re.fullmatch(r"data:audio/wav;base64,(.*)", uri)[1])
@@ -56,6 +66,7 @@ def test_report_section(tmp_path):
     model = tfar.models.WaveNet((None,), tfar.heads.Categorical(256), condition=tfar.conditions.Label(3), **sizes)
     section = audio.report_section(tmp_path, model, info, arrays, 2)
     assert section.count("<audio") == 4 and section.count("<img") == 8
+    assert re.search(r"from -0\.\d+ to 0\.\d+ in all pictures", section)
     assert "timbre=" in section and "bits/sample" in section
     samples, rate = read_wav(tmp_path / "samples.wav")
     assert rate == 8000 and len(samples) == 60 + 2000 + 60

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 import tfar
+from pipelines import evaluations, report
 from pipelines import record as records
-from pipelines import report
 from pipelines import workdir as runs
 from tests.commands import run
 from tests.runs import digits_command
@@ -27,9 +27,10 @@ def test_the_last_lines_say_the_score_and_where_things_are(trained, workdir):
     assert re.fullmatch(
         r"digits test: \d\.\d{3} bits/dim \(95% CI \d\.\d{3} to \d\.\d{3}\), [\d.]+ nats per image \(95% CI .*\), "
         r"180 images, averaged weights, single model",
-        lines[-4],
+        lines[-5],
     )
-    for line, name in zip(lines[-3:], ("report.html", "samples.png", "model.keras"), strict=True):
+    assert lines[-1] == f"curves:  tensorboard --logdir='{workdir / 'tensorboard'}'"
+    for line, name in zip(lines[-4:-1], ("report.html", "samples.png", "model.keras"), strict=True):
         assert line.endswith(str(workdir / name)) and (workdir / name).stat().st_size > 500
     stderr = trained["stderr"]
     assert "90/90" in stderr and "bits/dim" in stderr and "Traceback" not in stderr
@@ -38,7 +39,7 @@ def test_the_last_lines_say_the_score_and_where_things_are(trained, workdir):
 def test_the_work_directory(workdir):
     names = {path.name for path in workdir.iterdir()}
     assert names == {
-        "checkpoints", "config.json", "metrics.jsonl", "model.keras", "report.html", "samples.png", "tensorboard",
+        "checkpoints", "config.json", "evaluations", "metrics.jsonl", "model.keras", "report.html", "samples.png", "tensorboard",
         "test.json", "timings.jsonl",
     }  # fmt: skip
     record = json.loads((workdir / "config.json").read_text())
@@ -86,12 +87,35 @@ def test_the_report_opens_offline(workdir):
     page = Page()
     page.feed(text)
     assert page.open == [] and {"h1", "table", "img", "svg", "figcaption"} <= page.tags
-    assert len([source for source in page.sources if source.startswith("data:image/png;base64,")]) == 3
+    assert len([source for source in page.sources if source.startswith("data:image/png;base64,")]) == 3 + 2
     assert all(source.startswith(("data:", "#")) for source in page.sources) and "@import" not in text
     for part in ("Samples", "What each pixel costs", "Completions", "Learning curves", "bits/dim", "nats per image",
-                 "180, all of the split", "averaged", "parameters", "pipelines.train"):  # fmt: skip
+                 "180, all of the split", "averaged", "parameters", "pipelines.train", "Samples over time", "seconds of training",
+                 "tensorboard --logdir="):  # fmt: skip
         assert part in text
     assert "prefers-color-scheme: dark" in text and "var(--ink)" in text and "#010203" not in text
+
+
+def test_samples_over_time(workdir):
+    files = evaluations.kept(workdir, 90)
+    assert [step for step, _ in files] == [45, 90]
+    assert evaluations.kept(workdir, 89) == files[:1]  # an earlier run was longer
+    pixels = [np.asarray(Image.open(path)) for _, path in files]
+    assert pixels[0].shape == pixels[1].shape and (pixels[0] != pixels[1]).any()
+    seconds = evaluations.clock(workdir)
+    assert 0 == seconds(0) < seconds(45) < seconds(90)
+    assert [line.count("<figcaption>step ") for line in [(workdir / "report.html").read_text()]] == [2]
+
+
+def test_the_first_and_the_last_samples_are_shown(tmp_path):
+    for step in range(0, 100, 3):
+        evaluations.keep(tmp_path, step, b"", "png")
+    shown = [step for step, _ in evaluations.kept(tmp_path, 98)]
+    assert len(shown) == 6 and shown[0] == 0 and shown[-1] == 96
+    left = tmp_path / "evaluations" / ".step-00000099.png.7.tmp"
+    left.touch()
+    evaluations.remove_temporary(tmp_path)
+    assert not left.exists() and evaluations.kept(tmp_path / "none", 9) == []
 
 
 def test_the_picture_of_samples(workdir):

@@ -10,6 +10,9 @@ from typing import Any
 
 import tensorflow as tf
 
+# Folder of a work directory.
+EVENTS = "tensorboard"
+
 
 class EventFiles:
     """Writes event files; nothing, after one line on stderr, where TensorBoard is not installed.

@@ -28,7 +28,7 @@ import tensorflow as tf
 from tfar.core import compat
 from tfar.core.units import DIM, Unit, bits_per_dim
 from tfar.training.checkpoint import Checkpoint, CheckpointError, Checkpoints, restore_weights
-from tfar.training.event_files import EventFiles
+from tfar.training.event_files import EVENTS, EventFiles
 from tfar.training.metrics import log_probs
 from tfar.training.progress import ProgressBar
 from tfar.training.sequences import sequence_log_probs
@@ -157,7 +157,7 @@ class TrainingLoop:
         bar = ProgressBar(settings.steps, self.name, start=state.step)
         self._began = time.monotonic() - state.seconds
         self._logged = (time.monotonic(), state.step)
-        self._writer = EventFiles(self.workdir / "tensorboard")
+        self._writer = EventFiles(self.workdir / EVENTS)
         try:
             with (
                 StopRequest() as stop,
