@@ -39,8 +39,8 @@ def test_the_last_lines_say_the_score_and_where_things_are(trained, workdir):
 def test_the_work_directory(workdir):
     names = {path.name for path in workdir.iterdir()}
     assert names == {
-        "checkpoints", "config.json", "evaluations", "metrics.jsonl", "model.keras", "report.html", "samples.png", "tensorboard",
-        "test.json", "timings.jsonl",
+        "checkpoints", "config.json", "evaluations", "metrics.jsonl", "model.keras", "report.html", "samples.png",
+        "tensorboard", "test.json", "timings.jsonl",
     }  # fmt: skip
     record = json.loads((workdir / "config.json").read_text())
     assert record["config"]["train"]["steps"] == 90 and record["resolved"]["head"]["levels"] == 17
@@ -90,8 +90,8 @@ def test_the_report_opens_offline(workdir):
     assert len([source for source in page.sources if source.startswith("data:image/png;base64,")]) == 3 + 2
     assert all(source.startswith(("data:", "#")) for source in page.sources) and "@import" not in text
     for part in ("Samples", "What each pixel costs", "Completions", "Learning curves", "bits/dim", "nats per image",
-                 "180, all of the split", "averaged", "parameters", "pipelines.train", "Samples over time", "seconds of training",
-                 "tensorboard --logdir="):  # fmt: skip
+                 "180, all of the split", "averaged", "parameters", "pipelines.train", "Samples over time",
+                 "seconds of training", "tensorboard --logdir="):  # fmt: skip
         assert part in text
     assert "prefers-color-scheme: dark" in text and "var(--ink)" in text and "#010203" not in text
 
