@@ -17,6 +17,7 @@ from pipelines import workdir as runs
 from tfar import training
 from tfar.core import extras
 from tfar.core.files import write_atomically
+from tfar.core.request import Request
 from tfar.core.units import Unit, bits_per_dim
 from tfar.data import DataInfo
 from tfar.training.event_files import EVENTS
@@ -170,10 +171,9 @@ def _member(model: Any) -> dict[str, Any]:
 def _completions(run: runs.Run, info: DataInfo, x: np.ndarray, condition: Any, times: int = 3) -> str:
     """Shows originals, their observed first half (in the model's order), and completions."""
     model = run.model
-    cells = model.event.num_cells
-    flags = np.zeros([cells, model.event.channels], bool)
-    flags[model.ordering.permutation[: cells // 2]] = True
-    observed = flags.reshape(info.event_shape)
+    half = model.event.num_cells // 2 * model.event.channels
+    observed = np.zeros(info.event_shape, bool)
+    observed.reshape(-1)[model.value_order(Request(**_member(model)))[0, :half]] = True
     repeated = np.concatenate([x] * times)
     conditions = None if condition is None else np.concatenate([condition] * times)
     drawn = model.complete(

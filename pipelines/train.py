@@ -57,6 +57,19 @@ def _train(config: dict[str, Any], workdir: pathlib.Path) -> int:
         return command.NOT_FINITE
 
 
+# Settings of `config.train` that `TrainStep` takes.
+_OF_A_STEP = (
+    "batch_size",
+    "clip_norm",
+    "ema_decay",
+    "seed",
+    "jit_compile",
+    "clip_value",
+    "carry_state",
+    "part",
+)
+
+
 def train(config: dict[str, Any], workdir: pathlib.Path) -> int:
     """Trains as `config` says, into `workdir`; returns the exit code."""
     import keras
@@ -79,18 +92,8 @@ def train(config: dict[str, Any], workdir: pathlib.Path) -> int:
     with strategy.scope():
         model = runs.build_model(resolved)
         optimizer = _optimizer(options)
-    train_step = training.TrainStep(
-        model,
-        optimizer,
-        strategy,
-        options["batch_size"],
-        options["clip_norm"],
-        options["ema_decay"],
-        options["seed"],
-        options["jit_compile"],
-        options["clip_value"],
-        options["carry_state"],
-    )
+    given = {name: options.get(name) for name in _OF_A_STEP}
+    train_step = training.TrainStep(model, optimizer, strategy, **given)
     loop = training.TrainingLoop(
         train_step,
         batches,

@@ -205,7 +205,7 @@ _KINDS: dict[str, tuple[Any, type]] = {
     "condition": (tfar.conditions, tfar.conditions.Condition),
 }
 # Bases, which no run can name.
-_BASES = (Density, tfar.models.AutoregressiveModel, tfar.heads.Head, tfar.conditions.Condition)
+_BASES = (Density, tfar.models.AutoregressiveModel, tfar.models.Chain, tfar.heads.Head, tfar.conditions.Condition)
 
 
 def _class_of(what: str, name: Any) -> type:

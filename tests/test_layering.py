@@ -54,7 +54,7 @@ KNOW_THE_SCOPE = ("tfar/core/", "tfar/layers/")
 
 # A model file is one paper; the base class of them all is none.
 MAX_MODEL_LINES = 300
-NOT_A_PAPER = {"autoregressive.py", "density.py", "sampled.py"}
+NOT_A_PAPER = {"autoregressive.py", "chain.py", "density.py", "parted.py", "sampled.py"}
 
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 400, 60
 

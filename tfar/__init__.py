@@ -6,7 +6,7 @@ p(x | h) = prod_i p(x_i | x_1, ..., x_(i-1), h), each factor a neural network's 
 import importlib
 
 from tfar import core, data, heads, layers, models, sampling, testing, training, typing
-from tfar.core import conditions, orderings
+from tfar.core import conditions, orderings, views
 
 __version__ = "0.1.0"
 
@@ -23,6 +23,7 @@ __all__ = [
     "testing",
     "training",
     "typing",
+    "views",
 ]
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import tfar
 from export.writer import states
+from export.writer.part_sampler import Sampler
 from export.writer.sessions import SessionStore
-from export.writer.step_sampler import StepSampler
 from tfar.models import AutoregressiveModel
 
 
@@ -16,7 +16,7 @@ def about(
     model: AutoregressiveModel,
     name: str,
     labels: Sequence[str],
-    sampler: StepSampler | None,
+    sampler: Sampler | None,
     store: SessionStore | None,
 ) -> dict[str, Any]:
     """Returns the description as JSON values.

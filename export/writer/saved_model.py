@@ -164,7 +164,7 @@ def check(
         # The first call takes seconds, in which a session could expire.
         servable.run("session_step", session_id=np.array([REHEARSAL], np.int64))
         compared.append(_stepped(servable, signatures, ("session_begin", "session_step"), fit, shape))
-    noise = noises.uniform(tf.constant(seeds), model.event.count_positions(shape), model.head.noise_size).numpy()
+    noise = noises.uniform(tf.constant(seeds), *model.noise_shape(shape)).numpy()
     ties = 0
     for served in compared:
         rows = slice(len(served))

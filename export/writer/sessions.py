@@ -25,7 +25,8 @@ import tensorflow as tf
 
 from export.writer import states
 from export.writer.inputs import MAX_LENGTH, Input, Tensors, count_input, require, require_none
-from export.writer.step_sampler import Chunk, StepSampler
+from export.writer.part_sampler import Sampler
+from export.writer.step_sampler import Chunk
 
 UNKNOWN = "session_id is unknown or expired; values:"
 REPEATED = "session_id must not repeat; values:"
@@ -109,7 +110,7 @@ class SessionStore(tf.Module):
         ttl: seconds without a step after which a session is given up.
     """
 
-    def __init__(self, sampler: StepSampler, slots: int, ttl: float):
+    def __init__(self, sampler: Sampler, slots: int, ttl: float):
         super().__init__()
         self.sampler, self.slots, self.ttl = sampler, slots, ttl
         self._ids = _Scratch([slots], tf.int64, "sessions/ids")
@@ -261,7 +262,7 @@ def session_input() -> Input:
     )
 
 
-def units_input(sampler: StepSampler) -> Input:
+def units_input(sampler: Sampler) -> Input:
     """`n`: units of a step."""
     names = {"row": "rows of the image", "value": "values of the sequence", "cell": "cells, in the order of drawing,"}
     return count_input("n", f"{names[sampler.unit]} to draw; fewer at the end of the event", MAX_LENGTH, default=1)

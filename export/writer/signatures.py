@@ -21,6 +21,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from export.writer import sessions, states
@@ -43,7 +44,8 @@ from export.writer.inputs import (
     seed_input,
     temperature_input,
 )
-from export.writer.step_sampler import StepSampler, has_steps
+from export.writer.part_sampler import Sampler, sampler_of
+from export.writer.step_sampler import has_steps
 from tfar.core import noise as noises
 from tfar.core.units import bits_per_dim
 from tfar.models import AutoregressiveModel
@@ -160,9 +162,9 @@ class Signatures:
         self.name = name
         self._endless = None in model.event_shape
         self._given = condition_inputs(model)
-        prefix = [prefix_input(model)] if self.model.has_factors else []
+        prefix = [prefix_input(model)] if self.model.has_prefixes else []
         self._draws = [*self._given, seed_input(), temperature_input(), *prefix]
-        self.sampler: StepSampler | None = None
+        self.sampler: Sampler | None = None
         self.store: sessions.SessionStore | None = None
         self.every: dict[str, Signature] = {}
         # What several signatures compute is one function, traced once.
@@ -184,13 +186,13 @@ class Signatures:
 
     def _signatures(self) -> list[Signature]:
         found = [self._sample(), self._log_prob(), self._describe()]
-        if self.model.has_factors and not self._endless:
+        if self.model.has_prefixes and not self._endless:
             found.append(self._complete())
         if self.options.xla:
             found += [self._compiled(item) for item in found if item.name in ("sample", "complete")]
         if not has_steps(self.model):
             return found
-        self.sampler = StepSampler(self.model, self.options.batch_calls)
+        self.sampler = sampler_of(self.model, self.options.batch_calls)
         if len(self.model.event_shape) == 1:
             found += [self._start(), self._step()]
         if self.options.sessions:
@@ -209,7 +211,7 @@ class Signatures:
             values = self._prepare(inputs, fed)
             return self._drawn(values, self._draw)
 
-        refusals = () if not self.model.has_factors else ("prefix must be no longer than the event; values:",)
+        refusals = () if not self.model.has_prefixes else ("prefix must be no longer than the event; values:",)
         return Signature("sample", "Draws events.", tuple(inputs), sample, refusals)
 
     def _complete(self) -> Signature:
@@ -236,11 +238,14 @@ class Signatures:
 
     def _drawn(self, inputs: Tensors, draw: Any, alone: bool = False) -> Tensors:
         """Draws whole events from checked inputs; `alone` without the examples of other calls."""
-        model, seed, event = self.model, inputs["seed"], self.model.event
-        size = tf.reduce_max(inputs["length"]) if self._endless else event.num_positions
+        model, seed = self.model, inputs["seed"]
+        if self._endless:
+            size, numbers = tf.reduce_max(inputs["length"]), model.head.noise_size
+        else:
+            size, numbers = model.noise_shape()
 
         def sampled(rows: Tensors) -> Tensors:
-            noise = noises.uniform(rows["seed"], size, event.head.noise_size)
+            noise = noises.uniform(rows["seed"], size, numbers)
             given = condition_of(model, rows), rows["temperature"], rows.get("values"), rows.get("observed")
             return {"samples": draw(noise, *given)}
 
@@ -257,7 +262,7 @@ class Signatures:
             length = tf.reshape(inputs["observed_length"], [-1, *[1] * len(model.event_shape)])
             observed = ranks_of_values(model)[None] < length
             drawn = samples(tf.where(observed, inputs["x"], tf.zeros_like(inputs["x"])), observed)
-        elif not self.model.has_factors:
+        elif not self.model.has_prefixes:
             drawn = samples()
         else:
             drawn = samples(*self._place(inputs["prefix"], size))
@@ -335,7 +340,7 @@ class Signatures:
 
         return Signature("step", "Goes on with events that start began.", tuple(inputs), step, (states.ANOTHER,))
 
-    def _session_signatures(self, sampler: StepSampler, store: sessions.SessionStore) -> list[Signature]:
+    def _session_signatures(self, sampler: Sampler, store: sessions.SessionStore) -> list[Signature]:
         session, units = sessions.session_input(), sessions.units_input(sampler)
 
         def begin(fed: Tensors) -> Tensors:
@@ -389,7 +394,5 @@ class Signatures:
 
 
 def ranks_of_values(model: AutoregressiveModel) -> tf.Tensor:
-    """Place of every value in the order of drawing, int32 [*event_shape]: cell by cell, channels in their order."""
-    channels = model.event.channels
-    ranks = tf.constant(model.ordering.ranks)[..., None] * channels + tf.range(channels)
-    return tf.reshape(ranks, model.event_shape)
+    """Place of every value in the order of drawing, int32 [*event_shape]."""
+    return tf.constant(np.argsort(model.value_order()[0]).reshape(model.event_shape), tf.int32)

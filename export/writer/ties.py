@@ -9,8 +9,7 @@ import tensorflow as tf
 
 from export.writer.errors import ExportError
 from tfar.core.request import Request
-from tfar.models import AutoregressiveModel
-from tfar.sampling.inputs import cells_in_order
+from tfar.models.density import Density
 
 # Rounding differs between kernels, so a draw whose noise lies this close to a boundary may tip.
 TIE = 1e-5
@@ -19,7 +18,7 @@ VALUE_TOLERANCE = 1e-3
 
 
 def count_ties(
-    model: AutoregressiveModel,
+    model: Density,
     expected: np.ndarray,
     served: np.ndarray,
     noise: np.ndarray,
@@ -39,15 +38,12 @@ def count_ties(
     Raises:
         ExportError: rows differ from a draw on whose noise lies further than `TIE` from a boundary.
     """
-    num, event = len(expected), model.event
-    if served.shape != expected.shape or served.dtype != expected.dtype:
-        raise ExportError(
-            f"samples must be {expected.dtype} {expected.shape}, the export has {served.dtype} {served.shape}"
-        )
-    positions = event.positions if None not in event.positions else expected.shape[1:]
+    num, shape = len(expected), expected.shape
+    if served.shape != shape or served.dtype != expected.dtype:
+        raise ExportError(f"samples must be {expected.dtype} {shape}, the export has {served.dtype} {served.shape}")
     condition = None if condition is None else tf.nest.map_structure(tf.constant, condition)
     context, left = model.begin_draws(Request(condition), tf.constant(noise))
-    order = _order(model, context, expected.shape)
+    order = model.value_order(context, num, shape[1:])
     tolerance = VALUE_TOLERANCE if model.head.levels is None else 0.0
     different = ~np.isclose(served, expected, rtol=tolerance, atol=tolerance).reshape(num, -1)
     different = np.take_along_axis(different, order, 1)
@@ -55,25 +51,13 @@ def count_ties(
     if not len(rows):
         return 0
     # Up to the first difference both saw the same past, so both had these parameters, but for rounding.
-    params = model.decode(model.encode(expected), context)
-    left = tf.reshape(left, [num, *positions, model.head.noise_size])
-    temperatures = temperature.reshape(-1, *[1] * len(positions))
-    distance = tf.reshape(model.head.boundary_distance(params, left, temperatures), [num, -1]).numpy()
+    distance = model.boundary_distances(expected, left, context, temperature)
     for row in rows:
         first = order[row, np.argmax(different[row])]
-        position = first // (int(np.prod(expected.shape[1:])) // int(np.prod(positions)))
-        if not distance[row, position] <= TIE:
-            place = tuple(int(index) for index in np.unravel_index(first, expected.shape[1:]))
+        if not distance[row, first] <= TIE:
+            place = tuple(int(index) for index in np.unravel_index(first, shape[1:]))
             raise ExportError(
                 f"the exported sample differs from Python's in row {row}: first at {place}, {served[row][place]} "
                 f"instead of {expected[row][place]}, which is no tie of rounding"
             )
     return len(rows)
-
-
-def _order(model: AutoregressiveModel, context: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns the flat value that every step draws, [num, values per event]."""
-    channels, size = model.event.channels, int(np.prod(shape[1:]))
-    (stage,) = model.stages
-    cells = cells_in_order(stage, context, shape[0], size // channels)
-    return (cells[..., None] * channels + np.arange(channels)).reshape(shape[0], -1)

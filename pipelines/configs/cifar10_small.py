@@ -1,11 +1,11 @@
-"""Gated PixelCNN, PixelCNN++ and PixelSNAIL of about a million parameters each on small colour images, compared.
+"""Models of about a million parameters each on small colour images, compared.
 
 Papers:    van den Oord et al., 2016 (Gated PixelCNN); Salimans et al., 2017 (PixelCNN++); Chen et al., 2018
-           (PixelSNAIL).
+           (PixelSNAIL); Reed et al., 2017 (Multiscale PixelCNN).
 Data:      npz:FILE with x_train and x_test of 32x32x3 bytes, or a prepared TFDS set ("cifar10").
 Command:   python -m pipelines.train --config=pipelines/configs/cifar10_small.py:pixel_cnn_pp
                --config.data.name=npz:cifar10_subset.npz --workdir=runs/cifar10_small_pixel_cnn_pp
-           and likewise with :gated_pixel_cnn and :pixel_snail
+           and likewise with :gated_pixel_cnn, :pixel_snail and :multiscale_pixel_cnn
 Time:      about 20 minutes each on 2 cores.
 Expected:  see docs/results.md, Likelihoods. All have the same head, a mixture of 5 logistics.
 """
@@ -18,6 +18,14 @@ MODELS = {
     "gated_pixel_cnn": {"name": "GatedPixelCNN", "filters": 64, "num_blocks": 11},
     "pixel_cnn_pp": {"name": "PixelCNNPP", "filters": 32, "num_resnets": 2, "dropout": 0.0},
     "pixel_snail": {"name": "PixelSNAIL", "filters": 80, "num_blocks": 4, "num_resnets": 2, "dropout": 0.0},
+    "multiscale_pixel_cnn": {
+        "name": "MultiscalePixelCNN",
+        "num_doublings": 2,
+        "filters": 48,
+        "num_blocks": 5,
+        "upscaler_filters": 40,
+        "upscaler_blocks": 4,
+    },
 }
 
 

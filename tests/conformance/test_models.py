@@ -18,8 +18,9 @@ import tfar
 from tests.conformance.shared import CASES, loaded, model_of
 from tfar import heads, models, testing
 from tfar.core.conditions import Label
+from tfar.models.density import Density
 from tfar.sampling import incremental
-from tfar.testing.inputs import full_choice, full_condition, full_request, orders
+from tfar.testing.inputs import full_choice, full_condition, full_request
 from tfar.testing.registry import HEADS, LAYERS, MODELS
 
 NUM = 3  # one batch size for all: a sampler is traced once per shape
@@ -35,6 +36,7 @@ KINDS = {
     "ensemble": "MADE_ensemble",
     "ensemble of orders": "MaskedAttention_several",
     "any order": "MaskedAttention_random",
+    "chain": "MultiscalePixelCNN_binary",
 }
 # Ways in which layers keep what they need for the next step; strides are compiled in tests/layers/test_downsampled.py.
 MECHANISMS = {
@@ -86,23 +88,23 @@ def equal(a, b):
 # === The registry itself ===
 
 
-def public_classes(module, base):
+BASES = (heads.Head, models.AutoregressiveModel, models.Chain)
+
+
+def public_classes(module):
     members = {name: getattr(module, name) for name in module.__all__}
-    return {name for name, member in members.items() if inspect.isclass(member) and member is not base}
+    classes = {name: member for name, member in members.items() if inspect.isclass(member) and member not in BASES}
+    return {name for name, member in classes.items() if module is not models or issubclass(member, Density)}
 
 
 @pytest.mark.parametrize(
-    ("module", "base", "cases"),
-    [
-        (tfar.layers, None, LAYERS),
-        (heads, heads.Head, HEADS),
-        (models, models.AutoregressiveModel, MODELS),
-    ],
+    ("module", "cases"),
+    [(tfar.layers, LAYERS), (heads, HEADS), (models, MODELS)],
     ids=["layers", "heads", "models"],
 )
-def test_everything_public_is_registered(module, base, cases):
+def test_everything_public_is_registered(module, cases):
     registered = {case.name.split("_")[0] for case in cases}
-    missing = public_classes(module, base) - registered
+    missing = public_classes(module) - registered
     assert not missing, f"add a case named <class>_<variant> to tfar/testing/registry for {sorted(missing)}"
     assert len({case.name for case in cases}) == len(cases)
 
@@ -110,7 +112,10 @@ def test_everything_public_is_registered(module, base, cases):
 @pytest.mark.parametrize("attribute", ["representative", "runtimes"])
 def test_costly_comparisons_run_for_every_class(attribute):
     compared = [case.name.split("_")[0] for case in MODELS if getattr(case, attribute)]
-    assert set(compared) == public_classes(models, models.AutoregressiveModel)
+    expected = public_classes(models)
+    if attribute == "runtimes":  # chains are not exported yet
+        expected = {name for name in expected if not issubclass(getattr(models, name), models.Chain)}
+    assert set(compared) == expected
     assert attribute != "representative" or len(compared) == len(set(compared)), "one case of a class"
 
 
@@ -226,8 +231,10 @@ def test_normalized(case, model):
 def test_score_sums_to_log_prob(case, model):
     x, (condition, choice) = testing.random_events(model, NUM), given(model)
     score = model.score(x, condition, **choice)
-    factors = model.conditionals(x, condition, **choice).log_prob(model.event.to_head(tf.cast(x, model.head.dtype)))
-    np.testing.assert_allclose(score, factors, rtol=1e-4, atol=1e-4)
+    if not isinstance(model, models.Chain):  # whose parts have conditionals of their own
+        values = model.event.to_head(tf.cast(x, model.head.dtype))
+        factors = model.conditionals(x, condition, **choice).log_prob(values)
+        np.testing.assert_allclose(score, factors, rtol=1e-4, atol=1e-4)
     nats = model.log_prob(x, condition, **choice)
     np.testing.assert_allclose(nats, np.asarray(score).reshape(NUM, -1).sum(1), rtol=1e-5, atol=1e-4)
     bits = -np.asarray(nats) / (x[0].size * np.log(2))
@@ -294,9 +301,7 @@ def test_temperature(case, model):
 
 def half_observed(model, x):
     """Flags of the first half of the values in the order of drawing: to the middle of a row and of a cell."""
-    cells = orders(model, x, model.context(full_request(model, None, NUM)))
-    channels = model.event.channels
-    values = (cells[..., None] * channels + np.arange(channels)).reshape(NUM, -1)  # value of every rank
+    values = model.value_order(model.context(full_request(model, None, NUM)), NUM, x.shape[1:])
     observed = np.zeros(values.shape, bool)
     np.put_along_axis(observed, values[:, : values.shape[1] // 2 + 1], True, 1)
     return observed.reshape(x.shape)
@@ -341,10 +346,10 @@ def test_known_rows_are_read_in_a_graph_where_resolutions_change(case, model):
 @one_of_a_kind
 def test_complete_refuses_a_gap(case, model):
     x, (condition, choice) = testing.random_events(model, NUM), given(model)
-    cells = orders(model, x, model.context(full_request(model, None, NUM)))
-    observed = np.zeros((NUM, cells.shape[1], model.event.channels), bool)
-    observed[np.arange(NUM), cells[:, -1]] = True
-    gap = np.unravel_index(cells[0, 0] * model.event.channels, x.shape[1:])
+    values = model.value_order(model.context(full_request(model, None, NUM)), NUM, x.shape[1:])
+    observed = np.zeros((NUM, values.shape[1]), bool)
+    np.put_along_axis(observed, values[:, -model.event.channels :], True, 1)
+    gap = np.unravel_index(values[0, 0], x.shape[1:])
     named = r"\(" + ", ".join(str(index) for index in gap)
     with pytest.raises(ValueError, match=f"not a prefix of the ordering: in example 0 position {named}"):
         model.complete(x, observed.reshape(x.shape), condition, seed=0, jit_compile=False, **choice)
@@ -407,7 +412,7 @@ def test_arguments_of_presets_are_those_of_the_constructor(name):
     inspect.signature(cls).bind(**given)
 
 
-@pytest.mark.parametrize("name", sorted(public_classes(models, models.AutoregressiveModel)))
+@pytest.mark.parametrize("name", sorted(public_classes(models)))
 def test_every_model_has_presets(name):
     endings = {preset.rsplit("_", 1)[-1] for preset, cls in models.presets().items() if cls.__name__ == name}
     assert {"tiny", "small"} <= endings

@@ -68,7 +68,7 @@ def drawn(request):
         kwargs = {"condition": conditions.Label(3), "condition_dropout": 0.2} if request.param == "guided" else {}
         model = models.WaveNet((5,), SCALAR, residual_channels=2, skip_channels=2, dilations=[1, 2], **kwargs)
     testing.randomize_weights(model)
-    stage = model._guided(2.0 if request.param == "guided" else 1.0)
+    stage = model._stage(2.0 if request.param == "guided" else 1.0)
     context = model.context(testing.inputs.full_request(model, None, 3))
     carries = [stage.begin(3, context)]
     for _ in range(2):
@@ -157,8 +157,8 @@ def test_guidance_composes_with_members_and_conditions():
     testing.randomize_weights(model)
     context = model.context(model.request([0, 1, 2], 3, member=[0, 1, 1]))
     x = tf.constant(testing.random_events(model, 3))[..., None]
-    given, free = (model._guided(1.0).parallel(x, each) for each in (context, context.without_condition()))
-    np.testing.assert_allclose(model._guided(3.0).parallel(x, context), free + 3 * (given - free), rtol=1e-4, atol=1e-4)
+    given, free = (model._stage(1.0).parallel(x, each) for each in (context, context.without_condition()))
+    np.testing.assert_allclose(model._stage(3.0).parallel(x, context), free + 3 * (given - free), rtol=1e-4, atol=1e-4)
     noise = np.random.default_rng(0).uniform(0.01, 0.99, [3, 3, 1])
     common = {"noise": noise, "guidance_scale": 3.0, "member": [0, 1, 1], "jit_compile": False}
     with testing.eagerly():

@@ -47,7 +47,7 @@ class Configured:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
         """Returns the object with these arguments, those that are objects rebuilt."""
-        arguments = {name: _rebuilt(value) for name, value in config.items()}
+        arguments = {name: rebuilt(value) for name, value in config.items()}
         of_keras = getattr(super(), "from_config", None)
         return cls(**arguments) if of_keras is None else of_keras(arguments)
 
@@ -58,9 +58,10 @@ class Configured:
         return kept.get(f"_{name}") if f"_{name}" in kept else getattr(self, name)
 
 
-def _rebuilt(value: Any) -> Any:
+def rebuilt(value: Any) -> Any:
+    """Returns objects of their serialized form, also those inside of lists; other values as they are."""
     if isinstance(value, list):
-        return [_rebuilt(item) for item in value]
+        return [rebuilt(item) for item in value]
     if isinstance(value, dict) and {"class_name", "config"} <= set(value):
         return keras.saving.deserialize_keras_object(value)
     return value

@@ -19,12 +19,16 @@ class Request(NamedTuple):
         order: int32 [B, N], the cell of every rank, where a network evaluates any order.
         member: int32 scalar or [B], the member of an ensemble.
         code: float [B, m], the code of an auto-encoder, instead of the image that it is computed from.
+        auxiliary: values of the auxiliary parts of a chain, where they are known, one tensor for each.
+        free: in a context, what takes the place of the features for guidance without the condition; None for zeros.
     """
 
     condition: Any = None
     order: Any = None
     member: Any = None
     code: Any = None
+    auxiliary: Any = None
+    free: Any = None
 
     @property
     def is_empty(self) -> bool:
@@ -51,7 +55,9 @@ class Request(NamedTuple):
         return self.map(lambda _: next(others))
 
     def without_condition(self) -> Request:
-        """Returns the request with zeros in place of the condition's features, as in condition dropout."""
+        """Returns the request with `free` or zeros in place of the condition's features, as in condition dropout."""
+        if self.free is not None:
+            return self._replace(condition=self.free, free=None)
         return self._replace(
             condition=tf.nest.map_structure(lambda x: x if x is None else tf.zeros_like(x), self.condition)
         )

@@ -138,7 +138,7 @@ class Stage:
         options = {} if training is None else {"training": training}
         if self.copies == 1:
             return call_network(self.network, x, context, **options)
-        both = tf.nest.map_structure(_twice, context, context.without_condition())
+        both = tf.nest.map_structure(_twice, context._replace(free=None), context.without_condition())
         given, free = tf.split(call_network(self.network, self._copied(x), both, **options), 2)
         return free + self.guidance_scale * (given - free)
 

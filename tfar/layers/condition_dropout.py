@@ -49,3 +49,12 @@ class ConditionDropout(Configured, keras.layers.Layer):
     def compute_output_shape(self, input_shape: Any) -> Any:
         """As the input."""
         return input_shape
+
+
+def check_condition_dropout(rate: float, condition: Any) -> None:
+    """Raises ValueError unless the rate is a share, and 0 without a condition."""
+    if not 0 <= rate < 1 or (rate and condition is None):
+        raise ValueError(
+            "condition_dropout must be at least 0 and below 1, and 0 without a condition, got "
+            f"{rate} with condition={condition!r}"
+        )

@@ -4,6 +4,7 @@ from tfar.models.autoregressive import AutoregressiveModel
 from tfar.models.bayes_net import BayesNet
 from tfar.models.causal_conv_net import CausalConvNet
 from tfar.models.causal_transformer import CausalTransformer
+from tfar.models.chain import Chain
 from tfar.models.char_rnn import CharRNN
 from tfar.models.gated_pixel_cnn import GatedPixelCNN
 from tfar.models.image_transformer import ImageTransformer
@@ -11,6 +12,8 @@ from tfar.models.loading import load
 from tfar.models.locally_masked_pixel_cnn import LocallyMaskedPixelCNN
 from tfar.models.made import MADE
 from tfar.models.masked_attention import MaskedAttention
+from tfar.models.multiscale_pixel_cnn import MultiscalePixelCNN
+from tfar.models.part import Part
 from tfar.models.per_conditional import PerConditional
 from tfar.models.pixel_cnn import PixelCNN
 from tfar.models.pixel_cnn_autoencoder import PixelCNNAutoencoder
@@ -27,11 +30,14 @@ __all__ = [
     "BayesNet",
     "CausalConvNet",
     "CausalTransformer",
+    "Chain",
     "CharRNN",
     "GatedPixelCNN",
     "ImageTransformer",
     "LocallyMaskedPixelCNN",
     "MaskedAttention",
+    "MultiscalePixelCNN",
+    "Part",
     "PixelCNN",
     "PixelCNNAutoencoder",
     "PixelCNNPP",

@@ -7,18 +7,17 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfar.core import compat
 from tfar.core.configured import serialized
 from tfar.core.event import Event
 from tfar.core.orderings import Ordering, raster
 from tfar.core.protocols import Condition, EventShape, Head, Network
 from tfar.core.request import NOTHING, Request
 from tfar.core.stage import Stage
-from tfar.layers.condition_dropout import ConditionDropout
-from tfar.layers.weight_norm import data_dependent_initialization
+from tfar.layers.condition_dropout import ConditionDropout, check_condition_dropout
 from tfar.models.sampled import SampledDensity
 
 
+@keras.saving.register_keras_serializable("tfar")
 class AutoregressiveModel(SampledDensity):
     """A density over events, factorised by one causal network.
 
@@ -59,11 +58,7 @@ class AutoregressiveModel(SampledDensity):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if not 0 <= condition_dropout < 1 or (condition_dropout and condition is None):
-            raise ValueError(
-                "condition_dropout must be at least 0 and below 1, and 0 without a condition, got "
-                f"{condition_dropout} with condition={condition!r}"
-            )
+        check_condition_dropout(condition_dropout, condition)
         self.event = Event(tuple(event_shape), head, layout)
         if condition is not None and not isinstance(condition, self.CONDITIONS):
             *others, last = [f"a {kind.__name__}" for kind in self.CONDITIONS]
@@ -220,33 +215,6 @@ class AutoregressiveModel(SampledDensity):
         del batch
         return request
 
-    @property
-    def has_weight_norm(self) -> bool:
-        """Whether layers have weight normalization, whose initialization takes data."""
-        return any(getattr(layer, "weight_norm", False) for layer in compat.all_layers(self))
-
-    def initialize_from_data(self, x: Any, condition: Any = None) -> None:
-        """Data-dependent initialization of the layers with weight normalization, from one batch.
-
-        Layer by layer, every output gets mean 0 and the standard deviation that the layer names. Inside of a replica
-        the moments are those of the batches of all replicas. Dropout is off.
-
-        Args:
-            x: data values, [B, *event_shape].
-            condition: values of the condition, [B, ...].
-
-        Raises:
-            ValueError: no layer has weight normalization, or the values do not fit the model.
-
-        References:
-            Salimans, Kingma, Weight Normalization, 2016, section 3.
-        """
-        if not self.has_weight_norm:
-            raise ValueError(f"initialize_from_data needs a model with weight normalization, got {type(self).__name__}")
-        x = self.check_events(x)
-        with data_dependent_initialization():
-            self(x, self.check_condition(condition, x.shape[0], x.shape[1:]), training=False)
-
     # Likelihood.
 
     def log_prob(self, x: Any, condition: Any = None, **choice: Any) -> tf.Tensor:
@@ -323,15 +291,13 @@ class AutoregressiveModel(SampledDensity):
     def from_config(cls, config: dict[str, Any]) -> AutoregressiveModel:
         """Returns the model with these constructor arguments."""
         return super().from_config(
-            {name: _ordered(value) if name == "ordering" else value for name, value in config.items()}
+            {name: cls._ordered(value) if name == "ordering" else value for name, value in config.items()}
         )
 
-
-def _ordered(value: Any) -> Any:
-    """Ranks, those of one order or of several, as orderings."""
-    if not isinstance(value, list):
-        return value
-    return [Ordering(ranks) for ranks in value] if isinstance(value[0], list) else Ordering(value)
+    @classmethod
+    def _ordered(cls, value: Any) -> Any:
+        """Ranks of the cells of the grid as an ordering."""
+        return Ordering(value) if isinstance(value, list) else value
 
 
 def _lead(x: tf.Tensor, drop: int) -> list[Any]:

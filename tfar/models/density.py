@@ -7,16 +7,20 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from tfar.core import compat
 from tfar.core.checks import as_tensor
 from tfar.core.compiled import CompiledFunctions
 from tfar.core.configured import NAMED, Configured, serialized
 from tfar.core.policies import Typed
 from tfar.core.protocols import Condition
+from tfar.core.request import NOTHING, Request
 from tfar.core.stage import Stage
 from tfar.core.units import bits_per_dim
+from tfar.layers.weight_norm import data_dependent_initialization
 from tfar.models.distribution import ModelDistribution
 from tfar.models.summary import print_summary
 from tfar.models.trained import Trained
@@ -83,12 +87,14 @@ class Density(Configured, Trained, metaclass=_Completed):
     Attributes:
         condition: kind of side information h, from `tfar.conditions`, or None.
         text_vocabulary: a `tfar.core.Vocabulary` that encodes and decodes text, or None.
+        parts: those of a chain, in the order of drawing; none of other models.
     """
 
     PRESETS: dict[str, dict[str, Any]] = {}
 
     condition: Condition | None = None
     text_vocabulary: Any = None
+    parts: Sequence[Any] = ()
 
     _given_dtype: Any = None
 
@@ -198,9 +204,91 @@ class Density(Configured, Trained, metaclass=_Completed):
         return self.num_members == 1
 
     @property
+    def has_prefixes(self) -> bool:
+        """Whether the first values of an event can be completed exactly, without further arguments."""
+        return self.has_factors
+
+    @property
+    def has_auxiliary(self) -> bool:
+        """Whether something is drawn that is no part of the event but a function of it; see `tfar.models.Chain`."""
+        return False
+
+    @property
     def compiled_functions(self) -> CompiledFunctions:
         """The functions that were compiled for this model."""
         return self._compiled
+
+    def noise_shape(self, event_shape: Any = None) -> tuple[int, int]:
+        """Returns (positions, k), the numbers of noise that one event is drawn from.
+
+        Args:
+            event_shape: of an event; fills in a length that the model leaves open.
+        """
+        raise NotImplementedError
+
+    def value_order(self, context: Request = NOTHING, num: int = 1, event_shape: Any = None) -> np.ndarray:
+        """Returns the flat value of the event that is drawn at every place of the order, int [num, dimensions].
+
+        Args:
+            context: decides on the order, where a model has several.
+            num: number of events.
+            event_shape: as in `noise_shape`.
+        """
+        raise NotImplementedError
+
+    def begin_draws(self, request: Request, noise: tf.Tensor) -> tuple[Request, tf.Tensor]:
+        """Returns the context of a batch of draws, and the noise [B, *`noise_shape()`] that is left for the values."""
+        raise NotImplementedError
+
+    def boundary_distances(self, x: Any, noise: Any, context: Request, temperature: Any = 1.0) -> np.ndarray:
+        """How far the noise of every value lies from where another value would be drawn, float [B, dimensions].
+
+        Args:
+            x: the events that were drawn, [B, *event_shape].
+            noise: that is left for the values, [B, *`noise_shape()`].
+            context: of the draws.
+            temperature: of the draws, one or [B].
+        """
+        raise NotImplementedError
+
+    # Training in parts, see `tfar.models.Chain`.
+
+    def part_of_step(self, random: np.random.Generator) -> str | None:
+        """Returns the part that one training step takes, drawn from `random`; None for the whole model."""
+        return None
+
+    def part_weights(self, name: str) -> list[keras.Variable]:
+        """Trainable variables of a part; ValueError where a model has no part of this name."""
+        raise ValueError(f"part must be None: a {type(self).__name__} has no parts, got {name!r}")
+
+    # Initialization.
+
+    @property
+    def has_weight_norm(self) -> bool:
+        """Whether layers have weight normalization, whose initialization takes data."""
+        return any(getattr(layer, "weight_norm", False) for layer in compat.all_layers(self))
+
+    def initialize_from_data(self, x: Any, condition: Any = None) -> None:
+        """Data-dependent initialization of the layers with weight normalization, from one batch.
+
+        Layer by layer, every output gets mean 0 and the standard deviation that the layer names. Inside of a replica
+        the moments are those of the batches of all replicas. Dropout is off.
+
+        Args:
+            x: data values, [B, *event_shape].
+            condition: values of the condition, [B, ...].
+
+        Raises:
+            ValueError: no layer has weight normalization, or the values do not fit the model.
+
+        References:
+            Salimans, Kingma, Weight Normalization, 2016, section 3.
+        """
+        if not self.has_weight_norm:
+            raise ValueError(f"initialize_from_data needs a model with weight normalization, got {type(self).__name__}")
+        x = self.check_events(x)
+        with data_dependent_initialization():
+            self(x, self.check_condition(condition, x.shape[0], x.shape[1:]), training=False)
 
     # Likelihood.
 

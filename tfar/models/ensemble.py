@@ -66,6 +66,12 @@ class Ensemble(AutoregressiveModel):
     def _example(self, x: tf.Tensor, condition: Any) -> None:
         self(x, condition, member=0)
 
+    @classmethod
+    def _ordered(cls, value: Any) -> Any:
+        """Ranks, those of one order or of several, as orderings."""
+        several = isinstance(value, list) and isinstance(value[0], list)
+        return [Ordering(ranks) for ranks in value] if several else super()._ordered(value)
+
     # Choice of the member.
 
     def _lacks_member(self, request: Request) -> bool:

@@ -1,7 +1,8 @@
-"""Draws samples and completions from a model of one stage."""
+"""Draws samples and completions: what models of one stage do, and models of several parts override."""
 
 from __future__ import annotations
 
+import math
 import threading
 import weakref
 from collections.abc import Callable
@@ -13,11 +14,11 @@ import tensorflow as tf
 from tfar.core import noise as noises
 from tfar.core.checks import checked_integer
 from tfar.core.event import Event
-from tfar.core.request import Request
+from tfar.core.request import NOTHING, Request
 from tfar.core.stage import Stage
 from tfar.models.density import Density
 from tfar.sampling.batches import SAMPLERS, draw_in_batches, draw_whole
-from tfar.sampling.inputs import SampleInputs
+from tfar.sampling.inputs import SampleInputs, cells_in_order
 from tfar.sampling.observed import check_prefix
 
 _HALF = ("float16", "bfloat16")
@@ -28,10 +29,23 @@ _making = threading.Lock()
 
 
 class SampledDensity(Density):
-    """The methods of `AutoregressiveModel` that draw; it gives `event`, `request`, `context` and `begin_draws`."""
+    """The methods of models that draw, written for a model of one stage; `Chain` overrides what it does otherwise.
+
+    Attributes:
+        event: shape of an event and the head.
+        condition_dropout: share of the examples that are trained without their condition.
+    """
 
     event: Event
     condition_dropout: float
+
+    def encode(self, x: Any) -> tf.Tensor:
+        """Data values [B, *event_shape] -> float input of the network."""
+        raise NotImplementedError
+
+    def decode(self, encoded: tf.Tensor, context: Request = NOTHING) -> tf.Tensor:
+        """Encoded events -> parameters of the head [B, *positions, P]."""
+        raise NotImplementedError
 
     def _stage(self, guidance_scale: float = 1.0) -> Stage:
         """Returns the stage of the model, which asks with and without the condition where the scale is not 1."""
@@ -86,7 +100,7 @@ class SampledDensity(Density):
             guidance_scale: 1 draws from p(x | h) exactly; more exaggerates the condition, at twice the cost, in a
                 model that was trained with `condition_dropout`. See `tfar.core.Stage`.
             batch_size: examples that are drawn together; a larger `num` is drawn in batches of this one shape.
-            noise: uniform numbers in (0, 1) to use instead of a seed, [num, num_positions, `head.noise_size`].
+            noise: uniform numbers in (0, 1) to use instead of a seed, [num, *`noise_shape()`].
             jit_compile: compile the loop with XLA (slower to start, then several times faster).
             progress: called with (units done, units in all) between chunks of the loop.
             **choice: `member=` or `ordering=`, where a model has several factorisations, see `request`; by default
@@ -167,7 +181,7 @@ class SampledDensity(Density):
         The number of examples may be unknown while tracing; nothing is checked.
 
         Args:
-            noise: float32 [B, num_positions, `head.noise_size`], uniform in (0, 1).
+            noise: float32 [B, *`noise_shape()`], uniform in (0, 1).
             condition: values of the condition, [B, ...].
             temperature: float32 [B]; 1 by default.
             values: data values, [B, *event_shape], kept where `observed`.
@@ -187,8 +201,29 @@ class SampledDensity(Density):
         drawn = draw_whole(self._stage(), inputs, context)
         return tf.ensure_shape(tf.reshape(drawn, tf.shape(values)), [None, *self.event_shape])
 
-    def _guided(self, scale: Any) -> Stage:
-        """Returns the stage that asks with and without the condition; the plain one where the scale is 1."""
+    def noise_shape(self, event_shape: Any = None) -> tuple[int, int]:
+        """See `Density.noise_shape`."""
+        return self.event.count_positions(event_shape or self.event_shape), self.head.noise_size
+
+    def value_order(self, context: Request = NOTHING, num: int = 1, event_shape: Any = None) -> np.ndarray:
+        """See `Density.value_order`."""
+        channels = self.event.channels
+        cells = math.prod(event_shape or self.event_shape) // channels
+        (stage,) = self.stages
+        order = cells_in_order(stage, context, num, cells)
+        return (order[..., None] * channels + np.arange(channels)).reshape(num, -1)
+
+    def boundary_distances(self, x: Any, noise: Any, context: Request, temperature: Any = 1.0) -> np.ndarray:
+        """See `Density.boundary_distances`."""
+        params = self.decode(self.encode(x), context)
+        positions = params.shape[1:-1]
+        noise = tf.reshape(noise, [len(x), *positions, self.head.noise_size])
+        temperature = np.reshape(np.asarray(temperature, np.float32), [-1] + [1] * len(positions))
+        distances = np.asarray(self.head.boundary_distance(params, noise, temperature)).reshape(len(x), -1)
+        return np.repeat(distances, math.prod(np.shape(x)[1:]) // distances.shape[1], 1)
+
+    def _check_guidance(self, scale: Any) -> None:
+        """Raises ValueError unless the scale is a number that the model has learned for."""
         if isinstance(scale, bool) or not isinstance(scale, int | float) or not np.isfinite(scale) or scale < 0:
             raise ValueError(f"guidance_scale must be a number of at least 0, got {scale!r}")
         if scale != 1.0 and not self.condition_dropout:
@@ -196,7 +231,6 @@ class SampledDensity(Density):
                 f"guidance_scale must be 1.0 for a model without condition_dropout, which never saw an event without "
                 f"its condition, got {scale}"
             )
-        return self._stage(float(scale))
 
     def _draw(
         self,
@@ -215,7 +249,8 @@ class SampledDensity(Density):
         if drawer is not self:
             given = (condition, choice, seed, temperature, noise, guidance_scale)
             return drawer._draw(values, observed, *given, **options)
-        num, stage = int(values.shape[0]), self._guided(guidance_scale)
+        num = int(values.shape[0])
+        self._check_guidance(guidance_scale)
         if not (options["progress"] is None or callable(options["progress"])):
             raise ValueError(
                 f"progress must be a function of (units done, units in all), or None, got {options['progress']!r}"
@@ -224,7 +259,7 @@ class SampledDensity(Density):
             raise ValueError(f"method must be one of {sorted(SAMPLERS)}, got {options['method']!r}")
         options["batch_size"] = min(num, checked_integer("batch_size", options["batch_size"], low=1))
         temperature, request = _temperature(temperature, num), self.request(condition, num, values.shape[1:], **choice)
-        positions, size = self.event.count_positions(values.shape[1:]), self.head.noise_size
+        positions, size = self.noise_shape(values.shape[1:])
         if noise is None:
             uniform = lambda seeds: noises.uniform(seeds, positions, size)  # noqa: E731
             seeds, jit_compile = noises.seed_rows(seed, num), options["jit_compile"]
@@ -232,14 +267,29 @@ class SampledDensity(Density):
         noise = tf.cast(noise, tf.float32)
         if noise.shape != (num, positions, size):
             raise ValueError(f"noise must have shape {(num, positions, size)}, got {tuple(noise.shape)}")
+        return self._draw_events(values, observed, request, temperature, noise, float(guidance_scale), **options)
+
+    def _draw_events(
+        self,
+        values: tf.Tensor,
+        observed: np.ndarray | None,
+        request: Request,
+        temperature: tf.Tensor,
+        noise: tf.Tensor,
+        guidance_scale: float,
+        **options: Any,
+    ) -> tf.Tensor:
+        """Draws events of checked arguments; raises ValueError unless `observed` is a prefix of the order."""
+        stage = self._stage(guidance_scale)
         if observed is not None:
             # Which factorisation is completed has to be said: what is a prefix depends on it.
             context = self.context(request)
-            observed = self.event.to_grid(tf.constant(observed))
-            check_prefix(stage, observed.numpy(), context, values.shape[1:])
+            known = self.event.to_grid(tf.constant(observed))
+            check_prefix(stage, known.numpy(), context, values.shape[1:])
         else:
+            known = None
             context, noise = self.begin_draws(request, noise)
-        inputs = SampleInputs(noise, temperature, self.event.to_grid(values), observed)
+        inputs = SampleInputs(noise, temperature, self.event.to_grid(values), known)
         drawn = draw_in_batches(stage, self._compiled, inputs, context, **options)
         return tf.reshape(drawn, values.shape)
 

@@ -211,3 +211,31 @@ def blind_of_pooled_snail(model: Any) -> Pairs:
         content = seen | np.eye(len(cells), dtype=bool)
         seen = seen | ((attended.astype(int) @ content) > 0)
     return {(t, s) for t in range(len(cells)) for s in range(t) if not seen[t, s]}
+
+
+def blind_of_multiscale_pixel_cnn(model: Any) -> Pairs:
+    """Returns the pairs of positions of all parts of a `MultiscalePixelCNN` that do not see each other.
+
+    Pixels of a group are independent of each other, or those of different patches are; a later colour sees the earlier
+    ones of its own pixel.
+    """
+    found, first = set(), 0
+    for part in model.parts:
+        (height, width), groups = part.model.event.grid, part.model.event.groups
+        size = model.patch_size or 1
+        sites = [
+            (rank * groups + colour, (i // size, j // size))
+            for (i, j), rank in zip(
+                itertools.product(range(height), range(width)), part.model.ordering.ranks.reshape(-1), strict=True
+            )
+            for colour in range(groups)
+        ]
+        if part.link is not None:
+            found |= {
+                (first + t, first + s)
+                for t, (rank, patch) in enumerate(sites)
+                for s, (other, elsewhere) in enumerate(sites)
+                if other < rank and elsewhere != patch
+            }
+        first += len(sites) if part.model.head.event_ndims == 0 else height * width
+    return found

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfar.core.request import NOTHING
 from tfar.models.autoregressive import AutoregressiveModel
+from tfar.models.chain import Chain
 from tfar.testing.inputs import full_request, orders, random_events, randomize_weights
 
 Pairs = Iterable[tuple[int, int]]
@@ -92,14 +94,16 @@ def assert_causal(
     The parameters of the head are differentiated with respect to the encoded event. A position may not depend on
     itself or on a position that is drawn later, and must depend on every position that is drawn earlier. The order
     is `model.ordering`, or that of the member where an ensemble has several; inside of a cell whose channels the
-    network orders: R, then G, then B.
+    network orders: R, then G, then B. Of a chain the positions of all parts are one after the other, and its values
+    are differentiated as they are stored (models of parts with an `embedding_dim` have no such derivative).
 
     Args:
         model: the model.
         condition: value of the condition, one or [num_draws, ...], or a `Request`; random by default, and all members
             of an ensemble in turn.
-        blind: pairs (target, source) of flat positions that the paper says are not seen although the source is drawn
-            before the target, or a callable of the model that returns them. They are asserted not to be seen.
+        blind: pairs (target, source) of flat positions (of a chain: those of all parts) that the paper says are not
+            seen although the source is drawn before the target, or a callable of the model that returns them. They are
+            asserted not to be seen.
         num_draws: points at which the derivatives are taken: encoded random events, to the second half of which normal
             noise is added (binary events have few values). A leak in one of them is a leak; a position that is seen
             in one of them is seen (a ReLU may hide it elsewhere).
@@ -122,19 +126,22 @@ def assert_causal(
     """
     x = random_events(model, num_draws, seed, length)
     context = model.context(full_request(model, condition, num_draws))
-    event = model.event
-    positions = x.shape[1:] if len(event.positions) == len(event.event_shape) else event.positions
-    ranks = _ranks(model, x, context)
-    noise = np.random.default_rng(seed).normal(size=model.encode(x).shape)
+    if isinstance(model, Chain):
+        function, encoded, ranks = _chain_outputs(model), _packed(model, model.split(x)), _chain_ranks(model, num_draws)
+        positions = ranks.shape[1:]
+    else:
+        function, encoded, ranks, event = model.decode, model.encode(x), _ranks(model, x, context), model.event
+        positions = x.shape[1:] if len(event.positions) == len(event.event_shape) else event.positions
+    noise = np.random.default_rng(seed).normal(size=encoded.shape)
     noise[: (num_draws + 1) // 2] = 0
-    encoded = model.encode(x) + tf.constant(noise, tf.float32)
+    encoded += tf.constant(noise, tf.float32)
     before = ranks[:, None, :] < ranks[:, :, None]
     hidden = np.zeros(before.shape[1:], bool)
     for target, source in (blind(model) if callable(blind) else blind) or ():
         hidden[target, source] = True
 
     def differentiate() -> np.ndarray:
-        return dependencies(model.decode, encoded, ranks.shape[1], ranks.shape[1], context)
+        return dependencies(function, encoded, ranks.shape[1], ranks.shape[1], context)
 
     def refuse(pairs: np.ndarray, what: str, verb: str) -> None:
         if pairs.any():
@@ -193,3 +200,48 @@ def _ranks(model: AutoregressiveModel, x: np.ndarray, context: Any) -> np.ndarra
     if any(ordering.has_ties for ordering in model.orderings):
         ranks = np.broadcast_to(model.ordering.ranks.reshape(-1), ranks.shape)
     return (ranks[..., None] * model.event.groups + np.arange(model.event.groups)).reshape(len(x), -1)
+
+
+# === Chains ===
+
+
+def _packed(chain: Chain, values: list[tf.Tensor]) -> tf.Tensor:
+    """Values of the parts, position by position: float32 [B, positions of all parts, most values of one]."""
+    return _stacked(chain, [tf.cast(y, tf.float32) for y in values])
+
+
+def _stacked(chain: Chain, tensors: list[tf.Tensor]) -> tf.Tensor:
+    """Tensors of the parts [B, ...] as [B, positions of all parts, most numbers of one], filled up with 0."""
+    pairs = zip(chain.parts, tensors, strict=True)
+    flat = [tf.reshape(x, [x.shape[0], part.model.event.num_positions, -1]) for part, x in pairs]
+    width = max(x.shape[-1] for x in flat)
+    return tf.concat([tf.pad(x, [[0, 0], [0, 0], [0, width - x.shape[-1]]]) for x in flat], 1)
+
+
+def _chain_outputs(chain: Chain) -> Callable[..., tf.Tensor]:
+    """Returns the function from `_packed` values and the context to the parameters of all positions, [B, N, P]."""
+
+    def outputs(packed: tf.Tensor, context: Any = NOTHING) -> tf.Tensor:
+        sizes = [part.model.event.num_positions for part in chain.parts]
+        values = []
+        for part, x in zip(chain.parts, tf.split(packed, sizes, 1), strict=True):
+            each = part.model.event.num_dimensions // part.model.event.num_positions
+            values.append(tf.reshape(x[..., :each], [-1, *part.model.event_shape]))
+        found = [
+            part.params(values[index], chain.part_context(index, values[:index], context))
+            for index, part in enumerate(chain.parts)
+        ]
+        return _stacked(chain, found)
+
+    return outputs
+
+
+def _chain_ranks(chain: Chain, num: int) -> np.ndarray:
+    """Ranks of the positions of all parts, [num, N]."""
+    found, first = [], 0
+    for part in chain.parts:
+        groups = part.model.event.groups
+        ranks = (part.model.ordering.ranks.reshape(-1, 1) * groups + np.arange(groups)).reshape(-1)
+        found.append(first + ranks)
+        first += ranks.max() + 1
+    return np.tile(np.concatenate(found), (num, 1))

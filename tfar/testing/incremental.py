@@ -15,8 +15,9 @@ from tfar.core.request import Request, call_network
 from tfar.core.slicing import take
 from tfar.core.stage import Stage
 from tfar.models.autoregressive import AutoregressiveModel
+from tfar.models.density import Density
 from tfar.sampling.inputs import cells_first, cells_in_order
-from tfar.testing.inputs import full_request, random_events
+from tfar.testing.inputs import Piece, full_request, pieces, random_events
 from tfar.testing.layer_stage import LayerStage
 
 MODES = ("eager", "function", "xla")
@@ -33,7 +34,7 @@ def assert_incremental_matches_parallel(
     exclusive: bool | None = None,
     tolerance: float | None = None,
     seed: int = 0,
-    original: AutoregressiveModel | None = None,
+    original: Density | None = None,
 ) -> float:
     """Asserts that a network gives the same outputs position by position as in parallel over all positions.
 
@@ -43,7 +44,8 @@ def assert_incremental_matches_parallel(
     ones.
 
     Args:
-        model_or_layer: a model, or one causal layer of sequences [B, T, F] or images [B, H, W, F].
+        model_or_layer: a model, of a chain every part that is drawn unit by unit; or one causal layer of sequences
+            [B, T, F] or images [B, H, W, F].
         x: for a model data values [B, *event_shape], random by default; for a layer its input.
         condition: for a model the condition or a `Request`, random by default; for a layer its second argument, if it
             takes one.
@@ -73,14 +75,24 @@ def assert_incremental_matches_parallel(
     unknown = sorted(set(modes) - set(MODES))
     if unknown or not modes:
         raise ValueError(f"modes must be some of {MODES}, got {tuple(modes)}")
-    forced = (
-        TeacherForcing.of_model(model_or_layer, x, condition, seed)
-        if isinstance(model_or_layer, AutoregressiveModel)
-        else TeacherForcing.of_layer(model_or_layer, x, condition, exclusive)
-    )
     if tolerance is None:
         tolerance = TOLERANCES[model_or_layer.compute_dtype]
-    first = forced if original is None else TeacherForcing.of_model(original, x, condition, seed)
+    if not isinstance(model_or_layer, Density):
+        forced = TeacherForcing.of_layer(model_or_layer, x, condition, exclusive)
+        return _assert_parity(forced, forced, modes, blocks, tolerance)
+    walks = TeacherForcing.of_parts(model_or_layer, x, condition, seed)
+    firsts = walks if original is None else TeacherForcing.of_parts(original, x, condition, seed)
+    return max(_assert_parity(*pair, modes, blocks, tolerance) for pair in zip(walks, firsts, strict=True))
+
+
+def _assert_parity(
+    forced: TeacherForcing,
+    first: TeacherForcing,
+    modes: Sequence[str],
+    blocks: Sequence[tuple[int, int]] | None,
+    tolerance: float,
+) -> float:
+    """Greatest error of `forced`; `first` gives the oracle and the carry to begin with."""
     expected = first.parallel()
     begun, outputs = first.begin(), tf.zeros_like(expected)
     half = (forced.units + 1) // 2
@@ -110,9 +122,7 @@ def assert_incremental_matches_parallel(
     return worst
 
 
-def assert_positions_per_example(
-    model: AutoregressiveModel, x: Any = None, condition: Any = None, seed: int = 0
-) -> None:
+def assert_positions_per_example(model: Density, x: Any = None, condition: Any = None, seed: int = 0) -> None:
     """Asserts that examples at different positions advance together as they do alone.
 
     Of two examples one begins anew now and then while the other goes on; every output of both is compared with the
@@ -127,8 +137,12 @@ def assert_positions_per_example(
     Raises:
         AssertionError: naming the position.
     """
-    forced = TeacherForcing.of_model(model, x, condition, seed)
-    expected, stage, tolerance = forced.parallel(), forced.stage, TOLERANCES[model.compute_dtype]
+    for forced in TeacherForcing.of_parts(model, x, condition, seed):
+        _assert_at_positions(forced, TOLERANCES[model.compute_dtype])
+
+
+def _assert_at_positions(forced: TeacherForcing, tolerance: float) -> None:
+    expected, stage = forced.parallel(), forced.stage
     outputs, step = tf.zeros_like(expected), tf.function(forced.draw_unit, autograph=False)
     carry = stage.begin(2, forced.context, per_example=True)
     restarts = range(stage.period, forced.units, max(stage.period, 2))
@@ -163,8 +177,21 @@ class TeacherForcing:
         cls, model: AutoregressiveModel, x: Any = None, condition: Any = None, seed: int = 0
     ) -> TeacherForcing:
         """Of a model and an event `x` [B, *event_shape], by default two random ones."""
+        (forced,) = cls.of_parts(model, x, condition, seed)
+        return forced
+
+    @classmethod
+    def of_parts(cls, model: Density, x: Any = None, condition: Any = None, seed: int = 0) -> list[TeacherForcing]:
+        """As `of_model`, of the parts of a chain that are drawn unit by unit; those of equal ranks have no units."""
         x = random_events(model, 2, seed) if x is None else np.asarray(x)
-        (stage,), context = model.stages, model.context(full_request(model, condition, len(x)))
+        found = pieces(model, x, full_request(model, condition, len(x)))
+        return [cls.of_piece(piece) for piece in found if not any(each.has_ties for each in piece.model.orderings)]
+
+    @classmethod
+    def of_piece(cls, piece: Piece) -> TeacherForcing:
+        """Of a model of one stage, its values and their context."""
+        model, x, context = piece.model, np.asarray(piece.values), piece.context
+        (stage,) = model.stages
         grid = model.event.to_grid(tf.cast(x, model.head.dtype))
         permutation = cells_in_order(stage, context, len(x), int(np.prod(grid.shape[1:-1])))
         stage = dataclasses.replace(stage, event=_closed(model.event, x.shape[1:]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from tfar.core.request import Request
 from tfar.models.autoregressive import AutoregressiveModel
+from tfar.models.chain import Chain
+from tfar.models.density import Density
 from tfar.sampling.inputs import cells_in_order
 
 
@@ -108,6 +110,34 @@ def full_request(model: AutoregressiveModel, condition: Any, num: int) -> Reques
 def full_choice(model: AutoregressiveModel, num: int) -> dict[str, Any]:
     """`member=` for `num` events of an ensemble, in turn; nothing for other models."""
     return {} if model.has_factors else {"member": np.arange(num) % model.num_members}
+
+
+class Piece(NamedTuple):
+    """A model of one stage with values to evaluate it at: a model itself, or a part of a chain.
+
+    Attributes:
+        name: of the part; "" of a model that is no chain.
+        model: of the values.
+        values: [B, *event_shape of the model].
+        context: of the model's stage.
+    """
+
+    name: str
+    model: AutoregressiveModel
+    values: Any
+    context: Request
+
+
+def pieces(model: Density, x: Any, request: Request) -> list[Piece]:
+    """Returns the parts of a chain at the events `x`, each with what it is told of those before; else the model."""
+    context = model.context(request)
+    if not isinstance(model, Chain):
+        return [Piece("", model, x, context)]
+    values = model.split(x)
+    return [
+        Piece(part.name, part.model, values[index], model.part_context(index, values[:index], context))
+        for index, part in enumerate(model.parts)
+    ]
 
 
 def orders(model: AutoregressiveModel, x: Any, context: Request) -> np.ndarray:

@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import noise as noises
-from tfar.models.autoregressive import AutoregressiveModel
+from tfar.models.density import Density
 from tfar.testing.eagerly import eagerly
-from tfar.testing.inputs import full_choice, full_condition, orders
+from tfar.testing.inputs import full_choice, full_condition
 
 TIE = 1e-5
 
@@ -24,7 +24,7 @@ class Agreement(NamedTuple):
 
 
 def assert_samples_agree(
-    model: AutoregressiveModel,
+    model: Density,
     num: int = 4,
     condition: Any = None,
     seed: int = 0,
@@ -54,51 +54,44 @@ def assert_samples_agree(
     Raises:
         AssertionError: naming the first position that differs.
     """
-    condition = full_condition(model, condition, num)
-    event, head = model.event, model.head
-    noise = noises.uniform(noises.seed_rows(seed, num), event.num_positions, head.noise_size)
-    common = {"noise": noise, "temperature": temperature, **full_choice(model, num)}
+    condition, choice = full_condition(model, condition, num), full_choice(model, num)
+    noise = noises.uniform(noises.seed_rows(seed, num), *model.noise_shape())
+    common = {"noise": noise, "temperature": temperature, **choice}
     # The naive sampler runs the network once for a position; to trace that takes as long as some twenty runs.
-    with eagerly() if event.num_positions <= 24 else contextlib.nullcontext():
+    with eagerly() if model.noise_shape()[0] <= 24 else contextlib.nullcontext():
         naive = model.sample(num, condition, method="naive", jit_compile=False, **common).numpy()
     other = model.sample(num, condition, jit_compile=jit_compile, **common).numpy()
-    # The flat position of every rank, and the rank of every flat position, [num, positions].
-    request = model.request(condition, num, **full_choice(model, num))
-    permutation = orders(model, naive, model.context(request))
-    permutation = (permutation[..., None] * event.groups + np.arange(event.groups)).reshape(num, -1)
-    ranks, count = np.argsort(permutation, 1), permutation.shape[1]
-    by_position = tf.reshape(noise, [num, *event.positions, -1])
-    distance = head.boundary_distance(
-        model.decode(model.encode(naive), model.context(request)), by_position, temperature
-    )
-    distance = np.asarray(distance).reshape(num, -1)
-    settled = np.zeros(num, int)  # steps of each event that have been compared
+    context = model.context(model.request(condition, num, **choice))
+    # The flat value of every place in the order, and the place of every flat value, [num, values].
+    order = model.value_order(context, num)
+    places, count = np.argsort(order, 1), order.shape[1]
+    distance = model.boundary_distances(naive, noise, context, temperature)
+    together = model.event.channels if model.head.event_ndims else 1  # values that are drawn with one another
+    settled = np.zeros(num, int)  # values of each event that have been compared
     ties = 0
     while True:
-        wrong = np.take_along_axis(_differ(naive, other).reshape(num, count, -1).any(-1), permutation, 1)
+        wrong = np.take_along_axis(_differ(naive, other).reshape(num, count), order, 1)
         wrong &= np.arange(count) >= settled[:, None]
         if not wrong.any():
             return Agreement(naive.size, ties)
         for row in np.flatnonzero(wrong.any(1)):
             step = int(np.argmax(wrong[row]))
-            position = permutation[row, step]
-            if not distance[row, position] < tie:
-                place = tuple(int(i) for i in np.unravel_index(position, event.positions))
+            flat = order[row, step]
+            if not distance[row, flat] < tie:
+                place = tuple(int(i) for i in np.unravel_index(flat, naive.shape[1:]))
                 raise AssertionError(
                     f"event {row} differs at position {place} (rank {step} of {count}): naive draws "
-                    f"{naive.reshape(num, count, -1)[row, position].tolist()}, incremental "
-                    f"{other.reshape(num, count, -1)[row, position].tolist()}, from noise that is "
-                    f"{distance[row, position]:.3g} away from a boundary; up to {tie:g} it would be rounding"
+                    f"{naive.reshape(num, count)[row, flat]}, incremental {other.reshape(num, count)[row, flat]}, from "
+                    f"noise that is {distance[row, flat]:.3g} away from a boundary; up to {tie:g} it would be rounding"
                 )
             ties += 1
-            settled[row] = step + 1
-        known = (ranks < settled[:, None])[..., None]
-        observed = np.broadcast_to(known, (num, count, naive[0].size // count)).reshape(naive.shape)
+            settled[row] = (step // together + 1) * together
+        observed = (places < settled[:, None]).reshape(naive.shape)
         other = model.complete(naive, observed, condition, jit_compile=jit_compile, **common).numpy()
 
 
 def assert_sample_independent_of_batch(
-    model: AutoregressiveModel,
+    model: Density,
     num: int = 3,
     condition: Any = None,
     seed: int = 0,

@@ -9,20 +9,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfar.models.autoregressive import AutoregressiveModel
+from tfar.models.density import Density
 from tfar.testing.eagerly import eagerly
 from tfar.testing.incremental import TOLERANCES, TeacherForcing
 from tfar.testing.inputs import full_condition, random_events
 
 
 def assert_saves(
-    model: AutoregressiveModel,
+    model: Density,
     folder: str | os.PathLike[str],
     condition: Any = None,
     tolerance: float | None = None,
     *,
     continues: bool = True,
-) -> AutoregressiveModel:
+) -> Density:
     """Asserts that a `.keras` file gives the model back.
 
     Configuration and likelihood are equal, the state has the same keys, and the loaded model computes the last unit
@@ -62,11 +62,14 @@ def assert_saves(
     return loaded
 
 
-def _assert_continues(
-    model: AutoregressiveModel, loaded: AutoregressiveModel, x: np.ndarray, condition: Any, tolerance: float | None
-) -> None:
+def _assert_continues(model: Density, loaded: Density, x: np.ndarray, condition: Any, tolerance: float | None) -> None:
     """Asserts that `loaded` computes the last unit from the state in which `model` stopped before it."""
-    original, continued = (TeacherForcing.of_model(each, x, condition) for each in (model, loaded))
+    walks = (TeacherForcing.of_parts(each, x, condition) for each in (model, loaded))
+    for original, continued in zip(*walks, strict=True):
+        _assert_goes_on(original, continued, tolerance or TOLERANCES[model.compute_dtype])
+
+
+def _assert_goes_on(original: TeacherForcing, continued: TeacherForcing, tolerance: float) -> None:
     expected = original.parallel()
     carry, outputs = original.begin(), tf.zeros_like(expected)
     keys = sorted(continued.begin().state)
@@ -79,4 +82,4 @@ def _assert_continues(
     _, outputs = continued.draw_unit(carry, outputs)
     first = last * original.width
     name = "continued after loading"
-    original.compare(outputs[first:], expected[first:], tolerance or TOLERANCES[model.compute_dtype], name, first)
+    original.compare(outputs[first:], expected[first:], tolerance, name, first)

@@ -15,6 +15,9 @@ a block of known elements that begins where the last one ended,
     params, carry = stage.read(carry of the last batch, elements, context, training=True)
 
 and the gradient stops at its border.
+
+Of a chain (`tfar.models.Chain`) a step may take one part: always the same, or one that is drawn for the step. The
+gradient is that of its weights, and the other weights stay as they are.
 """
 
 from __future__ import annotations
@@ -60,6 +63,7 @@ class TrainStep:
         clip_value: largest absolute value of an element of the gradient, before `clip_norm`; None or 0 does not clip.
         carry_state: go on from the state that the last batch left, for models of sequences; batches are then
             contiguous windows and hold "offset", the number of elements since the state was zero.
+        part: name of the only part of a chain to train, given the true values of those before it.
 
     Attributes:
         averages: float32 variables, the averaged trainable weights.
@@ -82,6 +86,7 @@ class TrainStep:
         jit_compile: bool = False,
         clip_value: float | None = None,
         carry_state: bool = False,
+        part: str | None = None,
     ):
         replicas = strategy.num_replicas_in_sync
         if batch_size < 1 or batch_size % replicas:
@@ -99,6 +104,9 @@ class TrainStep:
             )
         if jit_compile and replicas > 1:
             raise ValueError(f"jit_compile works with one replica, got {replicas}; set it to False")
+        if part is not None:
+            model.part_weights(part)  # ValueError where there is none
+        self.part = part
         self.model, self.optimizer, self.strategy, self.batch_size = model, optimizer, strategy, batch_size
         self.clip_norm, self.ema_decay, self.seed = clip_norm, ema_decay, seed
         self.clip_value, self.carry_state = clip_value, carry_state
@@ -141,7 +149,9 @@ class TrainStep:
         seeds = tf.constant(seeds.reshape(-1, 2).astype(np.int64))
         parts = {key: batch[key] for key in ("x", "condition") if key in batch}
         if not self.carry_state:
-            loss, norm, _ = self._function(self._distribute(parts), seeds, tf.constant(0), {})
+            drawn = None if self.part else self.model.part_of_step(np.random.default_rng([self.seed, step]))
+            part = (self.part or drawn, drawn is not None)
+            loss, norm, _ = self._function(self._distribute(parts), seeds, tf.constant(0), {}, part)
             return loss, norm
         if self.carried is None:
             zeros = self._zero_state(parts)
@@ -174,8 +184,15 @@ class TrainStep:
 
         return self.strategy.experimental_distribute_values_from_function(part)
 
-    def _distributed_step(self, batch: Any, seeds: tf.Tensor, offset: tf.Tensor, carried: Any) -> tuple[Any, Any, Any]:
-        losses, norms, carried = self.strategy.run(self._replica_step, (batch, seeds, offset, carried))
+    def _distributed_step(
+        self,
+        batch: Any,
+        seeds: tf.Tensor,
+        offset: tf.Tensor,
+        carried: Any,
+        part: tuple[str | None, bool] = (None, False),
+    ) -> tuple[Any, Any, Any]:
+        losses, norms, carried = self.strategy.run(self._replica_step, (batch, seeds, offset, carried, part))
         if self.strategy.num_replicas_in_sync == 1:
             return losses, norms, carried
         # Every replica holds the reduced numbers, and the state of its own examples.
@@ -183,10 +200,18 @@ class TrainStep:
         return local(losses)[0], local(norms)[0], carried
 
     def _replica_step(
-        self, batch: dict[str, tf.Tensor], seeds: tf.Tensor, offset: tf.Tensor, carried: dict[str, tf.Tensor]
+        self,
+        batch: dict[str, tf.Tensor],
+        seeds: tf.Tensor,
+        offset: tf.Tensor,
+        carried: dict[str, tf.Tensor],
+        part: tuple[str | None, bool],
     ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
         context = tf.distribute.get_replica_context()
-        weights, replicas = self.model.trainable_variables, context.num_replicas_in_sync
+        name, drawn = part
+        weights = self.model.trainable_variables if name is None else self.model.part_weights(name)
+        chosen = {} if name is None else {"part": name, "drawn": drawn}
+        replicas = context.num_replicas_in_sync
         states = tf.unstack(seeds + tf.cast(context.replica_id_in_sync_group, tf.int64))
         with tf.GradientTape() as tape:
             # Seed generators are variables that count; here they read a function of (seed, step, replica) instead.
@@ -195,7 +220,7 @@ class TrainStep:
                 if self.carry_state:
                     params, carried = self._advance(batch, offset, carried)
                 else:
-                    params = self.model(batch, training=True)
+                    params = self.model(batch, training=True, **chosen)
                 loss = self.model.batch_loss(batch, params)
             loss = loss * (tf.cast(tf.shape(batch["x"])[0], loss.dtype) / self.batch_size)
             penalty = self.model.penalty(scope.losses)
@@ -220,7 +245,7 @@ class TrainStep:
         # The optimizer sums over the replicas once more, but these gradients are the sum already.
         gradients = [gradient * tf.cast(scale / replicas, gradient.dtype) for gradient in gradients]
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
-        self._average(weights)
+        self._average(self.model.trainable_variables)
         return tf.cast(loss, tf.float32), tf.cast(norm, tf.float32), carried
 
     def _advance(

@@ -1,0 +1,33 @@
+"""Tiny models of several parts."""
+
+from __future__ import annotations
+
+from tfar import heads, models
+from tfar.core.conditions import Label, Vector
+from tfar.testing.blind import blind_of_multiscale_pixel_cnn
+from tfar.testing.registry.cases import ModelCase, tiny
+
+_multiscale = tiny(
+    models.MultiscalePixelCNN,
+    num_doublings=1,
+    filters=4,
+    num_blocks=1,
+    first_kernel_size=3,
+    upscaler_filters=4,
+    upscaler_blocks=1,
+    blind=blind_of_multiscale_pixel_cnn,
+)
+
+CHAINS: list[ModelCase] = [
+    _multiscale("binary", (4, 4, 1), heads.Bernoulli(), enumerable=True, representative=True),
+    _multiscale("rgb", (2, 2, 3), heads.Categorical(2), upscaler_filters=6, condition=Label(3), enumerable=True),
+    _multiscale(
+        "logistic",
+        (4, 4, 3),
+        heads.DiscretizedLogisticMixture(2, bits=3),
+        num_doublings=2,
+        upscaling="width_height",
+        condition=Vector(2),
+    ),
+    _multiscale("patches", (4, 8, 2), heads.Categorical(4), num_blocks=3, patch_size=2, patch_blocks=1),
+]
