@@ -23,11 +23,12 @@ CHAINS: list[ModelCase] = [
     _multiscale("rgb", (2, 2, 3), heads.Categorical(2), upscaler_filters=6, condition=Label(3), enumerable=True),
     _multiscale(
         "logistic",
-        (4, 4, 3),
+        (4, 8, 3),
         heads.DiscretizedLogisticMixture(2, bits=3),
         num_doublings=2,
         upscaling="width_height",
         condition=Vector(2),
+        upscaler_blocks=3,
     ),
     _multiscale("patches", (4, 8, 2), heads.Categorical(4), num_blocks=3, patch_size=2, patch_blocks=1),
 ]
