@@ -13,8 +13,8 @@ PIP_INSTALL := -m pip --disable-pip-version-check --no-input install --quiet --n
 TYPED := $(foreach folder,tfar pipelines export benchmarks,$(if $(wildcard $(folder)/*.py),$(folder)))
 # Own parts of a model, and what mypy has to refuse.
 TYPED += tests/core/test_protocols.py
-# The example of CONTRIBUTING.md.
-EXAMPLE = awk '/^```python$$/ {on = 1; next} /^```$$/ {on = 0} on' CONTRIBUTING.md
+# The example of a layer with state.
+EXAMPLE = awk '/^```python$$/ {on = 1; next} /^```$$/ {on = 0} on' docs/guides/own_layer.md
 
 # TensorFlow's own lines of information and warning; set it to 0 to see them.
 TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -82,8 +82,8 @@ check: $(STAMP)  ## lint, formatting and types, as CI checks them
 	@"$(PY)" -m ruff check .
 	@"$(PY)" -m ruff format --check .
 	@"$(PY)" -m mypy $(TYPED)
-	@mkdir -p build && $(EXAMPLE) > build/contributing_example.py
-	@"$(PY)" -m mypy --check-untyped-defs build/contributing_example.py
+	@mkdir -p build && $(EXAMPLE) > build/own_layer.py
+	@"$(PY)" -m mypy --check-untyped-defs build/own_layer.py
 
 format: $(STAMP)  ## format the code and mend what ruff can mend
 	@"$(PY)" -m ruff check --fix-only .

@@ -7,7 +7,7 @@
 
 The configuration names the class as `examples.own_model:DecayModel`, a module that Python can import from the folder in
 which the command runs. `Decay` has state: in parallel it reads all elements of an image, while a sample is drawn it is
-given one element at a time and keeps its means in between. CONTRIBUTING.md explains each call.
+given one element at a time and keeps its means in between. docs/guides/own_layer.md explains each call.
 """
 
 from __future__ import annotations

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pathlib
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
@@ -53,8 +55,13 @@ def check_out(flag: str, path: str | os.PathLike | None) -> None:
         raise ValueError(f"--{flag} must be a file, {path} is a folder")
     if not path.parent.is_dir():
         raise ValueError(f"--{flag}={path} cannot be written: there is no folder {path.parent}")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise ValueError(f"--{flag}={path} cannot be written: permission denied")
+    try:
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, "permission denied")
+        with tempfile.TemporaryFile(dir=path.parent):  # asks the file system, which knows more than permissions
+            pass
+    except OSError as error:
+        raise ValueError(f"--{flag}={path} cannot be written: {error.strerror}") from error
 
 
 def run(main: Callable[[], int | None], define_flags: Callable[[], None]) -> None:

@@ -210,6 +210,8 @@ h1 { margin-bottom: 0; } h2 { margin-top: 2rem; } .quiet, figcaption { color: va
 figure { margin: 0 0 1rem; }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(34rem, 100%), 1fr)); gap: 0 3rem; }
 .columns > section { min-width: 0; }
+.sections { columns: 2 34rem; column-gap: 3rem; } .sections > section { break-inside: avoid; }
+.sections h2 { margin-top: 0; padding-top: 1.5rem; }
 .score { font-size: 1.3rem; } table { border-collapse: collapse; } th { text-align: left; font-weight: normal;
   color: var(--quiet); padding-right: 2rem; vertical-align: top; white-space: nowrap; }
 th, td { border-bottom: 1px solid var(--line); padding-top: .3rem; padding-bottom: .3rem; }
@@ -246,7 +248,7 @@ def _page(
 <p class="score"><b>{score.bits_per_dim:.3f} {unit.bits}</b> on the test split
 (95% confidence interval {low:.3f} to {top:.3f}), {nats}</p>
 
-<div class="columns">
+<div class="sections">
 {sections}
 </div>
 <h2>Learning curves</h2>

@@ -18,7 +18,7 @@ from absl import flags
 
 from pipelines import command, remote
 from pipelines.record import read_config
-from pipelines.sample_request import TEXT_LENGTH, check, check_flags, conditions_of, kind_of
+from pipelines.sample_request import TEXT_LENGTH, check, check_flags, check_length, conditions_of, kind_of
 
 
 def define_flags() -> None:
@@ -164,6 +164,7 @@ def sample_text(
     record = read_config(workdir)
     conditions = conditions_of(workdir, record, label, num)
     model = runs.load_run(workdir, weights).model
+    check_length(length, len(text.vocabulary(model).encode(prompt)), model)
     pieces: list[str] = []
 
     def show(piece: str) -> None:

@@ -104,6 +104,16 @@ def check_prompt(prompt: str, vocabulary: Sequence[str] | None) -> None:
             )
 
 
+def check_length(length: int, prompt: int, model: Any) -> None:
+    """Raises ValueError for a text that is longer than the model knows positions; `prompt` counts its symbols."""
+    longest = model.longest_event
+    if longest is not None and prompt + length > longest:
+        raise ValueError(
+            f"--length must be at most {max(longest - prompt, 0)} for this {type(model).__name__}, which knows "
+            f"{longest} positions, {prompt} of them for the prompt, got {length}"
+        )
+
+
 def conditions_of(workdir: str, record: dict[str, Any], label: int | None, num: int) -> Any:
     """Returns the conditions [num, ...] of the samples, or None."""
     condition = record["resolved"]["condition"]

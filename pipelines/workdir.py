@@ -107,16 +107,15 @@ def _load(config: Mapping[str, Any], split: str, transforms: Any) -> tuple[Array
             config["data"]["name"], split, condition=config.get("condition"), transforms=transforms, **options
         )
     except ValueError as error:
-        raise ValueError(_with_flag(str(error))) from error
+        raise ValueError(_with_flag(str(error), config["data"])) from error
 
 
-def _with_flag(message: str) -> str:
+def _with_flag(message: str, settings: Mapping[str, Any]) -> str:
     """Replaces the argument of `load_arrays` that an error begins with by the name of its flag."""
     argument = message.replace("=", " ").partition(" ")[0]
     if argument == "condition":
         return f"config.{message}; --config.condition=none trains without one"
-    known = inspect.signature(data_lib.load_arrays).parameters
-    return f"config.data.{message}" if argument in known else message
+    return f"config.data.{message}" if argument in settings else message
 
 
 # === Model ===

@@ -11,7 +11,7 @@ import pytest
 from pipelines.__main__ import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 DOTTED = re.compile(r"(?<![\w/.\-])tfar(?:\.[A-Za-z_]\w*)+")
 IMPORT = re.compile(r"from (tfar[\w.]*) import \(?([\w, ]+)")
@@ -63,6 +63,20 @@ def test_commands_exist(page):
 def test_files_exist(page):
     found = sorted(set(FILE.findall(page.read_text(encoding="utf-8"))))
     assert not [name for name in found if not (ROOT / name).exists()]
+
+
+def test_converters_need_no_import_of_their_own(monkeypatch):
+    import tfar
+
+    monkeypatch.delattr(tfar, "convert", raising=False)  # another test may have imported it
+    assert callable(tfar.convert.from_pixel_snail)
+
+
+def test_every_locked_package_has_hashes():
+    packages = re.split(r"^(?=[a-z])", (ROOT / "requirements.lock").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    assert len(packages) > 50
+    for package in packages:
+        assert re.fullmatch(r"[\w.\-\[\]]+==\S+( ; .*)?( \\\n    --hash=sha256:[0-9a-f]{64})+\n", package), package
 
 
 def test_every_public_name_is_there():

@@ -55,7 +55,10 @@ class Trained(keras.Model):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> tf.Tensor:
-        """The loss of a batch, for `fit` and `evaluate`; the share of this replica where there are several."""
+        """The loss of a batch, for `fit` and `evaluate`; the share of this replica where there are several.
+
+        `tfar.training.TrainStep` adds `batch_loss` and `penalty` itself: a loss of your own overrides `batch_loss`.
+        """
         del y, training
         return self._share_of_replica(self.batch_loss(x, y_pred, sample_weight))
 
