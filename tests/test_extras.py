@@ -25,7 +25,7 @@ def without(monkeypatch):
 def test_a_report_says_what_its_curves_need(without, capsys):
     without("matplotlib")
     assert pictures.heat(pictures.np.zeros([1, 2, 2]), 0.0, 1.0).shape == (1, 2, 2, 3)
-    section = report._curves([{"step": 1, DIM.key("train"): 2.0}], DIM)
+    section = report._curves([{"step": 1, DIM.key("train"): 2.0}], DIM, float)
     message = "A picture of curves needs matplotlib; install it: pip install &#x27;tfar[reports]&#x27;"
     assert section.startswith(f'<p class="quiet">{message}')
     assert capsys.readouterr().err.count("\n") == 1
