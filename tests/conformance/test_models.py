@@ -209,6 +209,39 @@ def test_samples_agree_under_xla(case, model):
     testing.assert_samples_agree(model, NUM, jit_compile=True)
 
 
+@every_model
+def test_fixed_point(case, model):
+    # Op by op, the whole event as one block, and compared with one parallel pass: nothing is traced. The state that
+    # blocks leave is what `test_incremental_matches_parallel` compares.
+    if model.head.levels is None:
+        with pytest.raises(
+            ValueError, match="method='fixed_point' takes heads whose values are whole numbers, got Mix"
+        ):
+            model.sample(NUM, given(model)[0], method="fixed_point")
+        return
+    with testing.eagerly():
+        if isinstance(model, models.Chain):  # whose parts have conditionals of their own
+            common = {"condition": given(model)[0], "seed": 0}
+            assert equal(model.sample(NUM, method="fixed_point", **common), model.sample(NUM, **common))
+            return
+        agreement = testing.assert_fixed_point(model, NUM, block=100)
+    assert agreement.ties <= 1
+
+
+@one_of_a_mechanism
+def test_fixed_point_in_blocks(case, model):
+    if model.head.levels is not None:
+        with testing.eagerly():
+            testing.assert_fixed_point(model, NUM, block=None if model.stages[0].is_image else 3)
+
+
+@pytest.mark.large
+@every_model
+def test_fixed_point_in_a_graph(case, model):
+    if model.head.levels is not None and not isinstance(model, models.Chain):
+        testing.assert_fixed_point(model, NUM, block=None if model.stages[0].is_image else 3, jit_compile=True)
+
+
 @one_of_a_kind
 def test_sample_independent_of_batch(case, model):
     # Each is compiled for it alone: an image and a sequence are.

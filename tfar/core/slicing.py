@@ -70,5 +70,18 @@ def put(x: tf.Tensor, start: Any, value: tf.Tensor) -> tf.Tensor:
     return compat.dynamic_update_slice(x, value[None], begin)
 
 
+def put_block(x: tf.Tensor, start: Any, values: tf.Tensor) -> tf.Tensor:
+    """`x` with x[start : start + n] = `values`.
+
+    Args:
+        x: [N, ...].
+        start: an int or a scalar; the block lies inside of `x`.
+        values: [n, ...], n static.
+    """
+    if not updates_slices():
+        return tf.tensor_scatter_nd_update(x, (start + tf.range(values.shape[0]))[:, None], values)
+    return compat.dynamic_update_slice(x, values, tf.stack([start, *[0] * (x.shape.rank - 1)]))
+
+
 def _rank(start: Any) -> int:
     return start.shape.rank if isinstance(start, tf.Tensor) else 0

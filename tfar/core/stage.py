@@ -38,7 +38,7 @@ from tfar.core.request import NOTHING, Request, call_network
 from tfar.core.scope import Incremental, State, period
 from tfar.core.sizes import batch_size
 from tfar.core.slicing import put
-from tfar.core.states import initial_state, state_spec
+from tfar.core.states import batch_axis, initial_state, state_spec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +157,8 @@ class Stage:
             per_example: count positions for every example, so that they may come to stand at different ones.
         """
         state = initial_state(self.network, batch * self.copies, self._inputs, context)
-        return Carry(state, tf.zeros([batch, *self._unit_shape], self.event.head.dtype), _zeros(batch, per_example))
+        position = tf.zeros([batch], tf.int32) if per_example else tf.constant(0)
+        return Carry(state, tf.zeros([batch, *self._unit_shape], self.event.head.dtype), position)
 
     def spec(self, context: Request = NOTHING, *, per_example: bool = False) -> Carry:
         """Returns shapes and types of the result of `begin`; the axis of the batch is None, wherever it stands.
@@ -169,30 +170,46 @@ class Stage:
         return Carry(state_spec(self.network, self._inputs, context), last, position)
 
     def read(
-        self, carry: Carry, cells: tf.Tensor, context: Request = NOTHING, training: bool | None = None
+        self,
+        carry: Carry,
+        cells: tf.Tensor,
+        context: Request = NOTHING,
+        training: bool | None = None,
+        above: State | None = None,
     ) -> tuple[tf.Tensor, Carry]:
         """Advances by a block of known units in one call; the carry equals that of single units.
 
         Args:
-            carry: of examples that all stand at one position.
+            carry: of examples that all stand at one position. Where resolutions change and the graph does not know the
+                position, it is taken to be a multiple of `period`, and so must be n.
             cells: raw values in the order of drawing, [B, n, C] or rows [B, n, W, C]; n is static.
             context: of the examples.
             training: whether dropout is on.
+            above: result of `read_above`, where it is known already.
 
         Returns:
-            Outputs [B, n, G * P] or [B, n, W, G * P], and the carry.
+            Outputs [B, n, G * P] or [B, n, W, G * P], and the carry. The last site of the block has no part in them,
+            nor in the carry's state.
         """
         x, length, at = self.encode(cells), cells.shape[1], _static(carry.position)
-        before, above = self._delayed(carry, x)
+        before, _ = self._delayed(carry, x)
         if not self.is_image:
             with Incremental(carry.state, at=at, length=length) as scope:
                 outputs = self.run(before, context, training)
         else:
-            with Incremental(carry.state, at=at, length=length, phase="row") as scope:
-                self.run(above, context, training)
-            with Incremental(scope.state, at=at, length=length, phase="pixel", now=self._copied(x)) as scope:
+            above = self.read_above(carry, cells, context, training) if above is None else above
+            with Incremental(above, at=at, length=length, phase="pixel", now=self._copied(x)) as scope:
                 outputs = self.run(before, context, training)
         return outputs, Carry(scope.state, cells[:, -1], carry.position + length)
+
+    def read_above(
+        self, carry: Carry, cells: tf.Tensor, context: Request = NOTHING, training: bool | None = None
+    ) -> State:
+        """The state after the phase of `read` that sees whole rows above; of one row it does not depend on `cells`."""
+        _, above = self._delayed(carry, self.encode(cells))
+        with Incremental(carry.state, at=_static(carry.position), length=cells.shape[1], phase="row") as scope:
+            self.run(above, context, training)
+        return scope.state
 
     def predict(self, carry: Carry | StepCarry | RowCarry, context: Request = NOTHING) -> tuple[tf.Tensor, Pending]:
         """Returns the head's parameters at the next site, [B, P] of `compute_dtype`; of an image inside of a row."""
@@ -370,18 +387,9 @@ class Stage:
         return self._copied((features * tf.constant(mask, features.dtype))[:, None, None])
 
 
-def batch_axis(spec: tf.TensorSpec) -> int | None:
-    """Where the examples of the batch stand in an entry of the state; None where it holds none."""
-    return spec.shape.as_list().index(None) if None in spec.shape else None
-
-
 def _twice(given: Any, free: Any) -> Any:
     """Joins both versions of a part of a request along the batch; a part shared by all examples stays as it is."""
     return given if given is None or not given.shape.rank else tf.concat([given, free], 0)
-
-
-def _zeros(batch: int | tf.Tensor, per_example: bool) -> tf.Tensor:
-    return tf.zeros([batch], tf.int32) if per_example else tf.constant(0)
 
 
 def _static(position: tf.Tensor) -> Any:

@@ -106,7 +106,7 @@ class Downsampled(keras.layers.Layer):
                 pairs, changes = tf.concat([pair, self.up[0](v)], 1), coarse.changes
             scope.update(inner, changes)
             state.write("pair", pairs[:, -2:])
-            return take(pairs, 1, 1 if _parity(scope) else 2, scope.length)
+            return take(pairs, 1, 1 if _block_parity(scope) else 2, scope.length)
 
         def run() -> tuple[tf.Tensor, scopes.State]:
             with scope.inner(CoarseScope, inner, scope.at // 2) as coarse:
@@ -171,7 +171,7 @@ class Downsampled(keras.layers.Layer):
         scope.update(inner, changes)
         last = tf.reshape(pairs[:, -2:], [batch_size(h), 2, h.shape[2] // 2, 2, self.up[1].filters])
         state.write("blocks", tf.transpose(last, [2, 1, 3, 0, 4]))
-        return take(pairs, 1, 1 if _parity(scope) else 2, scope.length)
+        return take(pairs, 1, 1 if _block_parity(scope) else 2, scope.length)
 
     def compute_output_shape(self, *shapes: Any) -> Any:
         """Both stacks, [B, H, W, F]."""
@@ -188,12 +188,21 @@ def _parity(scope: scopes.Incremental) -> Any:
     return (scope.at[0] if scope.varies else scope.at) % 2
 
 
-def _coarse_rows(scope: scopes.Incremental) -> tuple[int, int, slice]:
+def _block_parity(scope: scopes.Incremental) -> int:
+    """`_parity` of the first row of a block; 0 where the graph does not know the row, see `Stage.read`."""
+    at = scope.at if isinstance(scope.at, int) else tf.get_static_value(scope.at)
+    return 0 if at is None else int(at) % 2
+
+
+def _coarse_rows(scope: scopes.Incremental) -> tuple[Any, int, slice]:
     """The first row of the coarser grid that begins in the block of rows, how many do, and where they stand in it."""
     at = scope.at if isinstance(scope.at, int) else tf.get_static_value(scope.at)
     if at is None:
-        raise ValueError(
-            f"a block of rows must begin at a known row where a network changes resolution, got {scope.at}"
-        )
+        if scope.length % 2:
+            raise ValueError(
+                "a block of rows must begin at a known row, or be even, where a network changes resolution, "
+                f"got {scope.length} rows from {scope.at}"
+            )
+        return scope.at // 2, scope.length // 2, slice(0, None, 2)
     first, last = -(-int(at) // 2), (int(at) + scope.length - 1) // 2
     return first, last - first + 1, slice(2 * first - int(at), None, 2)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfar.core.compiled import CompiledFunctions
 from tfar.core.request import NOTHING, Request
 from tfar.models.part import Part
-from tfar.sampling.batches import draw_in_batches
+from tfar.sampling.batches import INCREMENTAL, draw_in_batches
 from tfar.sampling.inputs import SampleInputs
 from tfar.sampling.observed import check_prefix
 
@@ -132,9 +132,10 @@ def _draw_part(
     grid = part.model.event.to_grid(values)
     inputs = SampleInputs(batch.noise[:, positions, numbers], batch.temperature, grid, observed)
     if part.model.ordering.has_ties:  # a few passes, which pay for no compilation
-        options = {**options, "jit_compile": False}
+        options = {**options, "jit_compile": False, "method": INCREMENTAL}
     stage, own = part.guided_stage(guidance_scale), part.model.compiled_functions
-    return tf.reshape(draw_in_batches(stage, own, inputs, told, progress=report, **options), values.shape)
+    drawn, _ = draw_in_batches(stage, own, inputs, told, progress=report, **options)
+    return tf.reshape(drawn, values.shape)
 
 
 def check_parts_prefix(parts: Sequence[Part], flags: Sequence[np.ndarray], observed: np.ndarray) -> None:

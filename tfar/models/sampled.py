@@ -17,7 +17,7 @@ from tfar.core.event import Event
 from tfar.core.request import NOTHING, Request
 from tfar.core.stage import Stage
 from tfar.models.density import Density
-from tfar.sampling.batches import SAMPLERS, draw_in_batches, draw_whole
+from tfar.sampling.batches import Method, draw_in_batches, draw_whole
 from tfar.sampling.inputs import SampleInputs, cells_in_order
 from tfar.sampling.observed import check_prefix
 
@@ -83,8 +83,11 @@ class SampledDensity(Density):
         noise: Any = None,
         jit_compile: bool = True,
         progress: Callable[[int, int], None] | None = None,
+        block: int | None = None,
+        forecaster: Any = None,
+        return_passes: bool = False,
         **choice: Any,
-    ) -> tf.Tensor:
+    ) -> Any:
         """Draws events. A sample is a function of its own noise, independent of the batch.
 
         A model of float16 or bfloat16 draws in single precision, see `for_drawing`.
@@ -94,7 +97,9 @@ class SampledDensity(Density):
             condition: values of the condition, [num, ...], or one value for all.
             seed: an int s (example r uses [s, r]), int64 [num, 2], or None for entropy of the operating system.
             temperature: positive; a number, or one per example [num].
-            method: "incremental", or "naive", which runs the network once per position.
+            method: "incremental"; "fixed_point", which draws all positions of a block at once until nothing changes
+                (the same sample, for heads of whole numbers, see `tfar.sampling.fixed_point`); or "naive", which runs
+                the network once per position.
             length: length of the events of a model of any length, its prompt included.
             prompt: first values of a sequence, [n] or [num, n]; taken in one parallel pass and kept.
             guidance_scale: 1 draws from p(x | h) exactly; more exaggerates the condition, at twice the cost, in a
@@ -103,11 +108,16 @@ class SampledDensity(Density):
             noise: uniform numbers in (0, 1) to use instead of a seed, [num, *`noise_shape()`].
             jit_compile: compile the loop with XLA (slower to start, then several times faster).
             progress: called with (units done, units in all) between chunks of the loop.
+            block: of method="fixed_point": rows of an image or steps of a sequence in a block; None chooses, see
+                `tfar.sampling.fixed_point.block_size`.
+            forecaster: of method="fixed_point": guesses the first values of every block, which saves passes, see
+                `tfar.models.forecaster.Forecaster`.
+            return_passes: of method="fixed_point": return the number of passes, too.
             **choice: `member=` or `ordering=`, where a model has several factorisations, see `request`; by default
                 every event's noise chooses a member.
 
         Returns:
-            [num, *event_shape] of type `head.dtype`.
+            [num, *event_shape] of type `head.dtype`; with `return_passes` also `tfar.sampling.Passes`.
 
         Raises:
             ValueError: an argument is out of range.
@@ -115,6 +125,7 @@ class SampledDensity(Density):
         shape = self._sample_shape(checked_integer("num", num, low=1), length)
         values, observed = self._place_prompt(prompt, shape)
         options = {"method": method, "batch_size": batch_size, "jit_compile": jit_compile, "progress": progress}
+        options |= {"block": block, "forecaster": forecaster, "return_passes": return_passes}
         return self._draw(values, observed, condition, choice, seed, temperature, noise, guidance_scale, **options)
 
     def complete(
@@ -131,8 +142,11 @@ class SampledDensity(Density):
         noise: Any = None,
         jit_compile: bool = True,
         progress: Callable[[int, int], None] | None = None,
+        block: int | None = None,
+        forecaster: Any = None,
+        return_passes: bool = False,
         **choice: Any,
-    ) -> tf.Tensor:
+    ) -> Any:
         """Keeps the observed values and draws the rest from p(rest | observed, h), exactly.
 
         Args:
@@ -147,10 +161,13 @@ class SampledDensity(Density):
             noise: as in `sample`.
             jit_compile: as in `sample`.
             progress: as in `sample`.
+            block: as in `sample`.
+            forecaster: as in `sample`.
+            return_passes: as in `sample`.
             **choice: as in `sample`; an ensemble needs it.
 
         Returns:
-            [B, *event_shape] of type `head.dtype`.
+            [B, *event_shape] of type `head.dtype`; with `return_passes` also `tfar.sampling.Passes`.
 
         Raises:
             ValueError: `observed` is not a prefix of the ordering; the first gap is named.
@@ -165,6 +182,7 @@ class SampledDensity(Density):
         x = np.where(observed, x, 0)
         self.head.check(x, "x")
         options = {"method": method, "batch_size": batch_size, "jit_compile": jit_compile, "progress": progress}
+        options |= {"block": block, "forecaster": forecaster, "return_passes": return_passes}
         values = tf.cast(x, self.head.dtype)
         return self._draw(values, observed, condition, choice, seed, temperature, noise, guidance_scale, **options)
 
@@ -243,7 +261,7 @@ class SampledDensity(Density):
         noise: Any,
         guidance_scale: Any,
         **options: Any,
-    ) -> tf.Tensor:
+    ) -> Any:
         """Checks the arguments of `sample` and `complete`, makes noise of seeds, draws."""
         drawer = self.for_drawing()
         if drawer is not self:
@@ -255,8 +273,9 @@ class SampledDensity(Density):
             raise ValueError(
                 f"progress must be a function of (units done, units in all), or None, got {options['progress']!r}"
             )
-        if options["method"] not in SAMPLERS:
-            raise ValueError(f"method must be one of {sorted(SAMPLERS)}, got {options['method']!r}")
+        own = {name: options.pop(name) for name in ("block", "forecaster")}
+        own["return_passes"] = options["return_passes"]
+        options["method"] = Method.checked(options["method"], self.stages, **own)
         options["batch_size"] = min(num, checked_integer("batch_size", options["batch_size"], low=1))
         temperature, request = _temperature(temperature, num), self.request(condition, num, values.shape[1:], **choice)
         positions, size = self.noise_shape(values.shape[1:])
@@ -278,7 +297,7 @@ class SampledDensity(Density):
         noise: tf.Tensor,
         guidance_scale: float,
         **options: Any,
-    ) -> tf.Tensor:
+    ) -> Any:
         """Draws events of checked arguments; raises ValueError unless `observed` is a prefix of the order."""
         stage = self._stage(guidance_scale)
         if observed is not None:
@@ -290,8 +309,12 @@ class SampledDensity(Density):
             known = None
             context, noise = self.begin_draws(request, noise)
         inputs = SampleInputs(noise, temperature, self.event.to_grid(values), known)
-        drawn = draw_in_batches(stage, self._compiled, inputs, context, **options)
-        return tf.reshape(drawn, values.shape)
+        drawn, passes = draw_in_batches(stage, self._compiled, inputs, context, **options)
+        drawn = tf.reshape(drawn, values.shape)
+        if passes is None:
+            return drawn
+        shape = self.event.positions if len(values.shape) == 4 else values.shape[1:]
+        return drawn, passes._replace(settled=passes.settled.reshape(-1, *shape))
 
     # Arguments.
 

@@ -11,12 +11,25 @@ import tensorflow as tf
 from tfar.core.request import Request
 from tfar.core.stage import Stage
 from tfar.sampling.inputs import SampleInputs
+from tfar.sampling.spans import Span, even_spans
 
 
 def num_units(stage: Stage, num_cells: int | tf.Tensor) -> int:
     """Number of units of a complete sample: the different ranks."""
     del num_cells
     return stage.orderings[0].num_ranks
+
+
+def known(stage: Stage, length: int, units: int) -> int:
+    """How many of the first `length` units, which are known, are left out: none."""
+    del stage, length, units
+    return 0
+
+
+def spans(stage: Stage, first: int, units: int, chunks: int) -> list[Span]:
+    """Cuts ranks first, ..., units - 1 into about `chunks` spans."""
+    del stage
+    return even_spans(first, units, chunks)
 
 
 def start(stage: Stage, inputs: SampleInputs, context: Request) -> tf.Tensor:

@@ -22,6 +22,7 @@ from tfar.core.sizes import batch_size
 from tfar.core.slicing import put, take
 from tfar.core.stage import Stage
 from tfar.sampling.inputs import SampleInputs, batch_first, cells_first
+from tfar.sampling.spans import Span, even_spans
 
 # Of the blocks in which known units are read, the largest first.
 BLOCK_SIZES = tuple(2**power for power in range(9, -1, -1))
@@ -42,6 +43,18 @@ class Drawn(NamedTuple):
 def num_units(stage: Stage, num_cells: int | tf.Tensor) -> int | tf.Tensor:
     """Number of units of a complete sample of `num_cells` cells: rows of an image, steps of a sequence."""
     return num_cells // stage.width
+
+
+def known(stage: Stage, length: int, units: int) -> int:
+    """How many of the first `length` units, which are known, are read in blocks: all."""
+    del stage, units
+    return length
+
+
+def spans(stage: Stage, first: int, units: int, chunks: int) -> list[Span]:
+    """Cuts units first, ..., units - 1 into about `chunks` spans."""
+    del stage
+    return even_spans(first, units, chunks)
 
 
 def start(stage: Stage, inputs: SampleInputs, context: Request) -> Drawn:

@@ -68,11 +68,11 @@ class SampleInputs:
 
         Args:
             event: shapes and the head.
-            outputs: of the network, [B, *grid, G * P].
+            outputs: of the network for the cells of these inputs, [B, *cells, G * P].
             group: the colour to draw, where the network orders them.
 
         Returns:
-            [B, *grid, C], or [B, *grid, 1] of a colour or of a single channel.
+            [B, *cells, C], or [B, *cells, 1] of a colour or of a single channel.
         """
         head, lead = event.head, tf.shape(outputs)[:-1]
         params = tf.reshape(outputs, [-1, event.groups, head.params_size])[:, group]
@@ -80,7 +80,8 @@ class SampleInputs:
         known = None
         if self.observed is not None:
             known = [tf.reshape(x, [-1, event.channels]) for x in (self.values, self.observed)]
-        drawn = _draw(head, params, noise, tf.repeat(self.temperature, event.num_cells), known, group)
+        cells = tf.reduce_prod(lead[1:])
+        drawn = _draw(head, params, noise, tf.repeat(self.temperature, cells), known, group)
         return tf.reshape(drawn, tf.concat([lead, drawn.shape[-1:]], 0))
 
 
@@ -125,7 +126,7 @@ def in_order(x: tf.Tensor, order: Any) -> tf.Tensor:
 
 
 def batch_first(x: tf.Tensor, event: Event, ranks: Any = None) -> tf.Tensor:
-    """[N, B, C] in the order of drawing -> [B, *grid, C] as stored.
+    """[N, B, F] in the order of drawing -> [B, *grid, F] as stored.
 
     Args:
         x: cells first.
@@ -134,7 +135,7 @@ def batch_first(x: tf.Tensor, event: Event, ranks: Any = None) -> tf.Tensor:
     """
     x = tf.transpose(x, [1, 0, 2])
     x = x if ranks is None else in_order(x, ranks)
-    return tf.reshape(x, [batch_size(x), *(-1 if size is None else size for size in event.grid), event.channels])
+    return tf.reshape(x, [batch_size(x), *(-1 if size is None else size for size in event.grid), x.shape[-1]])
 
 
 def cells_in_order(stage: Stage, context: Request, num: int, cells: int) -> np.ndarray:

@@ -9,12 +9,25 @@ from tfar.core.request import Request
 from tfar.core.slicing import put
 from tfar.core.stage import Stage
 from tfar.sampling.inputs import SampleInputs, batch_first, cells_first
+from tfar.sampling.spans import Span, even_spans
 
 
 def num_units(stage: Stage, num_cells: int | tf.Tensor) -> int | tf.Tensor:
     """Number of units of a complete sample of `num_cells` cells: one for each."""
     del stage
     return num_cells
+
+
+def known(stage: Stage, length: int, units: int) -> int:
+    """How many of the first `length` units, which are known, are left out: none."""
+    del stage, length, units
+    return 0
+
+
+def spans(stage: Stage, first: int, units: int, chunks: int) -> list[Span]:
+    """Cuts units first, ..., units - 1 into about `chunks` spans."""
+    del stage
+    return even_spans(first, units, chunks)
 
 
 def start(stage: Stage, inputs: SampleInputs, context: Request) -> tf.Tensor:

@@ -15,12 +15,18 @@ from tfar.testing.eagerly import eagerly
 from tfar.testing.incremental import assert_incremental_matches_parallel, assert_positions_per_example
 from tfar.testing.inputs import random_condition, random_events, randomize_weights
 from tfar.testing.likelihood import assert_normalized
-from tfar.testing.samples import Agreement, assert_sample_independent_of_batch, assert_samples_agree
+from tfar.testing.samples import (
+    Agreement,
+    assert_fixed_point,
+    assert_sample_independent_of_batch,
+    assert_samples_agree,
+)
 from tfar.testing.saving import assert_saves
 
 __all__ = [
     "Agreement",
     "assert_causal",
+    "assert_fixed_point",
     "assert_incremental_matches_parallel",
     "assert_normalized",
     "assert_positions_per_example",

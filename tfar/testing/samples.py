@@ -9,7 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import noise as noises
+from tfar.models.autoregressive import AutoregressiveModel
 from tfar.models.density import Density
+from tfar.sampling.fixed_point import block_size
 from tfar.testing.eagerly import eagerly
 from tfar.testing.inputs import full_choice, full_condition
 
@@ -88,6 +90,64 @@ def assert_samples_agree(
             settled[row] = (step // together + 1) * together
         observed = (places < settled[:, None]).reshape(naive.shape)
         other = model.complete(naive, observed, condition, jit_compile=jit_compile, **common).numpy()
+
+
+def assert_fixed_point(
+    model: AutoregressiveModel,
+    num: int = 3,
+    condition: Any = None,
+    seed: int = 0,
+    *,
+    block: int | None = None,
+    jit_compile: bool = False,
+    tie: float = TIE,
+) -> Agreement:
+    """Asserts that fixed-point iteration draws the sample of the other samplers, in no more passes than sites.
+
+    Every value is compared with the draw from its conditional distribution given the values before it, computed by one
+    parallel pass. By induction the sample that satisfies this is the one that is drawn position by position.
+
+    Args:
+        model: a model with a discrete head, with weights that are not zero: see `randomize_weights`.
+        num: number of events.
+        condition: values of the condition, one or [num, ...]; random by default.
+        seed: of the noise.
+        block: units of a block, see `sample`.
+        jit_compile: whether the sampler is compiled with XLA.
+        tie: as for `assert_samples_agree`.
+
+    Returns:
+        The number of values compared and of ties.
+
+    Raises:
+        AssertionError: naming the first position that differs, or the block that took too many passes.
+    """
+    condition, choice = full_condition(model, condition, num), full_choice(model, num)
+    event, head, (stage,) = model.event, model.head, model.stages
+    length = 8 if None in event.grid else None
+    positions = length or event.num_positions
+    noise = noises.uniform(noises.seed_rows(seed, num), positions, head.noise_size)
+    options: dict[str, Any] = {"method": "fixed_point", "block": block, "return_passes": True, **choice}
+    x, passes = model.sample(num, condition, noise=noise, length=length, jit_compile=jit_compile, **options)
+    units = positions // (stage.width * event.groups)
+    limit = block_size(stage, units, block) * stage.width * event.groups
+    if passes.per_block.max() > limit:
+        raise AssertionError(f"a block of {limit} sites took {passes.per_block.max()} passes")
+    context = model.context(model.request(condition, num, x.shape[1:], **choice))
+    params = model.decode(model.encode(x), context)
+    shape = (positions,) if length else event.positions
+    by_position = tf.reshape(noise, [num, *shape, -1])
+    expected = tf.reshape(head.sample(params, by_position), x.shape).numpy()
+    wrong = (expected != x.numpy()).reshape(num, positions, -1).any(-1)
+    distance = np.asarray(head.boundary_distance(params, by_position)).reshape(num, positions)
+    for row, position in np.argwhere(wrong & (distance >= tie)):
+        place = tuple(int(index) for index in np.unravel_index(position, shape))
+        raise AssertionError(
+            f"event {row} is no fixed point at position {place}: {x.numpy().reshape(num, positions, -1)[row, position]}"
+            f" is there, {expected.reshape(num, positions, -1)[row, position]} is drawn given what comes before, from "
+            f"noise that is {distance[row, position]:.3g} away from a boundary; up to {tie:g} it would be rounding"
+        )
+    return Agreement(x.numpy().size, int(wrong.sum()))
 
 
 def assert_sample_independent_of_batch(
