@@ -19,7 +19,7 @@ from export.writer.inputs import Tensors, condition_inputs, condition_of
 from tfar.core import noise as noises
 from tfar.core.carry import Carry
 from tfar.core.request import NOTHING, Request
-from tfar.core.states import batch_axis
+from tfar.core.sizes import batch_axis
 from tfar.models import AutoregressiveModel
 from tfar.sampling import SampleInputs, incremental
 

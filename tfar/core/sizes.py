@@ -14,3 +14,8 @@ def batch_size(x: tf.Tensor) -> int | tf.Tensor:
     """
     size = x.shape[0]
     return tf.shape(x)[0] if size is None else size
+
+
+def batch_axis(spec: tf.TensorSpec) -> int | None:
+    """Where the examples of the batch stand in an entry of the state; None where it holds none."""
+    return spec.shape.as_list().index(None) if None in spec.shape else None

@@ -36,9 +36,9 @@ from tfar.core.orderings import Ordering
 from tfar.core.protocols import Network
 from tfar.core.request import NOTHING, Request, call_network
 from tfar.core.scope import Incremental, State, period
-from tfar.core.sizes import batch_size
+from tfar.core.sizes import batch_axis, batch_size
 from tfar.core.slicing import put
-from tfar.core.states import batch_axis, initial_state, state_spec
+from tfar.core.states import initial_state, state_spec
 
 
 @dataclasses.dataclass(frozen=True)

@@ -111,8 +111,3 @@ def initial_state(
         key: tf.zeros([batch if size is None else size for size in item.shape], item.dtype)
         for key, item in state_spec(network, inputs, context).items()
     }
-
-
-def batch_axis(spec: tf.TensorSpec) -> int | None:
-    """Where the examples of the batch stand in an entry of the state; None where it holds none."""
-    return spec.shape.as_list().index(None) if None in spec.shape else None

@@ -11,11 +11,12 @@ import tensorflow as tf
 from tfar.core.carry import Carry
 from tfar.core.event import Event
 from tfar.core.request import Request
-from tfar.core.scope import State
 from tfar.core.sizes import batch_size
 from tfar.core.slicing import put, put_block, take
 from tfar.core.stage import Stage
 from tfar.sampling.inputs import SampleInputs, batch_first, cells_first
+
+State = dict[str, tf.Tensor]
 
 
 class Forecasts(Protocol):

@@ -31,7 +31,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core.carry import Carry
-from tfar.core.states import batch_axis
+from tfar.core.sizes import batch_axis
 
 _LAST = "last"  # entry of the carried state: the last elements of the windows
 
