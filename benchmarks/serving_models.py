@@ -42,7 +42,7 @@ class Scene:
             ExportError: a model has no such export.
         """
         from export.writer import saved_model
-        from export.writer.signatures import Options
+        from export.writer.options import Options
 
         slots = max(16, 2 * clients)  # the replicas are asked for eight rows
         made: dict[str, tuple[Any, Options]] = {}

@@ -16,11 +16,13 @@ saved_model:
 --session_slots  sessions at a time
 --session_ttl    seconds without a step after which a session expires
 --batch_calls    draws requests that are under way together as one batch; one with a short deadline may then stop others
+--max_examples   events of one request; by default 64, and fewer where those of no image have more than 2^18 positions
+--max_positions  factors of all events of one request together; by default 2^18 for a model of any length
 --xla            adds sample_xla and complete_xla, for servers started with --xla_cpu_compilation_enabled
 
 litert:
 --quantization   float32, float16 (weights), or int8 (weights, dynamic range)
---batch_size     rows of a call
+--batch_size     events of a call
 --length         length of the events of a model of any length
 """
 
@@ -40,6 +42,7 @@ from pipelines.start import start_tensorflow
 SAVED_MODEL, LITERT = "saved_model", "litert"
 FORMATS = (SAVED_MODEL, LITERT, "tflite")
 QUANTIZATIONS = ("float32", "float16", "int8")
+_OPTIONS = ("sessions", "slots", "ttl", "xla", "batch_calls", "max_examples", "max_positions")
 # Of the scores that `pipelines.evaluate` leaves in a work directory, what belongs on a model card.
 _FACTS = ("data", "split", "transforms", "bits_per_dim", "nats", "examples", "weights", "ensemble", "step")
 
@@ -80,9 +83,9 @@ def main(
 
 def _write_saved_model(model: Any, workdir: str | None, out: str | None, name: str, options: dict[str, Any]) -> str:
     from export.writer import saved_model
-    from export.writer.signatures import Options
+    from export.writer.options import Options
 
-    given = {key: options[key] for key in ("sessions", "slots", "ttl", "xla", "batch_calls") if key in options}
+    given = {key: options[key] for key in _OPTIONS if key in options}
     try:
         chosen = Options(**given)
     except ValueError as error:
@@ -157,6 +160,8 @@ def _run() -> None:
         ttl=values.session_ttl,
         xla=values.xla,
         batch_calls=values.batch_calls,
+        max_examples=values.max_examples,
+        max_positions=values.max_positions,
         quantization=values.quantization,
         batch_size=values.batch_size,
         length=values.length,
@@ -174,8 +179,10 @@ def _define_flags() -> None:
     flags.DEFINE_float("session_ttl", 600.0, "saved_model: seconds without a step after which a session expires.")
     flags.DEFINE_boolean("xla", False, "saved_model: add signatures that are compiled by XLA.")
     flags.DEFINE_boolean("batch_calls", False, "saved_model: draw requests that are under way together as one batch.")
+    flags.DEFINE_integer("max_examples", None, "saved_model: events of one request; by default 64 for images.")
+    flags.DEFINE_integer("max_positions", None, "saved_model: factors of all events of one request together.")
     flags.DEFINE_string("quantization", QUANTIZATIONS[0], f"litert: one of {', '.join(QUANTIZATIONS)}.")
-    flags.DEFINE_integer("batch_size", 1, "litert: rows of a call.")
+    flags.DEFINE_integer("batch_size", 1, "litert: events of a call.")
     flags.DEFINE_integer("length", None, "litert: length of the events of a model of any length.")
 
 

@@ -40,7 +40,7 @@ def define_flags() -> None:
             flags.DEFINE_integer(name, 0, text)
         elif isinstance(default, bool):
             flags.DEFINE_bool(name, default, text)
-        elif name.endswith("_wait_seconds"):
+        elif name.endswith("_seconds"):
             flags.DEFINE_float(name, float(default), text)  # type: ignore[arg-type]
         elif isinstance(default, int):
             flags.DEFINE_integer(name, default, text)

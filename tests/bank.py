@@ -6,7 +6,7 @@ from unittest import mock
 
 import tfar
 from export.writer import saved_model
-from export.writer.signatures import Options
+from export.writer.options import Options
 from tests.once import Once
 from tfar import heads, models
 from tfar.core.conditions import Label
@@ -21,6 +21,7 @@ MODELS = {
     "ensemble": lambda: models.MADE((2, 3, 1), heads.Bernoulli(), hidden=(8,), num_masks=2, order_agnostic=True),
 }
 OPTIONS = {
+    "pictures": Options(max_examples=16),
     "text": Options(slots=8, ttl=60.0),  # sessions are few and live long
     "image": Options(slots=2, ttl=3.0),  # sessions are few and given up soon
     "ensemble": Options(sessions=False),

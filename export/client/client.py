@@ -7,7 +7,9 @@
             for rows in stream:
                 ...                                  # rows.values [4, 1, width, channels]
 
-It talks to any server of PredictionService, and needs grpcio, protobuf and NumPy, but neither TensorFlow nor tfar.
+A request of more examples than the model takes becomes several calls, whose answers are joined: every example is a
+function of its own seed. The client talks to any server of PredictionService, and needs grpcio, protobuf and NumPy, but
+neither TensorFlow nor tfar.
 """
 
 from __future__ import annotations
@@ -15,36 +17,22 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import grpc
 import numpy as np
 
+from export.client import parts
 from export.client.calls import Calls
 from export.client.messages import GET_MODEL_METADATA, MESSAGES, PREDICT, to_array, to_proto
+from export.client.parts import Drawn, Limits, Scores
 from export.client.signatures import Signature, cast, read_signature, seeds
-from export.client.streams import SessionStream, StateStream, Stream
+from export.client.streams import JoinedStream, SessionStream, StateStream, Stream
+from export.client.tls import channel_credentials
 
 # Calls whose repetition would act twice. `session_end` may be repeated: a session that is unknown is not ended.
 _ACT = ("session_begin", "session_step")
 _UNITS_OF_A_STEP = {"row": 1, "value": 64, "cell": 64}
 _BATCH = 64
-
-
-class Drawn(NamedTuple):
-    """Events and the seeds they follow from: samples [num, *event_shape], seed int64 [num, 2]."""
-
-    samples: np.ndarray
-    seed: np.ndarray
-
-
-class Scores(NamedTuple):
-    """Nats float32 [B], bits/dim float32 [B], and nats of every factor [B, *positions] where a model has factors."""
-
-    log_prob: np.ndarray
-    bits_per_dim: np.ndarray
-    score: np.ndarray | None
 
 
 class Client:
@@ -88,20 +76,14 @@ class Client:
             raise ValueError(f"timeout must be a positive number of seconds, got {timeout}")
         if retries < 0:
             raise ValueError(f"retries must be at least 0, got {retries}")
-        if (private_key is None) != (certificate_chain is None):
-            raise ValueError("private_key and certificate_chain must be given together")
-        if private_key is not None and root_certificates is None:
-            raise ValueError("private_key needs root_certificates")
         self.server, self.model_name, self.version, self.label = server, model_name, version, label
         self.round_robin = round_robin
-        credentials = None
-        if root_certificates is not None:
-            pems = [_pem(value) for value in (root_certificates, private_key, certificate_chain)]
-            credentials = grpc.ssl_channel_credentials(*pems)
+        credentials = channel_credentials(root_certificates, private_key, certificate_chain)
         self.calls = Calls(server, timeout, retries, credentials, round_robin, channel_options)
         self.answered: int | None = None
         """Version that answered last."""
         self._known: tuple[int, dict[str, Signature]] | None = None
+        self._limits: tuple[int | None, Limits] | None = None
 
     def __enter__(self) -> Client:
         return self
@@ -166,6 +148,19 @@ class Client:
         """
         return json.loads(self.predict("describe", {"rows": 0})["model"][0])
 
+    @property
+    def limits(self) -> Limits:
+        """The most that one call may ask of the model; asked for once, and again when another version has answered.
+
+        Raises:
+            ServingError: the server does not answer.
+        """
+        known = self._limits
+        if known is None or known[0] != self.answered:
+            limits = Limits.read(self.describe()) if "describe" in self.signatures else Limits()
+            known = self._limits = self.answered, limits
+        return known[1]
+
     # Calls.
 
     def sample(
@@ -188,12 +183,12 @@ class Client:
             temperature: positive, [num] or one number.
             prefix: [num, P] or [P], the first values in the order of drawing, kept as they are.
             length: values to draw, for models of any length.
-            batch_size: events of one call.
+            batch_size: events of one call; fewer where the model takes fewer.
             timeout: seconds of one call.
 
         Raises:
             ServingError: a call failed.
-            ValueError: an argument has no rows, or does not fit the signature.
+            ValueError: an argument has no examples, or does not fit the signature.
         """
         inputs = self._draws("sample", num, condition, seed, temperature, prefix)
         if length is not None:
@@ -201,13 +196,8 @@ class Client:
         inputs = self._fill("sample", inputs, num)
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        parts = []
-        for start in range(0, num, batch_size):
-            rows = {name: value[start : start + batch_size] for name, value in inputs.items()}
-            parts.append(self.predict("sample", rows, timeout=timeout))
-        width = max(part["samples"].shape[1] for part in parts)
-        padded = [_widen(part["samples"], width) for part in parts]
-        return Drawn(np.concatenate(padded), np.concatenate([part["seed"] for part in parts]))
+        drawn = parts.join([self.predict("sample", part, timeout=timeout) for part in parts.split(inputs, batch_size)])
+        return Drawn(drawn["samples"], drawn["seed"])
 
     def complete(
         self,
@@ -226,7 +216,7 @@ class Client:
             condition: as of `sample`.
             seed: as of `sample`.
             temperature: as of `sample`.
-            timeout: seconds.
+            timeout: seconds of one call.
         """
         inputs = {"x": x, "observed_length": observed_length}
         inputs |= self._draws("complete", self._rows("complete", x), condition, seed, temperature, None)
@@ -281,7 +271,12 @@ class Client:
         units = _UNITS_OF_A_STEP[self.unit or "value"] if n is None else n
         if units < 1:
             raise ValueError(f"n must be at least 1, got {units}")
-        return made(self, inputs, units, timeout)
+        most = num
+        if made is SessionStream and num > 1:
+            most = self._most({**inputs, "n": np.array([units])})
+        if num <= most:
+            return made(self, inputs, units, timeout)
+        return JoinedStream(self, parts.split(inputs, most), units, timeout)
 
     def session_stats(self) -> dict[str, float]:
         """Numbers of slots and sessions of the server that answers."""
@@ -297,15 +292,16 @@ class Client:
     ) -> dict[str, np.ndarray]:
         """Calls any signature.
 
-        Every input is sent, with as many rows as the others, whatever may be left out: a server that batches knows no
-        defaults of one row.
+        Every input is sent, with as many examples as the others, whatever may be left out: a server that batches knows
+        no defaults of one example. More examples than the model takes become several calls of one version, except of
+        `session_begin` and `session_step`: half of their work could be lost.
 
         Args:
             signature: its name.
-            inputs: arrays by name, cast to the types of the signature where no value changes by it. One row, or a
-                value without the dimension of rows, stands for all rows.
+            inputs: arrays by name, cast to the types of the signature where no value changes by it. One example, or a
+                value without the dimension of examples, stands for all examples.
             output_filter: names of outputs; all of them by default.
-            timeout: seconds.
+            timeout: seconds of one call.
             version: number of the version; None for the client's.
 
         Returns:
@@ -313,16 +309,40 @@ class Client:
 
         Raises:
             ServingError: the call failed; it has `code` and `message`.
-            ValueError: there is no such signature or input, one is missing, has no rows or does not fit.
+            ValueError: there is no such signature or input, one is missing, has no examples or does not fit.
         """
+        values = self._fill(signature, inputs)
+        num, most = parts.count(values), 1
+        if num > 1:
+            most = num if signature in _ACT else self._most(values)
+        found = []
+        for part in parts.split(values, most):
+            outputs, answered = self._predict(signature, part, output_filter, timeout, version)
+            version = answered if num > most else version
+            found.append(outputs)
+        return found[0] if len(found) == 1 else parts.join(found)
+
+    def _most(self, values: Mapping[str, np.ndarray]) -> int:
+        """Returns how many of these examples one call may have."""
+        return self.limits.fitting(values, "sample" in self.signatures and None in self.event_shape)
+
+    def _predict(
+        self,
+        signature: str,
+        values: Mapping[str, np.ndarray],
+        output_filter: Sequence[str],
+        timeout: float | None,
+        version: int | None,
+    ) -> tuple[dict[str, np.ndarray], int]:
+        """One call: the outputs, and the version that answered."""
         request = MESSAGES["PredictRequest"](output_filter=list(output_filter))
         self._specify(request.model_spec, self.version if version is None else version)
         request.model_spec.signature_name = signature
-        for name, value in self._fill(signature, inputs).items():
+        for name, value in values.items():
             to_proto(value, request.inputs[name])
         reply = self.calls.call(PREDICT, request, MESSAGES["PredictResponse"], timeout, acts=signature in _ACT)
-        self.answered = reply.model_spec.version.value
-        return {name: to_array(proto) for name, proto in reply.outputs.items()}
+        self.answered = answered = reply.model_spec.version.value
+        return {name: to_array(proto) for name, proto in reply.outputs.items()}, answered
 
     # Parts of requests.
 
@@ -371,24 +391,10 @@ class Client:
                 raise ValueError(f"{name} needs the input {key!r}")
             values[key] = cast(key, given.get(key, tensor.default), tensor)
             if not len(values[key]):
-                raise ValueError(f"{key} has no rows: a server that batches never answers an empty batch")
+                raise ValueError(f"{key} has no examples: a server that batches never answers an empty batch")
         rows = max([len(value) for value in values.values()], default=0) if rows is None else rows
         for key, value in values.items():
             if len(value) not in (1, rows):
-                raise ValueError(f"{key} must have one row, or {rows}, got shape {value.shape}")
+                raise ValueError(f"{key} must have one example, or {rows}, got shape {value.shape}")
             values[key] = value if len(value) == rows else np.repeat(value, rows, 0)
         return values
-
-
-def _widen(samples: np.ndarray, width: int) -> np.ndarray:
-    """Pads sequences with zeros; other events have one width."""
-    missing = width - samples.shape[1]
-    return np.pad(samples, [(0, 0), (0, missing), *[(0, 0)] * (samples.ndim - 2)]) if missing else samples
-
-
-def _pem(value: str | bytes | os.PathLike | None) -> bytes | None:
-    if value is None or isinstance(value, bytes):
-        return value
-    if isinstance(value, str) and value.startswith("-----BEGIN"):
-        return value.encode()
-    return Path(value).read_bytes()

@@ -54,6 +54,11 @@ def describe(client: Client) -> str:
         lines.append(f"  {name}")
         for direction, tensors in (("in ", signature.inputs), ("out", signature.outputs)):
             lines += [f"    {direction} {key}: {tensor}" for key, tensor in tensors.items()]
+    limits = client.limits
+    if limits.examples is not None:
+        open_ended = None in client.event_shape
+        also = f" and {limits.positions} positions together" if open_ended else ""
+        lines.append(f"at most {limits.examples} examples{also} in a call; the client splits larger requests")
     if "session_stats" in signatures:
         stats = client.session_stats()
         lines.append(f"{stats['active']:g} of {stats['slots']:g} session slots in use")

@@ -49,9 +49,9 @@ def seeds(num: int, seed: Any = None) -> np.ndarray:
     """Makes one seed for every example, as the library does.
 
     Args:
-        num: number of rows.
-        seed: int s for [s, row]; int64 [num, 2]; None for entropy of the operating system. It is drawn here, so that a
-            call that is tried again draws the same.
+        num: number of examples.
+        seed: int s for [s, example]; int64 [num, 2]; None for entropy of the operating system. It is drawn here, so
+            that a call that is tried again draws the same.
 
     Returns:
         int64 [num, 2].
@@ -110,5 +110,5 @@ def cast(name: str, value: Any, tensor: Tensor) -> np.ndarray:
         wanted = ", ".join("any" if size is None else str(size) for size in tensor.shape[1:])
         sizes = zip(array.shape[1:], tensor.shape[1:], strict=False)
         if array.ndim != len(tensor.shape) or any(size not in (got, None) for got, size in sizes):
-            raise ValueError(f"{name} must have shape [rows, {wanted}], got {np.shape(value)}".replace(", ]", "]"))
+            raise ValueError(f"{name} must have shape [examples, {wanted}], got {np.shape(value)}".replace(", ]", "]"))
     return array

@@ -9,7 +9,7 @@ of rounding), on any replica of the same version. A state needs none of this: a 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -58,7 +58,7 @@ class Chunk:
     """The result of a step.
 
     Attributes:
-        values: [B, n, ...]: n rows of images, values of sequences, or cells; every row of the batch draws as many.
+        values: [B, n, ...]: n rows of images, values of sequences, or cells; every example draws as many.
         position: int, units drawn so far.
         done: whether the events are complete.
         cells: int32 [B, n], where cells belong (row * width + column); None where units follow one another.
@@ -83,10 +83,10 @@ class Stream:
         version: of the model; every step asks for it, so that an event is drawn by one model.
     """
 
-    def __init__(self, client: Caller, inputs: Arrays, n: int, timeout: float | None):
+    def __init__(self, client: Caller, inputs: Arrays, n: int, timeout: float | None, version: int | None = None):
         self._client, self._inputs, self._n, self._timeout = client, inputs, n, timeout
         self.done = self._ended = False
-        outputs = self._begin(inputs, client.version)
+        outputs = self._begin(inputs, client.version if version is None else version)
         self.version = client.answered
         self.seed, self.position = outputs["seed"], int(outputs["position"][0])
         # A session that is begun anew needs the seed that the first one has used.
@@ -157,10 +157,10 @@ class SessionStream(Stream):
         session_id: int64 [B]; None while there is no session to trust.
     """
 
-    def __init__(self, client: Caller, inputs: Arrays, n: int, timeout: float | None):
+    def __init__(self, client: Caller, inputs: Arrays, n: int, timeout: float | None, version: int | None = None):
         self.session_id: np.ndarray | None = None
         self._drawn: list[np.ndarray] = []
-        super().__init__(client, inputs, n, timeout)
+        super().__init__(client, inputs, n, timeout, version)
 
     def _begin(self, inputs: Arrays, version: int | None) -> Arrays:
         outputs = self._call("session_begin", inputs, version)
@@ -222,3 +222,43 @@ class SessionStream(Stream):
         super().end()
         if self.session_id is not None:
             self._give_up()
+
+
+class JoinedStream(Stream):
+    """Sessions of more examples than one call may have, stepped one part after the other."""
+
+    def __init__(self, client: Caller, parts: Sequence[Arrays], n: int, timeout: float | None):
+        self._parts: list[SessionStream] = []
+        self._ended = False
+        version = None
+        try:
+            for inputs in parts:
+                self._parts.append(SessionStream(client, inputs, n, timeout, version))
+                version = self._parts[-1].version
+        except BaseException:
+            self.end()
+            raise
+        # What parts have drawn of a step that failed in a later part.
+        self._taken: list[Chunk] = []
+        self._n, self.version, self.done = n, version, False
+        self.seed, self.position = np.concatenate([part.seed for part in self._parts]), self._parts[0].position
+
+    def step(self, n: int | None = None) -> Chunk:
+        """Draws the next n units of every example; a step that failed half way is finished with its own n first."""
+        if self._ended:
+            raise ValueError("the stream was ended; make another one")
+        if self._taken:
+            n = self._taken[0].values.shape[1]
+        for part in self._parts[len(self._taken) :]:
+            self._taken.append(part.step(self._n if n is None else n))
+        chunks, self._taken = self._taken, []
+        self.position, self.done = chunks[0].position, chunks[0].done
+        cells = [chunk.cells for chunk in chunks if chunk.cells is not None]
+        values = np.concatenate([chunk.values for chunk in chunks])
+        return Chunk(values, self.position, self.done, np.concatenate(cells) if cells else None)
+
+    def end(self) -> None:
+        """Gives the server's slots back; harmless when repeated."""
+        super().end()
+        for part in self._parts:
+            part.end()

@@ -32,10 +32,18 @@ class Calls:
         metrics: to count in.
         max_calls: that may run at once; one more is refused, as the released server's thread quota does.
         content: outputs as `tensor_content`.
+        max_seconds: that a call may take, whatever its client allows.
     """
 
-    def __init__(self, manager: ModelManager, metrics: Metrics, max_calls: int, content: bool = False):
-        self.manager, self.metrics = manager, metrics
+    def __init__(
+        self,
+        manager: ModelManager,
+        metrics: Metrics,
+        max_calls: int,
+        content: bool = False,
+        max_seconds: float = 600.0,
+    ):
+        self.manager, self.metrics, self._max_seconds = manager, metrics, max_seconds
         self._content = content
         self._threads = threading.BoundedSemaphore(max_calls)
 
@@ -64,11 +72,20 @@ class Calls:
     ) -> predict_pb2.PredictResponse:
         """Predict."""
         name = request.model_spec.name
+        most = max(1, int(self._max_seconds * 1000))
+        unbounded = not 0 < timeout_ms <= most
 
         def run() -> predict_pb2.PredictResponse:
             _check_spec(request)
             with self.manager.acquire(request.model_spec) as version:
-                return predict(version.model, version.number, request, timeout_ms, self._content, record)
+                milliseconds = most if unbounded else timeout_ms
+                try:
+                    return predict(version.model, version.number, request, milliseconds, self._content, record)
+                except ServingError as error:
+                    if error.code != Code.DEADLINE_EXCEEDED or not unbounded:
+                        raise
+                    message = f"the call took longer than --max_call_seconds={self._max_seconds:g}"
+                    raise ServingError(Code.DEADLINE_EXCEEDED, message) from error
 
         def record(seconds: float) -> None:
             self.metrics.runtime_latency.add(seconds, name, "Predict", "TF1")

@@ -32,8 +32,27 @@ def tensor_handle(graph: tf.Graph, operation: str, index: int) -> Any:
     return c_api_util.tf_output(graph.get_operation_by_name(operation)._c_op, index)
 
 
+def has_operation(graph: tf.Graph, name: str) -> bool:
+    """Returns whether a graph has an operation of this name."""
+    try:
+        graph.get_operation_by_name(name)
+    except (KeyError, ValueError):
+        return False
+    return True
+
+
+def operation_handle(operation: tf.Operation) -> Any:
+    """Handle of an operation for the targets of `run_session`."""
+    return operation._c_op
+
+
 def run_session(
-    session: tf.compat.v1.Session, feeds: Mapping[Any, np.ndarray], fetches: Sequence[Any], timeout_ms: int = 0
+    session: tf.compat.v1.Session,
+    feeds: Mapping[Any, np.ndarray],
+    fetches: Sequence[Any],
+    timeout_ms: int = 0,
+    targets: Sequence[Any] = (),
+    own_threads: bool = True,
 ) -> list[np.ndarray]:
     """One `Session::Run` without what `tf.compat.v1.Session.run` adds: no cast of feeds, no check of their shapes.
 
@@ -42,13 +61,18 @@ def run_session(
         feeds: values by `tensor_handle`.
         fetches: values of `tensor_handle`.
         timeout_ms: milliseconds after which a loop is stopped; 0 for never.
+        targets: values of `operation_handle` of operations that run as well.
+        own_threads: whether operations run in the threads of the session, or else in the caller's.
     """
-    if not timeout_ms:
-        return session._call_tf_sessionrun(None, feeds, fetches, [], None)
-    data = tf.compat.v1.RunOptions(timeout_in_ms=timeout_ms).SerializeToString()
+    targets = list(targets)
+    if not timeout_ms and own_threads:
+        return session._call_tf_sessionrun(None, feeds, fetches, targets, None)
+    data = tf.compat.v1.RunOptions(
+        timeout_in_ms=timeout_ms, inter_op_thread_pool=0 if own_threads else -1
+    ).SerializeToString()
     options = pywrap_tf_session.TF_NewBufferFromString(data)
     try:
-        return session._call_tf_sessionrun(options, feeds, fetches, [], None)
+        return session._call_tf_sessionrun(options, feeds, fetches, targets, None)
     finally:
         pywrap_tf_session.TF_DeleteBuffer(options)
 

@@ -8,7 +8,7 @@ import os
 
 @dataclasses.dataclass
 class Options:
-    """Settings of a server; the names and defaults are those of tensorflow_model_server's flags.
+    """Settings of a server; names and defaults are those of tensorflow_model_server's flags, where it has them.
 
     Attributes:
         host: address to listen on. The released server listens on all; this one is for its own machine.
@@ -30,12 +30,14 @@ class Options:
         ssl_config_file: text file with the keys of TLS.
         enable_grpc_healthcheck_service: answers grpc.health.v1.
         grpc_max_threads: calls at once; None for 4 a CPU.
+        max_call_seconds: that a call may take where its client sets no earlier deadline; the released server has none.
         grpc_channel_arguments: "key=value,..." for gRPC.
         xla_cpu_compilation_enabled: lets functions with `jit_compile=True` run; otherwise they fail.
         allow_version_labels_for_unavailable_models: lets a new label point at a version that is not loaded yet.
         enable_serialization_as_tensor_content: outputs as bytes instead of typed values.
         tensorflow_intra_op_parallelism: threads within an operation; 0 for TensorFlow's choice.
-        tensorflow_inter_op_parallelism: operations at once; 0 for TensorFlow's choice.
+        tensorflow_inter_op_parallelism: operations at once; 0 for one more than calls. With fewer a cancelled call may
+            run on.
         demo: serves the demonstration page on the REST port.
     """
 
@@ -57,6 +59,7 @@ class Options:
     ssl_config_file: str = ""
     enable_grpc_healthcheck_service: bool = False
     grpc_max_threads: int | None = None
+    max_call_seconds: float = 600
     grpc_channel_arguments: str = ""
     xla_cpu_compilation_enabled: bool = False
     allow_version_labels_for_unavailable_models: bool = False
@@ -101,6 +104,8 @@ class Options:
                 return f"--{name} must be at least {least}, got {getattr(self, name)}"
         if self.grpc_max_threads is not None and self.grpc_max_threads < 1:
             return f"--grpc_max_threads must be at least 1, got {self.grpc_max_threads}"
+        if not 0 < self.max_call_seconds < 1e6:
+            return f"--max_call_seconds must lie between 0 and a million seconds, got {self.max_call_seconds:g}"
         if any("=" not in entry for entry in self.grpc_channel_arguments.split(",") if entry):
             return f"--grpc_channel_arguments must be key=value,..., got {self.grpc_channel_arguments!r}"
         for name in ("model_config_file", "monitoring_config_file", "ssl_config_file"):

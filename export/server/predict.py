@@ -19,7 +19,7 @@ from tensorflow_serving.apis import predict_pb2
 from export.client.errors import Code, ServingError
 from export.server.errors import invalid
 from export.server.loaded_model import LoadedModel
-from export.server.tensors import Opaque, to_array, to_proto
+from export.server.tensors import ClaimsTooMuch, Opaque, to_array, to_proto
 
 # What C++ calls them.
 _CPP_NAMES = {"float32": "float", "float64": "double", "float16": "half"}
@@ -100,6 +100,8 @@ def input_values(
             )
         try:
             value = to_array(proto)
+        except ClaimsTooMuch as error:
+            raise invalid(f"{alias} {error}") from error
         except ValueError as error:
             raise invalid(f"tensor parsing error: {alias}") from error
         if isinstance(value, Opaque):

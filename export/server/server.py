@@ -54,7 +54,7 @@ class Server:
             options.allow_version_labels_for_unavailable_models,
         )
         content = options.enable_serialization_as_tensor_content
-        self.calls = Calls(self.manager, self.metrics, options.max_calls(), content)
+        self.calls = Calls(self.manager, self.metrics, options.max_calls(), content, options.max_call_seconds)
         self.port: int | None = None
         self.rest_port: int | None = None
         self._grpc: grpc.Server | None = None
@@ -110,7 +110,7 @@ class Server:
             allow_soft_placement=True,
         )
         logger.info("loading %s version %d, and warming it up", name, number)
-        model = LoadedModel(path, config)
+        model = LoadedModel(path, config, watched=self.options.max_calls())
         try:
             if self.options.enable_model_warmup:
                 started = time.perf_counter()

@@ -16,6 +16,7 @@ from tensorflow_serving.apis import (
 
 from export.client.errors import Code, ServingError
 from export.server.calls import Calls
+from export.server.cancellation import cancelled_by
 from export.server.errors import details
 
 STATUS = {status.value[0]: status for status in grpc.StatusCode}
@@ -52,7 +53,8 @@ def _unary(calls: Calls, request_type: Any, handle: Callable[..., Any]) -> grpc.
             except DecodeError as error:
                 message = f"the request is no {request_type.DESCRIPTOR.full_name}"
                 raise ServingError(Code.INTERNAL, message) from error
-            response = calls.answer(handle, request, _milliseconds(context.time_remaining()))
+            with cancelled_by(context.add_callback):
+                response = calls.answer(handle, request, _milliseconds(context.time_remaining()))
             try:
                 return response.SerializeToString()
             except (EncodeError, ValueError) as error:

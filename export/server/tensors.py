@@ -8,9 +8,11 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
-# The largest message that gRPC carries. A request of a few bytes may claim more: its last value is repeated. The
-# released server tries to allocate what is claimed; this one refuses.
+# The largest message that gRPC carries.
 MAX_BYTES = 2**31 - 1
+# A request of a few bytes may claim any size: its last value is repeated. The released server tries to allocate what
+# is claimed; this one refuses more than these bytes, which is far more than an export takes.
+MAX_REPEATED_BYTES = 2**26
 
 # Where typed values stand, for the types that are read without a detour.
 _FIELDS = {
@@ -22,6 +24,10 @@ _FIELDS = {
 }
 _STRING = tf.string.as_datatype_enum
 _IN_INT_VAL = {"int8", "uint8", "int16", "uint16", "int32"}
+
+
+class ClaimsTooMuch(ValueError):
+    """A tensor would need far more memory than the bytes that came; the message goes on behind its name."""
 
 
 class Opaque:
@@ -46,8 +52,9 @@ def to_array(proto: tensor_pb2.TensorProto) -> np.ndarray | Opaque:
         An array of the proto's shape; strings are bytes in an array of objects.
 
     Raises:
-        ValueError: TensorFlow Serving would not parse it either, or it claims more than 2 GiB or has more than 64
-            dimensions, of which arrays have no more.
+        ClaimsTooMuch: it is so large that only a server with much memory would take it.
+        ValueError: TensorFlow Serving would not parse it either, or it has more than 64 dimensions, of which arrays
+            have no more.
     """
     dims = [dim.size for dim in proto.tensor_shape.dim]
     if not proto.tensor_shape.unknown_rank and all(size >= 0 for size in dims):
@@ -66,9 +73,21 @@ def to_array(proto: tensor_pb2.TensorProto) -> np.ndarray | Opaque:
             array = np.empty([count], object)
             array[:] = proto.string_val
             return array.reshape(dims)
-        if count * (64 if proto.dtype == _STRING else 16) > MAX_BYTES:  # A string is an object each here.
-            raise ValueError(f"the shape {dims} claims too much memory")
+        claimed = count * _bytes_of_value(proto)
+        most = MAX_BYTES if proto.ByteSize() >= count else MAX_REPEATED_BYTES
+        if claimed > most:
+            raise ClaimsTooMuch(f"must need at most {most} bytes, got the shape {dims}, which needs {claimed}")
     return _parse(proto)
+
+
+def _bytes_of_value(proto: tensor_pb2.TensorProto) -> int:
+    """Memory of a value, which may be repeated; a string is an object each here."""
+    if proto.dtype == _STRING:
+        return 64 + max(map(len, proto.string_val), default=0)
+    try:
+        return tf.as_dtype(proto.dtype).size or 16
+    except TypeError:  # no type at all, which is for TensorFlow to say
+        return 16
 
 
 def _parse(proto: tensor_pb2.TensorProto) -> np.ndarray | Opaque:

@@ -7,6 +7,7 @@ from typing import Any
 
 import tfar
 from export.writer import states
+from export.writer.limits import Limits
 from export.writer.part_sampler import Sampler
 from export.writer.sessions import SessionStore
 from tfar.models import AutoregressiveModel
@@ -18,6 +19,7 @@ def about(
     labels: Sequence[str],
     sampler: Sampler | None,
     store: SessionStore | None,
+    limits: Limits,
 ) -> dict[str, Any]:
     """Returns the description as JSON values.
 
@@ -27,6 +29,7 @@ def about(
         labels: what the labels stand for; empty where nobody said so.
         sampler: of steps, or None.
         store: of sessions, or None.
+        limits: of a request.
     """
     parts = [] if model.condition is None else model.condition.parts
     return {
@@ -43,6 +46,8 @@ def about(
         "vocabulary": None if model.text_vocabulary is None else model.text_vocabulary.characters,
         "unit": None if sampler is None else sampler.unit,
         "units": None if sampler is None else sampler.units,
+        "max_examples": limits.examples,
+        "max_positions": limits.positions,
         "session_slots": None if store is None else store.slots,
         "session_ttl_seconds": None if store is None else store.ttl,
     }

@@ -1,7 +1,8 @@
 """Batches simultaneous calls inside the graph.
 
-A sampler's loop costs nearly the same for one row as for sixteen, and a server runs every request by itself. Here the
-examples of requests that wait while others are drawn become one batch; an example's draw is independent of the others.
+A sampler's loop costs nearly the same for one example as for sixteen, and a server runs every request by itself. Here
+the examples of requests that wait while others are drawn become one batch; an example's draw is independent of the
+others.
 
 A batch is stopped by the deadline of the request that came last, and then fails for all: where all clients allow the
 same time, that is the latest of their deadlines. Where they do not, those that waited longer get CANCELLED,
@@ -27,7 +28,7 @@ def batched(name: str, compute: Callable[[Tensors], Tensors], inputs: Tensors) -
 
     Args:
         name: calls of one name go together; one name, one function.
-        compute: rows [B, ...] by name -> rows [B, ...] by name, each depending on its own alone.
+        compute: tensors [B, ...] by name -> tensors [B, ...] by name, each example depending on its own alone.
         inputs: what it is given; further dimensions must be equal in all calls.
 
     Returns:

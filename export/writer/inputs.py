@@ -1,7 +1,7 @@
 """The inputs of signatures, and their checks inside the graph.
 
 TensorFlow Serving compares no fed shape with the signature, so a graph checks its inputs itself, with texts that do
-not change. Every input has B rows, or one row that stands for all.
+not change. Every input has B examples, or one that stands for all.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from export.writer.limits import Limits
 from tfar.models import AutoregressiveModel
 
 Tensors = dict[str, tf.Tensor]
 
 FRESH_SEED = -1
-# Longest event that one request may ask of a model of any length, and the most units of one step.
-MAX_LENGTH = 65536
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,11 +28,12 @@ class Input:
 
     Attributes:
         name: as in requests.
-        spec: type and shape; the first dimension is the rows.
+        spec: type and shape; the first dimension is the examples.
         meaning: one line for the reference.
         accepted: which values are, as it stands in the refusal: "hold labels from 0 to 9"; None where all are.
         wrong: values -> bool of the same shape, True where one is not accepted.
-        default: value of an input that is left out, with one row; None where it must be given.
+        default: value of an input that is left out, of one example; None where it must be given.
+        early: values as they were fed -> a check that must come before they are repeated for all examples.
     """
 
     name: str
@@ -42,12 +42,13 @@ class Input:
     accepted: str | None = None
     wrong: Callable[[tf.Tensor], tf.Tensor] | None = None
     default: Any = None
+    early: Callable[[tf.Tensor], tf.Operation] | None = None
 
     @property
     def refusals(self) -> list[str]:
         """Returns the first words of the messages that refuse a request."""
-        sizes = ["rows", *("any" if size is None else str(size) for size in self.spec.shape[1:])]
-        texts = [f"{self.name} must have shape [{', '.join(sizes)}], at least one row; shape:"]
+        sizes = ["examples", *("any" if size is None else str(size) for size in self.spec.shape[1:])]
+        texts = [f"{self.name} must have shape [{', '.join(sizes)}], at least one example; shape:"]
         return texts if self.accepted is None else [*texts, f"{self.name} must {self.accepted}; values:"]
 
     def check_shape(self, x: tf.Tensor) -> tf.Operation:
@@ -76,28 +77,62 @@ def require_none(wrong: tf.Tensor, values: tf.Tensor, message: str) -> tf.Operat
     return require(~tf.reduce_any(wrong), message, tf.boolean_mask(values, wrong))
 
 
-def checked(inputs: Sequence[Input], values: Mapping[str, tf.Tensor]) -> Tensors:
-    """Returns the values with B examples each, once their shapes and numbers of examples are checked."""
+def checked(inputs: Sequence[Input], values: Mapping[str, tf.Tensor], limits: Limits) -> Tensors:
+    """Returns the values with B examples each, once their shapes and sizes are checked.
+
+    Args:
+        inputs: of the signature.
+        values: as they were fed, by name.
+        limits: of a request; nothing is repeated before they are checked.
+    """
     with tf.control_dependencies([item.check_shape(values[item.name]) for item in inputs]):
-        rows = {item.name: tf.reduce_prod(tf.raw_ops.Shape(input=values[item.name])[:1]) for item in inputs}
-    batch = tf.reduce_max(tf.stack(list(rows.values())))
+        shapes = {item.name: tf.raw_ops.Shape(input=values[item.name]) for item in inputs}
+    counts = {name: tf.reduce_prod(shape[:1]) for name, shape in shapes.items()}
+    most = f"must have at most {limits.examples} examples; examples:"
+    few = [require(count <= limits.examples, f"{name} {most}", count) for name, count in counts.items()]
+    with tf.control_dependencies(few):
+        batch = tf.reduce_max(tf.stack(list(counts.values())))
     checks = [
         require(
-            (count == batch) | (count == 1),
-            f"{name} must have one row, or one per example; rows, examples:",
+            tf.equal(count, batch) | tf.equal(count, 1),
+            f"{name} must have an entry for every example, or one for all; entries, examples:",
             count,
             batch,
         )
-        for name, count in rows.items()
+        for name, count in counts.items()
     ]
-    if "seed" in rows:
+    for item in inputs:
+        if None in item.spec.shape[1:].as_list() and item.early is None:
+            size = tf.reduce_max(shapes[item.name][1:])
+            checks.append(require_positions(item.name, batch, size, limits))
+    if "seed" in counts:
         with tf.control_dependencies(checks):
             fresh = tf.reduce_all(tf.equal(values["seed"], FRESH_SEED), -1, keepdims=True)
-        alone = (rows["seed"] == batch) | tf.reduce_all(fresh)
-        message = "seed must have one row per example, or be [[-1, -1]]; rows, examples:"
-        checks.append(require(alone, message, rows["seed"], batch))
+        alone = tf.equal(counts["seed"], batch) | tf.reduce_all(fresh)
+        message = "seed must have an entry for every example, or be [[-1, -1]]; entries, examples:"
+        checks.append(require(alone, message, counts["seed"], batch))
+    with tf.control_dependencies(checks):
+        checks += [item.early(tf.identity(values[item.name])) for item in inputs if item.early is not None]
     with tf.control_dependencies(checks):
         return {name: tf.broadcast_to(x, tf.concat([[batch], tf.shape(x)[1:]], 0)) for name, x in values.items()}
+
+
+def require_positions(name: str, examples: tf.Tensor, size: tf.Tensor, limits: Limits) -> tf.Operation:
+    """Fails the request where its examples have too many positions together.
+
+    Args:
+        name: of the input that says how many.
+        examples: int32 [], their number.
+        size: int32 [], positions of the longest.
+        limits: of a request.
+    """
+    right = tf.cast(examples, tf.int64) * tf.cast(size, tf.int64) <= limits.positions
+    return require(right, positions_refusal(name, limits), examples, size)
+
+
+def positions_refusal(name: str, limits: Limits) -> str:
+    """Returns the first words of the message of `require_positions`."""
+    return f"{name} must ask for at most {limits.positions} positions in all examples together; examples, positions:"
 
 
 def after(checks: Sequence[tf.Operation], values: Tensors) -> Tensors:
@@ -107,7 +142,7 @@ def after(checks: Sequence[tf.Operation], values: Tensors) -> Tensors:
 
 
 def fresh_seeds(seed: tf.Tensor) -> tf.Tensor:
-    """Rows of -1, -1 replaced by entropy of the operating system, below 2^31 so that every client can write them."""
+    """Seeds of -1, -1 replaced by entropy of the operating system, below 2^31 so that every client can write them."""
     random = tf.raw_ops.NonDeterministicInts(shape=tf.shape(seed), dtype=tf.int64)
     random = tf.bitwise.bitwise_and(random, tf.constant(2**31 - 1, tf.int64))
     return tf.where(tf.reduce_all(tf.equal(seed, FRESH_SEED), -1, keepdims=True), random, seed)
@@ -149,6 +184,7 @@ def event_input(model: AutoregressiveModel) -> Input:
 def prefix_input(model: AutoregressiveModel) -> Input:
     """`prefix`: the first values of an event."""
     wrong, accepted = _wrong_values(model)
+    most = None if None in model.event_shape else model.event.num_dimensions
     return Input(
         "prefix",
         tf.TensorSpec([None, None], model.head.dtype),
@@ -156,7 +192,17 @@ def prefix_input(model: AutoregressiveModel) -> Input:
         accepted,
         wrong,
         np.zeros([1, 0], model.head.dtype.as_numpy_dtype),
+        None if most is None else lambda prefix: require_prefix(prefix, most),
     )
+
+
+PREFIX_TOO_LONG = "prefix must be no longer than the event; values:"
+
+
+def require_prefix(prefix: tf.Tensor, most: Any) -> tf.Operation:
+    """Fails where a prefix has more than `most` values."""
+    size = tf.shape(prefix)[1]
+    return require(size <= most, PREFIX_TOO_LONG, size)
 
 
 def _wrong_values(model: AutoregressiveModel) -> tuple[Callable[[tf.Tensor], tf.Tensor], str]:

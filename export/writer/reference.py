@@ -49,8 +49,7 @@ def _reference(signatures: Signatures, definitions: Mapping[str, Any]) -> str:
         "B is the number of examples (events). An input has B entries, or one entry for all of them. Nothing is cast:"
         " types must be those given here. What is refused, is refused with INVALID_ARGUMENT and"
         " `assertion failed: [TEXT]`, where TEXT begins as listed.",
-        "",
-        "Set a deadline on every call: a plain loop stops at its deadline, and no call is stopped by anything else.",
+        *_bounds(signatures),
     ]
     for key, definition in definitions.items():
         signature = signatures.every[key]
@@ -58,12 +57,34 @@ def _reference(signatures: Signatures, definitions: Mapping[str, Any]) -> str:
             lines += ["", f"## {key}", "", f"The same as {signature.name}."]
             continue
         lines += ["", f"## {key}", "", signature.meaning, "", *_tensors(signature, definition)]
-        texts = [text for item in signature.inputs for text in item.refusals] + list(signature.refusals)
+        texts = signatures.refusals(signature)
         if texts:
             lines += ["", "Refused:", "", *(f"- `{text}`" for text in texts)]
         reason = batching_params.why_not(definition, signature.stateful)
         lines += ["", "Batching: " + ("possible." if reason is None else f"not possible, {reason}.")]
     return "\n".join(lines) + "\n"
+
+
+def _bounds(signatures: Signatures) -> list[str]:
+    """Returns what a request may ask for, what stops it, and which samples are equal."""
+    limits = signatures.limits
+    endless = None in signatures.model.event_shape
+    positions = f", and at most {limits.positions} positions in all of them together" if endless else ""
+    return [
+        "",
+        f"A request has at most {limits.examples} examples{positions}; more are refused before anything is repeated or"
+        f" drawn (`NAME must have at most {limits.examples} examples; examples:`). Ask several times, as export/client"
+        " does: an example depends on its own inputs alone.",
+        "",
+        "Set a deadline on every call: a plain loop stops at its deadline. TensorFlow Serving stops it at nothing else:"
+        " a call whose client has gone runs to its end, which the bound above keeps near. The local server also stops a"
+        " call that its client cancels, and one without a deadline after --max_call_seconds"
+        f"{', except that it lets calls that are drawn together run to their end' * signatures.options.batch_calls}.",
+        "",
+        "The same version, processor and number of examples in a call give the same samples of the same inputs. Among"
+        " another number of examples matrix products may round otherwise: samples are equal but for a draw whose noise"
+        " lies within rounding of the boundary between two values, from which on that event goes another way.",
+    ]
 
 
 def _tensors(signature: Signature, definition: Any) -> list[str]:

@@ -20,9 +20,10 @@ from export.client.signatures import read_signature
 from export.writer import batching_params, examples, reference, warm_up
 from export.writer.canvas import Canvas
 from export.writer.errors import ExportError
-from export.writer.servable import Runner, Servable
+from export.writer.options import Options
+from export.writer.servable import InParts, Runner, Servable
 from export.writer.sessions import REHEARSAL
-from export.writer.signatures import Options, Signatures
+from export.writer.signatures import Signatures
 from export.writer.ties import count_ties
 from pipelines.start import errors_only
 from tfar import models
@@ -108,7 +109,7 @@ def export(
             warm_up.write(temporary, servable, signatures)
         reference.write(temporary, signatures, report, facts or {})
         if signatures.store is None:
-            batching_params.write(temporary)
+            batching_params.write(temporary, signatures.limits, None in model.event_shape)
         return _publish(temporary, out), report
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -129,6 +130,7 @@ def check(
     Raises:
         ExportError: they disagree; the message says where.
     """
+    servable = InParts(servable, signatures.limits.examples)
     endless = None in model.event_shape
     shape = [_CHECKED_LENGTH] if endless else list(model.event_shape)
     condition = examples.condition(model, 4, seed)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
+from export.client import parts
 from pipelines.start import errors_only
 
 
@@ -16,6 +17,22 @@ class Runner(Protocol):
 
     def run(self, signature: str, **inputs: Any) -> dict[str, np.ndarray]:
         """Answers one request."""
+
+
+class InParts:
+    """Asks for at most so many examples at a time.
+
+    Args:
+        runner: answers the requests.
+        most: examples of a request.
+    """
+
+    def __init__(self, runner: Runner, most: int):
+        self._runner, self._most = runner, most
+
+    def run(self, signature: str, **inputs: Any) -> dict[str, np.ndarray]:
+        """Answers one request; arrays have one example, or as many as the others."""
+        return parts.join([self._runner.run(signature, **part) for part in parts.split(inputs, self._most)])
 
 
 class Servable:

@@ -11,7 +11,8 @@ from export.client.client import Client
 from export.client.errors import Code, ServingError
 from export.writer import saved_model
 from export.writer.errors import ExportError
-from export.writer.signatures import Options, Signatures
+from export.writer.options import Options
+from export.writer.signatures import Signatures
 
 
 class _Served:
@@ -49,7 +50,8 @@ def verify(client: Client, path: str) -> str:
         shape = tuple(model.event_shape)
         if client.event_shape != shape:
             raise ValueError(f"the server's events are of shape {client.event_shape}, those of {path} of {shape}")
-        signatures = Signatures(model, Options(sessions="session_begin" in client.signatures))
+        sessions = "session_begin" in client.signatures
+        signatures = Signatures(model, Options(sessions=sessions, max_examples=client.limits.examples))
         report = saved_model.check(_Served(client), model, signatures)
     except tf.errors.InvalidArgumentError as error:
         raise ValueError(f"the server refuses what {path} takes: {error.message}") from error

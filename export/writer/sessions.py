@@ -6,8 +6,8 @@ stands, and optimizes graphs across calls. So (each rule found by a failure, mos
 - what must be alone is one inner function, and the next one begins only after it has ended;
 - nothing is drawn in there: read alone, draw from local tensors, check and commit alone;
 - the commit begins only after everything that is to be written has been computed;
-- a slot holds two copies of its row; a step writes the idle one and publishes it with a single scatter on a counter,
-  so that a step that is stopped half way has changed nothing;
+- a slot holds two copies of its example; a step writes the idle one and publishes it with a single scatter on a
+  counter, so that a step that is stopped half way has changed nothing;
 - a step is committed only if the session and its counter are what was read: of two steps at once one is refused.
 
 Being alone is not had from a lock: where a call is stopped while it waits for one, TensorFlow 2.21 marks the lock as
@@ -24,7 +24,8 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from export.writer import states
-from export.writer.inputs import MAX_LENGTH, Input, Tensors, count_input, require, require_none
+from export.writer.inputs import Input, Tensors, count_input, require, require_none
+from export.writer.limits import MAX_LENGTH
 from export.writer.part_sampler import Sampler
 from export.writer.step_sampler import Chunk
 
@@ -105,7 +106,7 @@ class SessionStore(tf.Module):
     """Slots for the states of a sampler's examples.
 
     Args:
-        sampler: draws the rows.
+        sampler: draws the examples.
         slots: sessions at a time.
         ttl: seconds without a step after which a session is given up.
     """
@@ -258,7 +259,7 @@ def session_input() -> Input:
     return Input(
         "session_id",
         tf.TensorSpec([None], tf.int64),
-        f"what session_begin returned; {REHEARSAL} alone draws from a row of zeros and keeps nothing, to warm up",
+        f"what session_begin returned; {REHEARSAL} alone draws from zeros and keeps nothing, to warm up",
     )
 
 

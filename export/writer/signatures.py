@@ -28,7 +28,7 @@ from export.writer import sessions, states
 from export.writer.about import about
 from export.writer.batched import batched
 from export.writer.inputs import (
-    MAX_LENGTH,
+    PREFIX_TOO_LONG,
     Input,
     Tensors,
     after,
@@ -39,11 +39,15 @@ from export.writer.inputs import (
     event_input,
     fresh_seeds,
     function_of,
+    positions_refusal,
     prefix_input,
-    require,
+    require_positions,
+    require_prefix,
     seed_input,
     temperature_input,
 )
+from export.writer.limits import limits_of
+from export.writer.options import Options
 from export.writer.part_sampler import Sampler, sampler_of
 from export.writer.step_sampler import has_steps
 from tfar.core import noise as noises
@@ -51,8 +55,6 @@ from tfar.core.units import bits_per_dim
 from tfar.models import AutoregressiveModel
 
 DEFAULT_LENGTH = 256
-DEFAULT_SLOTS = 64
-DEFAULT_TTL = 600.0
 
 _OUTPUTS = {
     "samples": "events",
@@ -108,34 +110,6 @@ class Signature:
         return _OUTPUTS[name]
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """Options of an export.
-
-    Attributes:
-        sessions: whether there are `session_...` signatures.
-        slots: sessions at a time.
-        ttl: seconds without a step after which a session expires.
-        xla: whether there are `..._xla` signatures, for servers with `--xla_cpu_compilation_enabled`.
-        batch_calls: whether requests that are under way together are drawn as one batch, see `export.writer.batched`.
-
-    Raises:
-        ValueError: slots or ttl are out of range.
-    """
-
-    sessions: bool = True
-    slots: int = DEFAULT_SLOTS
-    ttl: float = DEFAULT_TTL
-    xla: bool = False
-    batch_calls: bool = False
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.slots <= sessions.MAX_SLOTS:
-            raise ValueError(f"session_slots must be from 1 to {sessions.MAX_SLOTS}, got {self.slots}")
-        if not 0 < self.ttl < float("inf"):
-            raise ValueError(f"session_ttl must be a positive number of seconds, got {self.ttl}")
-
-
 class Signatures:
     """The signatures of a model.
 
@@ -146,6 +120,7 @@ class Signatures:
         labels: what the labels stand for.
 
     Attributes:
+        limits: of a request.
         every: the signatures by name; "serving_default" is "sample" again.
         about: what `describe` tells of the model.
         trackables: what must be saved with them.
@@ -160,6 +135,7 @@ class Signatures:
     ):
         self.model, self.options = model, options or Options()
         self.name = name
+        self.limits = limits_of(model, self.options.max_examples, self.options.max_positions)
         self._endless = None in model.event_shape
         self._given = condition_inputs(model)
         prefix = [prefix_input(model)] if self.model.has_prefixes else []
@@ -172,7 +148,7 @@ class Signatures:
         for signature in self._signatures():
             self.every[signature.name] = signature
         self.every["serving_default"] = self.every["sample"]
-        self.about = about(model, name, labels, self.sampler, self.store)
+        self.about = about(model, name, labels, self.sampler, self.store, self.limits)
 
     @property
     def trackables(self) -> list[Any]:
@@ -205,13 +181,14 @@ class Signatures:
     def _sample(self) -> Signature:
         inputs = list(self._draws)
         if self._endless:
-            inputs.append(count_input("length", "values to draw, the prefix included", MAX_LENGTH, DEFAULT_LENGTH))
+            longest, usual = self.limits.length, min(self.limits.length, DEFAULT_LENGTH)
+            inputs.append(count_input("length", "values to draw, the prefix included", longest, usual))
 
         def sample(fed: Tensors) -> Tensors:
             values = self._prepare(inputs, fed)
             return self._drawn(values, self._draw)
 
-        refusals = () if not self.model.has_prefixes else ("prefix must be no longer than the event; values:",)
+        refusals = () if not self.model.has_prefixes else (PREFIX_TOO_LONG,)
         return Signature("sample", "Draws events.", tuple(inputs), sample, refusals)
 
     def _complete(self) -> Signature:
@@ -330,7 +307,7 @@ class Signatures:
 
     def _step(self) -> Signature:
         stamp, sampler = states.fingerprint(self.model), self.sampler
-        inputs = [states.state_input(), sessions.units_input(sampler)]
+        inputs = [states.state_input(sampler.spec), sessions.units_input(sampler)]
 
         def step(fed: Tensors) -> Tensors:
             values = self._prepare(inputs, fed)
@@ -372,9 +349,24 @@ class Signatures:
 
     # Checks.
 
+    @staticmethod
+    def _sizes(inputs: Any) -> list[str]:
+        """Names of the inputs that say how much of an event without a length of its own is drawn."""
+        return [item.name for item in inputs if item.name in ("length", "n")]
+
+    def refusals(self, signature: Signature) -> list[str]:
+        """How the texts begin with which a signature refuses requests."""
+        texts = [text for item in signature.inputs for text in item.refusals]
+        open_ended = [
+            item.name for item in signature.inputs if item.early is None and None in item.spec.shape[1:].as_list()
+        ]
+        sizes = self._sizes(signature.inputs) if self._endless else []
+        texts += [positions_refusal(name, self.limits) for name in (*open_ended, *sizes)]
+        return [*texts, *signature.refusals]
+
     def _prepare(self, inputs: Any, fed: Tensors) -> Tensors:
         """Checks the inputs of a request, repeats single values for all examples, draws missing seeds."""
-        values = checked(inputs, fed)
+        values = checked(inputs, fed, self.limits)
         checks = []
         unless = None
         if "observed_length" in values:
@@ -383,10 +375,11 @@ class Signatures:
             unless = ranks_of_values(self.model)[None] >= length
         for item in inputs:
             checks += item.check_values(values[item.name], unless if item.name == "x" else None)
-        if "prefix" in values and not (self._endless and "length" not in values):
-            most = self.model.event.num_dimensions if not self._endless else tf.reduce_min(values["length"])
-            size = tf.shape(values["prefix"])[1]
-            checks.append(require(size <= most, "prefix must be no longer than the event; values:", size))
+        if self._endless:
+            for name in self._sizes(inputs):
+                checks.append(require_positions(name, tf.size(values[name]), tf.reduce_max(values[name]), self.limits))
+            if "length" in values and "prefix" in values:
+                checks.append(require_prefix(values["prefix"], tf.reduce_min(values["length"])))
         values = after(checks, values)
         if "seed" in values:
             values["seed"] = fresh_seeds(values["seed"])

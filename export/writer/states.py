@@ -19,7 +19,7 @@ from tfar.models import AutoregressiveModel
 _LETTERS = 16
 # Of what a state holds; it is part of the fingerprint, so that states in another format are refused by name.
 _FORMAT = 2
-ANOTHER = "state belongs to another model or version, or is damaged; rows:"
+ANOTHER = "state belongs to another model or version, or is damaged; examples:"
 
 
 def fingerprint(model: AutoregressiveModel) -> str:
@@ -32,9 +32,23 @@ def fingerprint(model: AutoregressiveModel) -> str:
     return digest.hexdigest()[:_LETTERS]
 
 
-def state_input() -> Input:
-    """`state`: what `start` and `step` returned."""
-    return Input("state", tf.TensorSpec([None], tf.string), "what start or the last step returned, unchanged")
+def state_input(spec: dict[str, tf.TensorSpec]) -> Input:
+    """`state`: what `start` and `step` returned, the packed tensors of `spec`."""
+    most = 2 * _LETTERS + len(_header(spec)) + row_bytes(spec)
+
+    def early(state: tf.Tensor) -> tf.Operation:
+        # One text may stand for all examples: a long one is not copied for them.
+        return require_none(tf.strings.length(state) > most, tf.range(tf.size(state)), ANOTHER)
+
+    meaning = "what start or the last step returned, unchanged"
+    return Input("state", tf.TensorSpec([None], tf.string), meaning, early=early)
+
+
+def _header(spec: dict[str, tf.TensorSpec]) -> bytes:
+    """Returns what `tf.io.serialize_tensor` writes in front of the bytes of an example."""
+    size = row_bytes(spec)
+    with tf.init_scope():
+        return tf.io.serialize_tensor(tf.zeros([size], tf.uint8)).numpy()[:-size]
 
 
 def to_bytes(rows: Tensors, spec: dict[str, tf.TensorSpec]) -> tf.Tensor:
@@ -90,20 +104,20 @@ def unpack(state: tf.Tensor, spec: dict[str, tf.TensorSpec], stamp: str) -> Tens
     Returns:
         Tensors of `spec`; the request fails where a state is not one of this model.
     """
+    header, size = _header(spec), row_bytes(spec)
     # `substr` refuses texts that end before its start.
-    long = tf.strings.length(state) > 2 * _LETTERS
-    padded = tf.where(long, state, tf.strings.join([state, " " * (2 * _LETTERS + 1)]))
+    right = tf.equal(tf.strings.length(state), 2 * _LETTERS + len(header) + size)
+    padded = tf.where(right, state, " " * (2 * _LETTERS + len(header)))
     head, checksum, payload = (
-        tf.strings.substr(padded, start, size)
-        for start, size in ((0, _LETTERS), (_LETTERS, _LETTERS), (2 * _LETTERS, 2**31 - 1))
+        tf.strings.substr(padded, start, count)
+        for start, count in ((0, _LETTERS), (_LETTERS, _LETTERS), (2 * _LETTERS, 2**31 - 1))
     )
-    right = long & tf.equal(head, stamp) & tf.equal(checksum, _checksum(payload))
-    row = tf.range(tf.shape(state)[0])
-    with tf.control_dependencies([require_none(~right, row, ANOTHER)]):
-        payload = tf.identity(payload)
-    size = row_bytes(spec)
-    parse = lambda text: tf.ensure_shape(tf.io.parse_tensor(text, tf.uint8), [size])  # noqa: E731
-    return from_bytes(tf.map_fn(parse, payload, fn_output_signature=tf.TensorSpec([size], tf.uint8)), spec)
+    right &= tf.equal(head, stamp) & tf.equal(checksum, _checksum(payload))
+    # Not parsed as a tensor: whoever computes the checksum could claim any shape.
+    right &= tf.equal(tf.strings.substr(payload, 0, len(header)), header)
+    with tf.control_dependencies([require_none(~right, tf.range(tf.shape(state)[0]), ANOTHER)]):
+        flat = tf.io.decode_raw(tf.strings.substr(payload, len(header), size), tf.uint8)
+    return from_bytes(tf.ensure_shape(flat, [None, size]), spec)
 
 
 def _size(x: tf.Tensor | tf.TensorSpec) -> int:

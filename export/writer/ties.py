@@ -36,7 +36,7 @@ def count_ties(
         condition: as models take it.
 
     Raises:
-        ExportError: rows differ from a draw on whose noise lies further than `TIE` from a boundary.
+        ExportError: examples differ from a draw on whose noise lies further than `TIE` from a boundary.
     """
     num, shape = len(expected), expected.shape
     if served.shape != shape or served.dtype != expected.dtype:
@@ -57,7 +57,7 @@ def count_ties(
         if not distance[row, first] <= TIE:
             place = tuple(int(index) for index in np.unravel_index(first, shape[1:]))
             raise ExportError(
-                f"the exported sample differs from Python's in row {row}: first at {place}, {served[row][place]} "
+                f"the exported sample differs from Python's in example {row}: first at {place}, {served[row][place]} "
                 f"instead of {expected[row][place]}, which is no tie of rounding"
             )
     return len(rows)

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tarfile
 import threading
 from concurrent import futures
 from pathlib import Path
@@ -22,6 +23,7 @@ from export.writer.canvas import Canvas
 from tests.commands import run
 
 ROOT = Path(__file__).resolve().parents[3]
+GOLDEN = ROOT / "tests" / "golden" / "serving_models"
 # Without what installed packages import at the start of every process.
 PATHS = f"import sys; sys.path.extend({sys.path!r})\n"
 LABELS = np.array([0, 1, 2, 1, 0])
@@ -45,11 +47,12 @@ class Network:
     Attributes:
         plan: what happens to the next calls of a signature: (signature, moment, code, message), where moment is
             "before" or "after" the server has run the call.
+        skip: such calls that pass before the next one fails.
         seen: (signature, inputs) of the calls that reached the server.
     """
 
     def __init__(self, target):
-        self.plan, self.seen = [], []
+        self.plan, self.seen, self.skip = [], [], 0
         self._lock = threading.Lock()
         self._channel = grpc.insecure_channel(target)
         self._server = grpc.server(futures.ThreadPoolExecutor(4), handlers=[self._Handler(self)])
@@ -71,6 +74,8 @@ class Network:
             name = request.model_spec.signature_name
         with self._lock:
             step = next((step for step in self.plan if step[0] == name), None)
+            if step is not None and self.skip:
+                self.skip, step = self.skip - 1, None
             if step is not None:
                 self.plan.remove(step)
         if step is not None and step[1] == "before":
@@ -259,10 +264,10 @@ def test_every_input_is_sent_with_all_rows(network):
     "call, message",
     [
         (lambda c: c.sample(0), "num must be at least 1, got 0: a server that batches never answers"),
-        (lambda c: c.log_prob(np.zeros([0, 4, 4, 1]), 0), "x has no rows"),
-        (lambda c: c.log_prob(np.zeros([4, 4, 2]), 0), r"x must have shape \[rows, 4, 4, 1\], got \(4, 4, 2\)"),
+        (lambda c: c.log_prob(np.zeros([0, 4, 4, 1]), 0), "x has no examples"),
+        (lambda c: c.log_prob(np.zeros([4, 4, 2]), 0), r"x must have shape \[examples, 4, 4, 1\], got \(4, 4, 2\)"),
         (lambda c: c.log_prob(np.full([1, 4, 4, 1], 0.5), 0), "x must hold int32, got float64 values that are none"),
-        (lambda c: c.sample(2, [0, 1, 2]), r"condition must have one row, or 2, got shape \(3,\)"),
+        (lambda c: c.sample(2, [0, 1, 2]), r"condition must have one example, or 2, got shape \(3,\)"),
         (lambda c: c.sample(1), "sample needs the input 'condition'"),
         (lambda c: c.sample(1, 0, seed=[[1, 2, 3]]), r"seed must be an int, or integers of shape \(1, 2\)"),
         (lambda c: c.sample(1, 0, seed=-1), "seed must be an integer from 0 on"),
@@ -295,9 +300,98 @@ def test_server_tells_what_the_model_is(pictures, texts):
     assert (about["vocabulary"], about["condition"], about["event_shape"]) == ("abc ", [], [None])
 
 
-def test_replies_beyond_4_megabytes_arrive(pictures):
-    scores = pictures.log_prob(np.zeros([90_000, 4, 4, 1], np.int32), 1)
-    assert scores.score.nbytes > 5e6 and np.ptp(scores.log_prob) < 1e-5
+def test_an_export_written_before_limits_works_as_it_did(serve, served, tmp_path):
+    """It tells no limit, so nothing is split: this reply has more than the 4 MB that gRPC takes by default."""
+    with tarfile.open(GOLDEN / "pictures_before_limits.tar.gz") as archive:
+        archive.extractall(tmp_path / "before", filter="data")
+    with (
+        serve(tmp_path, ["before"], enable_model_warmup=False) as server,
+        Client(f"127.0.0.1:{server.port}", "before") as client,
+    ):
+        assert client.limits == (None, None) and "max_examples" not in client.describe()
+        scores = client.log_prob(np.zeros([90_000, 4, 4, 1], np.int32), 1)
+        assert scores.score.nbytes > 5e6 and np.ptp(scores.log_prob) < 1e-5
+        model = served.models["pictures"]
+        expected = model.sample(5, LABELS, seed=3, jit_compile=False)
+        np.testing.assert_array_equal(client.sample(5, LABELS, seed=3).samples, expected)
+        assert "at most" not in describe(client)
+
+
+# === More examples than a call takes ===
+
+
+def test_what_a_call_takes_is_told(pictures, texts):
+    assert pictures.limits == (16, 256) and texts.limits == (64, 2**18)
+    about = pictures.describe()
+    assert (about["max_examples"], about["max_positions"]) == pictures.limits
+    assert "at most 16 examples in a call; the client splits larger requests" in describe(pictures).splitlines()
+    assert "at most 64 examples and 262144 positions together in a call; the client" in describe(texts)
+
+
+def test_larger_requests_become_several_calls(pictures, network):
+    """The answers are those of single examples, which one large call would have given as well."""
+    labels = np.arange(40) % 3
+    used = seeds(40, 7)
+    with Client(network.target, "pictures") as client:
+        drawn = client.sample(40, labels, seed=7)
+        scores = client.log_prob(drawn.samples, labels)
+        completed = client.complete(drawn.samples, 7, labels, seed=9)
+        default = client.predict("sample", {"seed": used, "condition": labels})
+        answers = client.predict("describe", {"rows": np.zeros([40], np.int32)})["model"]
+    sizes = [len(call["seed"]) for call in network.calls("sample")]
+    assert sizes == [16, 16, 8] * 2 and len(network.calls("log_prob")) == len(network.calls("complete")) == 3
+    np.testing.assert_array_equal(drawn.seed, used)
+    np.testing.assert_array_equal(default["samples"], drawn.samples)
+    assert answers.shape == (40,) and scores.score.shape == (40, 4, 4, 1)
+    for first in (0, 17, 33):
+        some = slice(first, first + 7)
+        label, x = labels[some], drawn.samples[some]
+        np.testing.assert_array_equal(pictures.sample(7, label, seed=used[some]).samples, x)
+        np.testing.assert_allclose(pictures.log_prob(x, label).log_prob, scores.log_prob[some], rtol=1e-6)
+        again = pictures.complete(x, 7, label, seed=seeds(40, 9)[some]).samples
+        np.testing.assert_array_equal(again, completed.samples[some])
+
+
+def test_long_events_share_a_call_with_fewer_others(texts, served):
+    with Network(served.target) as network, Client(network.target, "texts") as client:
+        values = np.zeros([3, 100_000], np.int32)
+        nats = client.log_prob(values).log_prob
+        assert [len(call["x"]) for call in network.calls("log_prob")] == [2, 1]
+        assert np.ptp(nats) <= 1e-3 * abs(nats[0])
+        lengths = np.array([5, 9, 7] * 30)
+        samples = client.sample(90, seed=1, length=lengths, batch_size=100).samples
+        assert [len(call["seed"]) for call in network.calls("sample")] == [64, 26] and samples.shape == (90, 9)
+    np.testing.assert_array_equal(samples[63], [*texts.sample(1, seed=[[1, 63]], length=5).samples[0], 0, 0, 0, 0])
+
+
+def test_a_call_of_too_many_examples_is_refused_in_one_sentence(pictures, texts):
+    with pytest.raises(ServingError) as caught:
+        pictures.predict("session_begin", {"seed": seeds(17), "condition": 0})
+    assert caught.value.code == Code.INVALID_ARGUMENT
+    assert caught.value.message.startswith(
+        "assertion failed: [condition must have at most 16 examples; examples:] [17]"
+    )
+    with pytest.raises(ServingError, match="n must ask for at most 262144 positions in all .*:] .5. .65536.") as caught:
+        begun = texts.predict("session_begin", {"seed": seeds(5)})["session_id"]
+        texts.predict("session_step", {"session_id": begun, "n": 65536})
+    texts.predict("session_end", {"session_id": begun})
+
+
+def test_sessions_of_many_examples_are_stepped_in_parts(pictures, network):
+    expected = pictures.sample(40, 1, seed=5).samples
+    before = pictures.session_stats()["active"]
+    with Client(network.target, "pictures") as client, client.stream(40, 1, seed=5) as stream:
+        assert pictures.session_stats()["active"] == before + 40 and stream.seed.tolist() == seeds(40, 5).tolist()
+        rows = [stream.step().values]
+        # The second part fails before it has run: the first one is not drawn a second time.
+        network.plan += [("session_step", "before", grpc.StatusCode.INVALID_ARGUMENT, "no")]
+        network.skip = 1
+        with pytest.raises(ServingError, match="no"):
+            stream.step(2)
+        rows += [chunk.values for chunk in stream]
+    np.testing.assert_array_equal(np.concatenate(rows, 1), expected)
+    assert stream.done and stream.position == 4
+    assert len(network.calls("session_begin")) == 3 and pictures.session_stats()["active"] == before
 
 
 def test_deadline_ends_a_call(texts):

@@ -16,7 +16,7 @@ import yaml
 from export.client import Client, Code, ServingError
 from export.server import configuration
 from export.server.options import Options
-from export.writer.signatures import DEFAULT_TTL
+from export.writer.options import DEFAULT_TTL
 
 ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "export" / "deploy"

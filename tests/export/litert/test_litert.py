@@ -205,7 +205,7 @@ def test_wrong_samples_are_no_ties():
     assert count_ties(model, expected, expected, noise, ones) == 0
     wrong = expected.copy()
     wrong[1, 3] = 1 - wrong[1, 3]
-    with pytest.raises(ExportError, match=r"in row 1: first at \(3,\), .* which is no tie of rounding"):
+    with pytest.raises(ExportError, match=r"in example 1: first at \(3,\), .* which is no tie of rounding"):
         count_ties(model, expected, wrong, noise, ones)
     # A draw whose noise is the boundary itself.
     probability = tf.sigmoid(model(expected)[1, 3, 0])

@@ -22,8 +22,8 @@ from export import __main__ as command
 from export.__main__ import main
 from export.writer import batching_params, saved_model
 from export.writer.errors import ExportError
+from export.writer.options import Options
 from export.writer.servable import Servable
-from export.writer.signatures import Options
 from tests.commands import run
 
 ROOT = Path(__file__).resolve().parents[3]

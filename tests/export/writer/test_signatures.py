@@ -153,13 +153,13 @@ LABEL = np.zeros([2], np.int32)
         (
             "sample",
             {"temperature": np.float32([1, 1, 1])},
-            "condition must have one row, or one per example; rows, examples:] [2] [3]",
+            "condition must have an entry for every example, or one for all; entries, examples:] [2] [3]",
         ),
         ("sample", {"condition": np.int32([0, 3])}, "condition must hold labels from 0 to 2; values:] [3]"),
         (
             "sample",
             {"seed": np.int64([[4, 0]])},
-            "seed must have one row per example, or be [[-1, -1]]; rows, examples:] [1] [2]",
+            "seed must have an entry for every example, or be [[-1, -1]]; entries, examples:] [1] [2]",
         ),
         ("log_prob", {"x": X - 1}, "x must hold whole numbers from 0 to 2; values:] [-1 -1 -1"),
         (
@@ -195,33 +195,43 @@ def test_values_that_are_not_observed_may_be_anything(image):
             "sample",
             "seed",
             np.zeros([2, 3], np.int64),
-            "seed must have shape [rows, 2], at least one row; shape:] [2 3]",
+            "seed must have shape [examples, 2], at least one example; shape:] [2 3]",
         ),
-        ("sample", "seed", np.zeros([2], np.int64), "seed must have shape [rows, 2], at least one row; shape:] [2]"),
+        (
+            "sample",
+            "seed",
+            np.zeros([2], np.int64),
+            "seed must have shape [examples, 2], at least one example; shape:] [2]",
+        ),
         (
             "sample",
             "seed",
             np.zeros([0, 2], np.int64),
-            "seed must have shape [rows, 2], at least one row; shape:] [0 2]",
+            "seed must have shape [examples, 2], at least one example; shape:] [0 2]",
         ),
-        ("sample", "temperature", np.float32(1), "temperature must have shape [rows], at least one row; shape:] []"),
+        (
+            "sample",
+            "temperature",
+            np.float32(1),
+            "temperature must have shape [examples], at least one example; shape:] []",
+        ),
         (
             "sample",
             "condition",
             np.zeros([2, 1], np.int32),
-            "condition must have shape [rows], at least one row; shape:] [2 1]",
+            "condition must have shape [examples], at least one example; shape:] [2 1]",
         ),
         (
             "log_prob",
             "x",
             np.zeros([2, 12], np.int32),
-            "x must have shape [rows, 4, 3, 1], at least one row; shape:] [2 12]",
+            "x must have shape [examples, 4, 3, 1], at least one example; shape:] [2 12]",
         ),
         (
             "log_prob",
             "x",
             np.zeros([2, 4, 3, 2], np.int32),
-            "x must have shape [rows, 4, 3, 1], at least one row; shape:] [2 4 3 2]",
+            "x must have shape [examples, 4, 3, 1], at least one example; shape:] [2 4 3 2]",
         ),
     ],
 )
@@ -254,7 +264,7 @@ def test_a_difference_that_is_no_tie_is_found(image, monkeypatch):
     given = (noise, TEMPERATURE, image.condition)
     served = expected.copy()
     served[1, 1, 0, 0] = (served[1, 1, 0, 0] + 1) % 3
-    with pytest.raises(ExportError, match=r"in row 1: first at \(1, 0, 0\), \d instead of \d"):
+    with pytest.raises(ExportError, match=r"in example 1: first at \(1, 0, 0\), \d instead of \d"):
         ties.count_ties(model, expected, served, *given)
     monkeypatch.setattr(ties, "TIE", 1.0)
     assert ties.count_ties(model, expected, served, *given) == 1

@@ -46,7 +46,7 @@ def test_a_state_can_be_used_again_and_elsewhere(text):
 
 
 def test_states_of_others_and_damaged_ones_are_refused(text):
-    servable, message = text.servable, "state belongs to another model or version, or is damaged; rows:] "
+    servable, message = text.servable, "state belongs to another model or version, or is damaged; examples:] "
     mine = servable.run("start", seed=seeds(2))["state"]
     foreign = b"%016x" % (int(mine[1][:16], 16) ^ 1) + mine[1][16:]  # only the fingerprint is another one
     changed = bytearray(mine[1])
