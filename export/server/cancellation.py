@@ -133,7 +133,7 @@ class Watch:
         self._empty(0)
 
     def run(self, feeds: dict[Any, np.ndarray], fetches: Sequence[Any], release: Any, timeout_ms: int) -> list:
-        """Runs a step that `CALL` can cancel.
+        """Runs a step that `CALL` can cancel, where a place is free.
 
         Args:
             feeds: values by handle.
@@ -145,7 +145,11 @@ class Watch:
             ServingError: it was cancelled.
             tf.errors.OpError: it failed.
         """
-        call, place = CALL.get() or Cancellation(), self._free.get()
+        call = CALL.get() or Cancellation()
+        try:
+            place = self._free.get_nowait()
+        except queue.Empty:
+            return compat.run_session(self._session, feeds, fetches, timeout_ms)
         given = {**feeds, self._place: np.array(place, np.int32)}
         finished = False
         try:

@@ -26,6 +26,8 @@ from export.server.warmup import warm_up
 
 logger = logging.getLogger("tfar.serving")
 DEMO_FOLDER = Path(__file__).resolve().with_name("page")
+# Calls at once that a client can cancel: every step touches all places, some microseconds each.
+_WATCHED = 64
 # Threads that refuse a call for which there is none left.
 _SPARE_THREADS = 4
 
@@ -110,7 +112,7 @@ class Server:
             allow_soft_placement=True,
         )
         logger.info("loading %s version %d, and warming it up", name, number)
-        model = LoadedModel(path, config, watched=self.options.max_calls())
+        model = LoadedModel(path, config, watched=min(self.options.max_calls(), _WATCHED))
         try:
             if self.options.enable_model_warmup:
                 started = time.perf_counter()

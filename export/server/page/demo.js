@@ -190,6 +190,9 @@ function introduce() {
   $("length-field").hidden = facts.event_shape[0] !== null;
   $("prompt-field").hidden = typeof facts.vocabulary !== "string";
   if (facts.event_shape.length !== 3) $("num").value = 2;
+  // Exports of earlier versions tell no limits.
+  $("num").max = Math.min($("num").max, facts.max_examples ?? Infinity);
+  $("num").value = Math.min($("num").value, $("num").max);
 }
 
 $("temperature").addEventListener("input", () => { $("temperature-text").textContent = Number($("temperature").value).toFixed(2); });

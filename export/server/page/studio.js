@@ -4,7 +4,7 @@ import { call } from "./server.js";
 import { HEAT_CSS, Picture, heat, paint } from "./pictures.js";
 
 const $ = (id) => document.getElementById(id);
-const COMPLETIONS = 4;
+const MOST_COMPLETIONS = 4;
 
 /**
  * @param model what the server says of its model
@@ -19,6 +19,7 @@ export function studio(model, draws, guarded, card, labelName) {
   const { event_shape: shape, levels, unit } = model.tfar;
   const [height, width, channels] = shape, cells = height * width;
   const byRow = unit === "row" || unit === null;
+  const completions = Math.min(MOST_COMPLETIONS, model.tfar.max_examples ?? MOST_COMPLETIONS);
   const labelled = model.tfar.condition.length > 0;
   let picture = blank(), costs = null, pen = null, cursor = [0, 0];
 
@@ -88,8 +89,8 @@ export function studio(model, draws, guarded, card, labelName) {
 
   async function complete() {
     const kept = Number($("keep").value) * (byRow ? width * channels : 1);
-    const repeat = (value) => Array(COMPLETIONS).fill(value), condition = labelled ? label() : null;
-    const inputs = { ...draws(COMPLETIONS), x: repeat(picture.nested()), observed_length: repeat(kept) };
+    const repeat = (value) => Array(completions).fill(value), condition = labelled ? label() : null;
+    const inputs = { ...draws(completions), x: repeat(picture.nested()), observed_length: repeat(kept) };
     if (labelled) inputs.condition = repeat(condition);
     const found = await call("complete", inputs);
     $("completions").replaceChildren(...found.samples.map((sample, i) => {
