@@ -271,9 +271,8 @@ class Client:
         units = _UNITS_OF_A_STEP[self.unit or "value"] if n is None else n
         if units < 1:
             raise ValueError(f"n must be at least 1, got {units}")
-        most = num
-        if made is SessionStream and num > 1:
-            most = self._most({**inputs, "n": np.array([units])})
+        split = made is SessionStream and num > 1
+        most = self._most({**inputs, "n": np.array([units])}) if split else num
         if num <= most:
             return made(self, inputs, units, timeout)
         return JoinedStream(self, parts.split(inputs, most), units, timeout)

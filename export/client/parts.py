@@ -11,7 +11,12 @@ Arrays = dict[str, np.ndarray]
 
 
 class Drawn(NamedTuple):
-    """Events and the seeds they follow from: samples [num, *event_shape], seed int64 [num, 2]."""
+    """Events and the seeds they follow from: samples [num, *event_shape], seed int64 [num, 2].
+
+    The same version, processor and number of examples in a call give the same samples of the same inputs. Among
+    another number of examples an event may go another way where the noise of a draw lies within the last bits of the
+    boundary between two values.
+    """
 
     samples: np.ndarray
     seed: np.ndarray

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from tfar.models import AutoregressiveModel
+from tfar.core.event import Event
 
 # Longest event that one request may ask of a model of any length, and the most units of one step.
 MAX_LENGTH = 65536
@@ -35,11 +35,11 @@ class Limits:
         return min(MAX_LENGTH, self.positions)
 
 
-def limits_of(model: AutoregressiveModel, examples: int | None = None, positions: int | None = None) -> Limits:
+def limits_of(event: Event, examples: int | None = None, positions: int | None = None) -> Limits:
     """Returns the bounds for requests of a model.
 
     Args:
-        model: the model.
+        event: of the model.
         examples: of a request; None for 64, and for fewer where that many events have more than 2^18 positions and
             are no images.
         positions: of all examples of a request together; None for as many as the examples have, and for 2^18 where
@@ -48,13 +48,13 @@ def limits_of(model: AutoregressiveModel, examples: int | None = None, positions
     Raises:
         ValueError: not even one event may be asked for.
     """
-    if None in model.event_shape:
+    if None in event.positions:
         return Limits(examples or MOST_EXAMPLES, positions or MOST_POSITIONS)
-    size = model.event.num_positions
+    size = event.num_positions
     if positions is not None and positions < size:
         raise ValueError(f"max_positions must be at least {size}, the positions of one event, got {positions}")
     if examples is None:
-        image = len(model.event_shape) == 3
+        image = len(event.positions) > 1
         examples = MOST_EXAMPLES if image else max(1, min(MOST_EXAMPLES, MOST_POSITIONS // size))
     if positions is not None:
         examples = min(examples, positions // size)

@@ -125,7 +125,11 @@ def _card(signatures: Signatures, report: Any, facts: Mapping[str, Any]) -> str:
             "its last step. They live in one server process and end with the version: behind a balancer use `start` "
             "and `step`, or route a session to the replica that began it.",
         ]
-    lines += ["", "A sample is a function of its seed, temperature and condition alone. SIGNATURES.md lists the calls."]
+    lines += [
+        "",
+        "A sample is a function of its seed, temperature and condition alone, up to ties of rounding. SIGNATURES.md "
+        "lists the calls and says when samples are equal.",
+    ]
     return "\n".join(lines) + "\n"
 
 

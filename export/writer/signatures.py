@@ -135,7 +135,7 @@ class Signatures:
     ):
         self.model, self.options = model, options or Options()
         self.name = name
-        self.limits = limits_of(model, self.options.max_examples, self.options.max_positions)
+        self.limits = limits_of(model.event, self.options.max_examples, self.options.max_positions)
         self._endless = None in model.event_shape
         self._given = condition_inputs(model)
         prefix = [prefix_input(model)] if self.model.has_prefixes else []

@@ -11,6 +11,7 @@ from export.writer.limits import Limits, limits_of
 from export.writer.options import Options
 from export.writer.saved_model import export
 from tests.export.tiny import seeds
+from tfar.core.event import Event
 
 LABEL = np.int32([1])
 
@@ -36,10 +37,12 @@ def refusal(*arguments, **inputs):
 
 
 def test_defaults_follow_the_events():
-    image = tfar.models.MADE((4, 4, 1), tfar.heads.Bernoulli(), hidden=(4,))
-    vector = tfar.models.MADE((9,), tfar.heads.Bernoulli(), hidden=(4,))
-    texts = tfar.models.CharRNN((None,), tfar.heads.Categorical(4), units=4, num_layers=1)
-    sound = tfar.models.CharRNN((16000,), tfar.heads.Categorical(4), units=4, num_layers=1)
+    image, vector, texts, sound = (
+        Event(shape, tfar.heads.Categorical(4))
+        if len(shape) == 3
+        else Event(shape, tfar.heads.Categorical(4), "sequence")
+        for shape in ((4, 4, 1), (9,), (None,), (16000,))
+    )
     assert limits_of(image) == Limits(64, 64 * 16)
     assert limits_of(vector) == Limits(64, 64 * 9)
     assert limits_of(texts) == Limits(64, 2**18) and limits_of(texts).length == 65536

@@ -120,7 +120,7 @@ def exported(model, tmp_path_factory):
     handler.emit = warned.append
     tf.get_logger().addHandler(handler)
     with contextlib.redirect_stdout(out), mock.patch.object(command, "_facts", return_value=facts):
-        main(str(workdir), None, None, "saved_model", "coins", sessions=False, xla=True)
+        main(str(workdir), None, None, "saved_model", "coins", sessions=False, xla=True, max_examples=3)
     tf.get_logger().removeHandler(handler)
     return workdir, out.getvalue(), warned
 
@@ -179,6 +179,14 @@ def test_command_exports_sessions_unless_told_otherwise(model, tmp_path, monkeyp
         ({"model": "{0}/m.keras", "out": "{0}/out"}, "--model={0}/m.keras does not exist"),
         ({"model": "{0}/broken.keras", "out": "{0}/out"}, "{0}/broken.keras is damaged, or no .keras file"),
         ({"model": "{0}/other.keras", "out": "{0}/out"}, "{0}/other.keras must hold a model of tfar, got Sequential"),
+        (
+            {"model": "{0}/made.keras", "out": "{0}/out", "max_examples": 0},
+            "--max_examples must be at least 1 and below 2^31, got 0",
+        ),
+        (
+            {"model": "{0}/made.keras", "out": "{0}/out", "max_positions": 3},
+            "max_positions must be at least 4, the positions of one event, got 3",
+        ),
         ({"model": "{0}/made.keras", "out": "{0}/file"}, "{0}/file cannot be created: File exists"),
     ],
 )
@@ -188,7 +196,7 @@ def test_mistakes_cost_one_line_and_write_nothing(model, tmp_path, flags, messag
     keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "other.keras")
     model.save(tmp_path / "made.keras")
     before = names(tmp_path)
-    failed = any(word in message for word in (".keras is damaged", "Sequential", "cannot be created"))
+    failed = any(word in message for word in (".keras is damaged", "Sequential", "cannot be created", "one event"))
     code, _, err = run("export", *(f"--{name}={value}".format(tmp_path) for name, value in flags.items()))
     assert code == (1 if failed else 2)
     lines = [line for line in err.splitlines() if not line.startswith("export: ")]
@@ -206,8 +214,11 @@ def test_files_beside_a_version(exported):
     assert "- data: coins" in card and "Sessions:" not in card
     assert "## sample_xla" in calls and "--xla_cpu_compilation_enabled" in calls and "session_" not in calls
     assert calls.count("Batching: possible.") == 6  # sample and complete, both with XLA too, log_prob, describe
+    assert "A request has at most 3 examples;" in calls and "must have at most 3 examples; examples:" in calls
+    assert "max_batch_size { value: 3 }" in (version / "batching_params.pbtxt").read_text()
     told = json.loads((version / "assets.extra" / "tfar.json").read_text())
     assert told["event_shape"] == [2, 2, 1] and told["labels"] == ["a", "b"] and told["unit"] == "row"
+    assert (told["max_examples"], told["max_positions"]) == (3, 12)
     with Servable(version) as servable:
         for record in tf.data.TFRecordDataset(str(version / "assets.extra" / "tf_serving_warmup_requests")):
             request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
@@ -231,7 +242,7 @@ def test_why_a_signature_cannot_be_batched():
     assert batching_params.why_not(definition([], [[None]])) == "it has no inputs"
     assert batching_params.why_not(definition([[]], [[None]])) == "input t0 is a scalar"
     assert batching_params.why_not(definition([[None]], [[]])) == "output t0 is a scalar"
-    assert batching_params.why_not(definition([[3]], [[None]])) == "the first dimension of input t0 is not the rows"
+    assert batching_params.why_not(definition([[3]], [[None]])) == "the first dimension of input t0 is not the examples"
     assert "padded" in batching_params.why_not(definition([[None]], [[None]]), stateful=True)
 
 
