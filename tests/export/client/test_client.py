@@ -180,7 +180,7 @@ first = {name.partition(".")[0] for name in sys.modules if not name.startswith("
 print(*sorted(first - sys.stdlib_module_names - {"cython_runtime", "grpc_health"}))
 """
     found = subprocess.run([sys.executable, "-S", "-c", PATHS + code], cwd=ROOT, capture_output=True, text=True)
-    assert found.stdout.split() == ["export", "google", "grpc", "numpy", "typing_extensions"], found.stderr
+    assert found.stdout.split() == ["export", "google", "grpc", "numpy", "pipelines", "typing_extensions"], found.stderr
 
 
 def test_client_calls_a_server_from_a_bare_environment(served, pictures, tmp_path):
