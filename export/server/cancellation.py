@@ -103,7 +103,8 @@ class Watch:
 
     def __init__(self, session: tf.compat.v1.Session, places: int):
         self._session = session
-        with session.graph.as_default(), tf.name_scope("watch"):
+        # TensorFlow counts the inputs of a step by their names, and messages have the number: this one comes last.
+        with session.graph.as_default(), tf.name_scope("zzz_watch"):
             queues = [
                 tf.raw_ops.FIFOQueueV2(component_types=[tf.int32], shapes=[[]], shared_name=f"watch/{place}")
                 for place in range(places)

@@ -53,8 +53,8 @@ def to_array(proto: tensor_pb2.TensorProto) -> np.ndarray | Opaque:
 
     Raises:
         ClaimsTooMuch: it is so large that only a server with much memory would take it.
-        ValueError: TensorFlow Serving would not parse it either, or it has more than 64 dimensions, of which arrays
-            have no more.
+        ValueError: TensorFlow Serving would not parse it either, or it claims more than 2 GiB or has more than 64
+            dimensions, of which arrays have no more.
     """
     dims = [dim.size for dim in proto.tensor_shape.dim]
     if not proto.tensor_shape.unknown_rank and all(size >= 0 for size in dims):
@@ -74,8 +74,10 @@ def to_array(proto: tensor_pb2.TensorProto) -> np.ndarray | Opaque:
             array[:] = proto.string_val
             return array.reshape(dims)
         claimed = count * _bytes_of_value(proto)
-        most = MAX_BYTES if proto.ByteSize() >= count else MAX_REPEATED_BYTES
-        if claimed > most:
+        if claimed > MAX_BYTES:
+            raise ValueError(f"the shape {dims} claims too much memory")
+        if claimed > MAX_REPEATED_BYTES and proto.ByteSize() < count:
+            most = MAX_REPEATED_BYTES
             raise ClaimsTooMuch(f"must need at most {most} bytes, got the shape {dims}, which needs {claimed}")
     return _parse(proto)
 
