@@ -176,6 +176,8 @@ def _completions(run: runs.Run, info: DataInfo, x: np.ndarray, condition: Any, t
     observed.reshape(-1)[model.value_order(Request(**_member(model)))[0, :half]] = True
     repeated = np.concatenate([x] * times)
     conditions = None if condition is None else np.concatenate([condition] * times)
+    # A completion of a chain with auxiliary parts is exact where these are known: they are those of the example.
+    choice: dict[str, Any] = {"auxiliary": model.auxiliary_of(repeated)} if model.has_auxiliary else _member(model)
     drawn = model.complete(
         repeated,
         observed,
@@ -183,7 +185,7 @@ def _completions(run: runs.Run, info: DataInfo, x: np.ndarray, condition: Any, t
         seed=_SEED,
         batch_size=run.config["report"]["sample_batch_size"],
         jit_compile=runs.worth_compiling(len(repeated), model.event_shape),
-        **_member(model),
+        **choice,
     ).numpy()
     images = pictures.to_images(np.concatenate([x, x, drawn]).astype(drawn.dtype), info.levels)
     hidden = images[len(x) : 2 * len(x)]

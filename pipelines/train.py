@@ -105,6 +105,8 @@ def train(config: dict[str, Any], workdir: pathlib.Path) -> int:
         unit=Unit(info.unit),
         data=info.fingerprint,
     )
+    if loop.state.step == 0:
+        runs.take_parts(model, options.get("parts_from") or ())
     # The checkpoint, if there is one, has accepted the model, the optimizer and the data.
     runs.remove_temporary(workdir)
     runs.write_config(workdir, described)

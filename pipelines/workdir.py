@@ -329,6 +329,27 @@ def load_run(workdir: str | pathlib.Path, weights: str = "ema", model: Any = Non
     return Run(model, record["config"], record["resolved"], step, checkpoint.state, name, record["data"])
 
 
+def take_parts(model: Density, folders: Sequence[str]) -> None:
+    """Gives the parts of a chain the weights that runs of `--config.train.part=NAME` have learned for them.
+
+    Args:
+        model: of the run that begins.
+        folders: work directories of runs that trained one part each; its averaged weights of the best checkpoint.
+
+    Raises:
+        ValueError: a run there trained no part, or one of another architecture.
+    """
+    for folder in folders:
+        name = read_config(folder)["config"]["train"].get("part")
+        if name is None:
+            raise ValueError(f"config.train.parts_from must name runs with a config.train.part, got {folder}")
+        weights, learned = model.part_weights(name), load_run(folder).model.part_weights(name)
+        if [weight.shape for weight in weights] != [weight.shape for weight in learned]:
+            raise ValueError(f"config.train.parts_from={folder} has another architecture")
+        for weight, value in zip(weights, learned, strict=True):
+            weight.assign(value)
+
+
 def worth_compiling(num: int, event_shape: Sequence[int]) -> bool:
     """Returns whether to draw so many images under XLA: compiling takes 10 seconds or more, so it pays for many."""
     return num * math.prod(event_shape) >= _XLA_FROM

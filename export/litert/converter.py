@@ -161,7 +161,7 @@ def check(content: bytes, signatures: LiteRTSignatures, quantization: str = "flo
     num = -(-_ROWS // batch) * batch
     condition = examples.condition(model, num, seed, signatures.event_shape)
     given = examples.inputs(model, condition)
-    noise = noises.uniform(noises.seed_rows(seed, num), signatures.num_positions, model.head.noise_size).numpy()
+    noise = noises.uniform(noises.seed_rows(seed, num), signatures.num_positions, signatures.noise_size).numpy()
     temperature = np.linspace(1.0, 0.8, num, dtype=np.float32)
     length = signatures.event_shape[0] if None in model.event_shape else None
     options: dict[str, Any] = {"length": length, "batch_size": batch, "jit_compile": False}
@@ -205,11 +205,10 @@ def describe(path: Path, report: Report) -> str:
     """Formats a summary for people: the signatures and the result of the check."""
     content = path.read_bytes()
     facts = metadata.read(content)
-    batch, step = facts["batch_size"], facts["step"]
+    batch = facts["batch_size"]
     conditions = "".join(f", {item['input']} {item['dtype']} {item['shape']}" for item in facts["condition"])
     x = f"{facts['dtype']} {facts['sample']['samples']}"
     noise = facts["noise"]["shape"]
-    told = ", ".join(step["start"]) or "nothing"
     count = report.num_samples
     if report.num_ties is None:
         samples = f"{report.num_equal} of {count} samples equal Python's"
@@ -220,14 +219,22 @@ def describe(path: Path, report: Report) -> str:
             f"exported {path} ({len(content) / 1e6:.2f} MB, {report.quantization} weights)",
             f"  sample    noise float32 {noise}, temperature float32 [{batch}]{conditions} -> samples {x}",
             f"  log_prob  x {x}{conditions} -> {', '.join(facts['log_prob'])}, in nats",
-            f"  start     {told} -> the state of step, {len(step['state'])} tensors",
-            f"  step      the state, noise float32 {step['noise_shape']}, temperature -> chunk (a {step['unit']}; an "
-            f"event is {step['num_units']}), the state",
+            *(line for steps in facts.get("parts", [facts.get("step")]) for line in _described(steps)),
             f"  {len(report.operators)} built-in operators and no other; all else is in the metadata of the file, "
             f"{metadata.NAME!r}",
             f"checked in the LiteRT runtime: {samples}, log_prob within {report.log_prob_difference:.1e}",
         ]
     )
+
+
+def _described(steps: dict[str, Any]) -> list[str]:
+    """Lines on `start` and `step`."""
+    told, names = ", ".join(steps["start"]) or "nothing", steps.get("signatures", {"start": "start", "step": "step"})
+    return [
+        f"  {names['start']:<9} {told} -> the state of {names['step']}, {len(steps['state'])} tensors",
+        f"  {names['step']:<9} the state, noise float32 {steps['noise_shape']}, temperature -> chunk (a "
+        f"{steps['unit']}; there are {steps['num_units']}), the state",
+    ]
 
 
 def _reason(error: Exception) -> str:

@@ -15,6 +15,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 import tfar
 from export.litert.signatures import LiteRTSignatures
+from export.litert.steps import Steps
 from export.writer.inputs import Input
 from export.writer.states import fingerprint
 from tfar.core.protocols import Condition
@@ -37,7 +38,7 @@ _STEPS = (
 def describe(signatures: LiteRTSignatures, quantization: str) -> dict[str, Any]:
     """Describes the model and its signatures for the file."""
     model, batch = signatures.model, signatures.batch_size
-    shape = [batch, signatures.num_positions, model.head.noise_size]
+    shape = [batch, signatures.num_positions, signatures.noise_size]
     parts = () if model.condition is None else model.condition.parts
     return {
         "format": 1,
@@ -57,7 +58,7 @@ def describe(signatures: LiteRTSignatures, quantization: str) -> dict[str, Any]:
         "sample": {"samples": [batch, *signatures.event_shape]},
         "log_prob": {"log_prob": "nats, [batch_size]"}
         | ({"score": "nats of every factor, they sum to log_prob"} if signatures.has_factors else {}),
-        "step": _step(signatures),
+        **({"parts": _parts(signatures)} if model.parts else {"step": _step(signatures.steps[0], model.num_members)}),
     }
 
 
@@ -120,25 +121,46 @@ def _condition(item: Input, part: Condition) -> dict[str, Any]:
     return {"input": item.name, **part.describe(), **_tensor(item.spec), "meaning": item.meaning}
 
 
-def _step(signatures: LiteRTSignatures) -> dict[str, Any]:
+def _step(steps: Steps, num_members: int = 1) -> dict[str, Any]:
     """Units, noise and state of `step`."""
-    changing = {item.spec.name: _tensor(item.spec) for item in signatures.carried if item.changes}
+    changing = {item.spec.name: _tensor(item.spec) for item in steps.carried if item.changes}
     facts: dict[str, Any] = {
-        "unit": signatures.unit,
-        "num_units": signatures.num_units,
-        "noise_shape": signatures.noise_shape,
+        "unit": steps.unit,
+        "num_units": steps.num_units,
+        "noise_shape": steps.noise_shape,
         "how": _STEPS,
-        "start": [item.name for item in signatures.start_inputs],
+        "start": [item.name for item in steps.inputs],
         "state": {"position": {"shape": [1], "dtype": "int32"}, **changing},
         "initial_state": "zeros",
-        "told": {item.spec.name: _tensor(item.spec) for item in signatures.carried if not item.changes},
+        "told": {item.spec.name: _tensor(item.spec) for item in steps.carried if not item.changes},
     }
-    if signatures.unit == "cell":
+    if steps.unit == "cell":
         facts["cells"] = "flat index of the cell that each example has drawn, in raster order"
-    if signatures.num_members > 1:
-        facts["num_members"] = signatures.num_members
+    if num_members > 1:
+        facts["num_members"] = num_members
         facts["member"] = "uniform from 0 to num_members - 1, one for the whole event; `sample` takes it from the noise"
     return facts
+
+
+def _parts(signatures: LiteRTSignatures) -> list[dict[str, Any]]:
+    """Describes the steps of every part of a chain, and where its values lie in the event."""
+    model = signatures.model
+    places = np.arange(model.event.num_dimensions).reshape(1, *model.event_shape)
+    found = []
+    for part, steps, (positions, _) in zip(model.parts, signatures.steps, model.noise_slices(), strict=True):
+        cells = None if part.view.auxiliary else part.view.flags(places).reshape(-1).tolist()
+        found.append(
+            {
+                "name": part.name,
+                "signatures": {"start": steps.start_name, "step": steps.step_name},
+                "values": f"part_{part.name}, [batch_size, {', '.join(map(str, part.model.event_shape))}]",
+                "noise_from": positions.start,
+                "cells": cells,
+                "view": part.view.get_config(),
+                **_step(steps),
+            }
+        )
+    return found
 
 
 def _values(model: AutoregressiveModel) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from export.litert.signatures import LiteRTSignatures
+from export.litert.steps import Steps
 from export.writer.errors import ExportError
 from pipelines.start import quietly
 from tfar.core import extras
@@ -64,30 +65,47 @@ def draw_in_steps(
     Returns:
         [B, *event_shape].
     """
-    batch, units = len(noise), signatures.num_units
-    if signatures.num_members > 1:
-        request, first = signatures.model.prepare_draws(NOTHING, tf.constant(noise[:, 0]))
-        told, noise = {**told, "member": request.member.numpy()}, np.concatenate([first[:, None], noise[:, 1:]], 1)
-    noise = noise.reshape(batch, units, *signatures.noise_shape[1:])
-    order = _cells(signatures, told)
-    carry = runtime.run("start", **told)
+    if not signatures.model.parts:
+        if signatures.num_members > 1:
+            request, first = signatures.model.prepare_draws(NOTHING, tf.constant(noise[:, 0]))
+            told = {**told, "member": request.member.numpy()}
+            noise = np.concatenate([first[:, None], noise[:, 1:]], 1)
+        (steps,) = signatures.steps
+        return _drawn(runtime, steps, noise, temperature, told)
+    chain, values = signatures.model, dict(told)
+    parts = zip(chain.parts, signatures.steps, chain.noise_slices(), strict=True)
+    for part, steps, (positions, numbers) in parts:
+        own = {item.name: values[item.name] for item in steps.inputs}
+        drawn = _drawn(runtime, steps, noise[:, positions, numbers], temperature, own)
+        values[f"part_{part.name}"] = drawn
+    return chain.merge([values[f"part_{part.name}"] for part in chain.parts]).numpy()
+
+
+def _drawn(
+    runtime: LiteRTModel, steps: Steps, noise: np.ndarray, temperature: np.ndarray, told: dict[str, np.ndarray]
+) -> np.ndarray:
+    """Draws what the signatures of one stage draw, [B, *event_shape]."""
+    batch, units = len(noise), steps.num_units
+    noise = noise.reshape(batch, units, *steps.noise_shape[1:])
+    order = _cells(steps, told)
+    carry = runtime.run(steps.start_name, **told)
     canvas: np.ndarray | None = None
     for unit in range(units):
         at = order[:, unit]
-        outputs = runtime.run("step", noise=noise[np.arange(batch), at], temperature=temperature, **carry)
+        outputs = runtime.run(steps.step_name, noise=noise[np.arange(batch), at], temperature=temperature, **carry)
         chunk = outputs.pop("chunk")
         if canvas is None:
             canvas = np.zeros([batch, units, *chunk.shape[1:]], chunk.dtype)
-        if signatures.unit == "cell" and not np.array_equal(outputs.pop("cells"), at):
+        if steps.unit == "cell" and not np.array_equal(outputs.pop("cells"), at):
             raise ExportError(f"step {unit} of the LiteRT model draws another cell than Python")
         canvas[np.arange(batch), at] = chunk
         carry.update(outputs)
-    return np.zeros([0]) if canvas is None else canvas.reshape(batch, *signatures.event_shape)
+    return np.zeros([0]) if canvas is None else canvas.reshape(batch, *steps.event_shape)
 
 
-def _cells(signatures: LiteRTSignatures, told: dict[str, np.ndarray]) -> np.ndarray:
+def _cells(steps: Steps, told: dict[str, np.ndarray]) -> np.ndarray:
     """Returns the unit of the event that each step draws, [B, units]."""
-    shape = [signatures.batch_size, signatures.num_units]
+    shape = [steps.batch_size, steps.num_units]
     context = Request(member=told.get("member"))
-    order = signatures.stage.order(context) if signatures.unit == "cell" else None
+    order = steps.stage.order(context) if steps.unit == "cell" else None
     return np.broadcast_to(np.arange(shape[1]) if order is None else np.asarray(order[0]), shape)

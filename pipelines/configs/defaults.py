@@ -66,6 +66,8 @@ def get_config() -> config_dict.ConfigDict:
             "carry_state": False,
             # Name of the only part of a chain to train, given the true values of those before it.
             "part": config_dict.placeholder(str),
+            # Work directories of runs with a `part` each, whose weights a new run begins with.
+            "parts_from": (),
             # "mixed_bfloat16" computes the training in half precision, scores and model.keras stay in float32; faster
             # where the processor has instructions for it (two busy cores with AMX, LSTM: 0.71 s a step against 0.83 s).
             "precision": "float32",

@@ -112,10 +112,7 @@ def test_everything_public_is_registered(module, cases):
 @pytest.mark.parametrize("attribute", ["representative", "runtimes"])
 def test_costly_comparisons_run_for_every_class(attribute):
     compared = [case.name.split("_")[0] for case in MODELS if getattr(case, attribute)]
-    expected = public_classes(models)
-    if attribute == "runtimes":  # chains are not exported yet
-        expected = {name for name in expected if not issubclass(getattr(models, name), models.Chain)}
-    assert set(compared) == expected
+    assert set(compared) == public_classes(models)
     assert attribute != "representative" or len(compared) == len(set(compared)), "one case of a class"
 
 

@@ -91,16 +91,22 @@ class KeptGraphs:
         """Whether the model's graphs depend on nothing but its configuration and this library."""
         layers = compat.all_layers(self._model)
         parts = [self._model.head, *layers] + ([self._model.condition] if self._model.condition else [])
-        return all(type(part).__module__.startswith(_OURS) for part in parts) and len(self._handles) == len(
-            self._model.variables
-        )
+        ours = all(type(part).__module__.startswith(_OURS) for part in parts)
+        return ours and self._config is not None and len(self._handles) == len(self._model.variables)
+
+    @functools.cached_property
+    def _config(self) -> str | None:
+        """The model's configuration; None where a layer has none, as networks of parts that their chain makes."""
+        try:
+            return json.dumps(keras.saving.serialize_keras_object(self._model), sort_keys=True, default=str)
+        except NotImplementedError:
+            return None
 
     @functools.cached_property
     def _identity(self) -> str:
         """Digest of the model's configuration and of shapes and types of its weights."""
-        config = json.dumps(keras.saving.serialize_keras_object(self._model), sort_keys=True, default=str)
         weights = [(tuple(variable.shape), str(variable.dtype)) for variable in self._model.variables]
-        return _DIGEST(f"{config} {weights} {keras.config.floatx()}".encode()).hexdigest()
+        return _DIGEST(f"{self._config} {weights} {keras.config.floatx()}".encode()).hexdigest()
 
     @functools.cached_property
     def _handles(self) -> list[tf.Tensor]:

@@ -213,6 +213,10 @@ class Density(Configured, Trained, metaclass=_Completed):
         """Whether something is drawn that is no part of the event but a function of it; see `tfar.models.Chain`."""
         return False
 
+    def auxiliary_of(self, x: Any) -> list[tf.Tensor]:
+        """Values of the auxiliary parts of events [B, *event_shape], as `auxiliary=` takes them; [] without any."""
+        return []
+
     @property
     def compiled_functions(self) -> CompiledFunctions:
         """The functions that were compiled for this model."""

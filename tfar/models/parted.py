@@ -117,6 +117,10 @@ class PartedDensity(SampledDensity):
         values = [next(given) if auxiliary and part.view.auxiliary else part.view.take(x) for part in self.parts]
         return [tf.cast(y, part.model.head.dtype) for part, y in zip(self.parts, values, strict=True)]
 
+    def auxiliary_of(self, x: Any) -> list[tf.Tensor]:
+        """See `Density.auxiliary_of`."""
+        return [y for part, y in zip(self.parts, self.split(x), strict=True) if part.view.auxiliary]
+
     def merge(self, values: Sequence[Any]) -> tf.Tensor:
         """Events [B, *event_shape] of the values of every part."""
         own = [(part, y) for part, y in zip(self.parts, values, strict=True) if not part.view.auxiliary]

@@ -13,6 +13,13 @@ from tfar.testing.registry.chains import CHAINS
 SEEDS = tfar.core.seed_rows(3, 3)
 
 
+@pytest.fixture(autouse=True)
+def op_by_op():
+    """A few steps run sooner than they are traced; tests/export/test_everywhere.py has them in exports."""
+    with testing.eagerly():
+        yield
+
+
 @pytest.fixture(scope="module")
 def model():
     built = next(case for case in CHAINS if case.name == "MultiscalePixelCNN_rgb").build()
@@ -20,7 +27,7 @@ def model():
     return built
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def sampler(model):
     return PartSampler(model)
 

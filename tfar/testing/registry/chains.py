@@ -19,7 +19,7 @@ _multiscale = tiny(
 )
 
 CHAINS: list[ModelCase] = [
-    _multiscale("binary", (4, 4, 1), heads.Bernoulli(), enumerable=True, representative=True),
+    _multiscale("binary", (4, 4, 1), heads.Bernoulli(), enumerable=True, representative=True, runtimes=True),
     _multiscale("rgb", (2, 2, 3), heads.Categorical(2), upscaler_filters=6, condition=Label(3), enumerable=True),
     _multiscale(
         "logistic",
