@@ -159,8 +159,8 @@ FAULTS = [
     Fault(
         "seed-of-an-export-ignored",
         "export/writer/signatures.py",
-        'noise = noises.uniform(rows["seed"], size, event.head.noise_size)',
-        'noise = noises.uniform(tf.zeros_like(rows["seed"]), size, event.head.noise_size)',
+        'noise = noises.uniform(rows["seed"], size, numbers)',
+        'noise = noises.uniform(tf.zeros_like(rows["seed"]), size, numbers)',
         ("tests/export/writer/test_signatures.py::test_same_seeds_give_the_samples_of_python[text-4]",),
     ),
 ]
