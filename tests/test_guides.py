@@ -1,7 +1,7 @@
 """Every block of docs/guides runs as it stands, in the order of the page; the commands get tiny sizes besides.
 
-Blocks of Python whose first line names a file, `# my_model.py`, are saved as it says. Most is computed op by op: two
-steps of training are not worth tracing. Reports draw nothing: tests/pipelines looks at them.
+Blocks of Python whose first line names a file, `# my_model.py`, are saved as it says. Most is computed op by op: one
+step of training is not worth tracing. Reports draw nothing: tests/pipelines looks at them.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:Even though the .tf.config.experimental_run_functions_eagerly:UserWarning"
 )
 
-STEPS = ("--config.train.steps=2", "--config.train.eval_every=2", "--config.train.batch_size=4")
+STEPS = ("--config.train.steps=1", "--config.train.batch_size=4")
 DRAWN = ("--config.report.num_samples=2", "--config.report.num_images=2", "--config.report.sample_batch_size=2")
 GATED = ("--config.model.filters=2", "--config.model.num_blocks=0", "--config.model.first_kernel_size=3")
 WAVENET = tuple(
