@@ -12,6 +12,7 @@ Only where named in --parts:
 
     peers        PixelCNN++ against TensorFlow Probability's                                  (5 minutes)
     made         test likelihoods of MADE; its data sets lie in ../shared/data/made           (1 minute)
+    attack       the local server under attack, beside a quiet client                         (3 minutes)
     gpu          `benchmarks.gpu_check`, on a machine with a GPU                              (15 minutes)
 
 The times are estimates for two cores with nothing else to do. Each benchmark is a process of its own, whose command is
@@ -53,6 +54,7 @@ PARTS: dict[str, list[tuple[str, str]]] = {
     ],
     "peers": [("peers", "--tiny --repeats=1 --batch=2")],
     "made": [("made_datasets", "--datasets=nips")],
+    "attack": [("attack", "--tiny --requests=100 --seconds=1")],
     "gpu": [("gpu_check --seconds=900", "--rehearse")],
 }
 DEFAULT_PARTS = ("sampling", "positions", "memory", "serving", "first_call")

@@ -46,7 +46,7 @@ class Scene:
 
         slots = max(16, 2 * clients)  # the replicas are asked for eight rows
         made: dict[str, tuple[Any, Options]] = {}
-        pictures = _pictures(folder, workdir, tiny)
+        pictures = pictures_of(folder, workdir, tiny)
         made["pictures"] = pictures, Options(slots=slots, ttl=TTL)
         if batch_calls:
             made["batched"] = pictures, Options(slots=slots, ttl=TTL, batch_calls=True)
@@ -79,7 +79,8 @@ def _kept(path: Path, build: Callable[[], Any]) -> Any:
     return load_model(path)
 
 
-def _pictures(folder: Path, workdir: str | None, tiny: bool) -> Any:
+def pictures_of(folder: Path, workdir: str | None = None, tiny: bool = False) -> Any:
+    """Makes or loads the model of images: that of a work directory, or a GatedPixelCNN of 8 x 8 with labels."""
     import tfar
     from export.writer.saved_model import load_model
 

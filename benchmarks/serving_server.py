@@ -47,20 +47,24 @@ class LocalServer:
         models: folders of versions by name.
         log: file for its output.
         threads: calls at once; None for the default of TensorFlow Serving.
+        rest: whether there is a REST port.
 
     Attributes:
         target: "host:port" of gRPC.
+        rest_port: of HTTP, where there is one.
     """
 
-    def __init__(self, models: Mapping[str, Path], log: Path, threads: int | None = None):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+    def __init__(self, models: Mapping[str, Path], log: Path, threads: int | None = None, rest: bool = False):
+        with socket.socket() as free, socket.socket() as other:
+            for one in (free, other):
+                one.bind(("127.0.0.1", 0))
+            port, self.rest_port = free.getsockname()[1], other.getsockname()[1]
         self.target, self.log = f"127.0.0.1:{port}", log
         config = log.with_suffix(".config")
         config.write_text(configuration(models), encoding="utf-8")
         flags = [f"--model_config_file={config}", f"--port={port}", "--file_system_poll_wait_seconds=0.5"]
         flags += [] if threads is None else [f"--grpc_max_threads={threads}"]
+        flags += [f"--rest_api_port={self.rest_port}", "--demo"] if rest else []
         with log.open("w", encoding="utf-8") as out:
             command = [sys.executable, "-m", "pipelines.serve", *flags]
             self.process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)

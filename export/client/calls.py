@@ -14,6 +14,7 @@ connection came about, or where the server says that it had no thread for the ca
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -28,11 +29,19 @@ _NEVER_RUN = (
     "failed to connect to all addresses",
     "DNS resolution failed",
     "Name resolution failure",
+    "errors resolving",
     "Server Threadpool Exhausted",
     "Concurrent RPC limit exceeded",
 )
 _TOO_LARGE = ("larger than max", "too large")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0  # seconds
+# Where in its graph TensorFlow was when it refused a request: in front of the sentence, or behind it.
+_NODES_BEFORE, _NODES_BEHIND = (
+    re.compile(r"(\s*\{\{(function_)?node [^}]*\}\})+\s*"),
+    re.compile(r"\s*\[\[\{\{.*", re.DOTALL),
+)
+# Words of gRPC of a server that is there, and speaks otherwise.
+_ANSWERS = ("handshake", "ssl", "tls", "certificate")
 
 
 class Calls:
@@ -56,7 +65,7 @@ class Calls:
         round_robin: bool = False,
         options: Sequence[tuple[str, Any]] = (),
     ):
-        self.timeout, self.retries = timeout, retries
+        self.timeout, self.retries, self._server = timeout, retries, server
         policy = "round_robin" if round_robin else "pick_first"
         options = [
             # gRPC's own limit for replies is 4 MB.
@@ -101,14 +110,35 @@ class Calls:
                 error = ServingError(Code[failed.code().name], failed.details() or "")
                 wait = random.uniform(0.5, 1.0) * pause
                 if attempt == self.retries or not may_repeat(error, acts) or time.monotonic() + wait >= end:
-                    raise error from failed
+                    raise self._told(error) from failed
             time.sleep(wait)
             pause = min(2 * pause, _LONGEST_PAUSE)
         raise ServingError(Code.UNAVAILABLE, "not tried")  # retries < 0, which Client refuses
 
+    def _told(self, error: ServingError) -> ServingError:
+        """Says for people what a call ended with."""
+        message = error.message
+        if error.code == Code.UNAVAILABLE and message.startswith(_NEVER_RUN[0]):
+            if not any(word in message.lower() for word in _ANSWERS):
+                return ServingError(error.code, f"no server answers at {self._server}; is it running?")
+        elif error.code == Code.UNAVAILABLE and message.startswith(_NEVER_RUN[1:4]):
+            return ServingError(error.code, f"the address {self._server} cannot be found")
+        return ServingError(error.code, sentence(message))
+
     def close(self) -> None:
         """Closes the channel."""
         self.channel.close()
+
+
+def sentence(message: str) -> str:
+    r"""Cuts from an error of TensorFlow the names of nodes of its graph.
+
+    Example:
+        >>> sentence("assertion failed: [x must be positive] [-1]\n\t [[{{node Assert}}]]")
+        'assertion failed: [x must be positive] [-1]'
+    """
+    start = _NODES_BEFORE.match(message)
+    return _NODES_BEHIND.sub("", message[start.end() :] if start else message)
 
 
 def may_repeat(error: ServingError, acts: bool) -> bool:

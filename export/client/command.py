@@ -14,6 +14,7 @@ import argparse
 import base64
 import importlib
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -97,7 +98,7 @@ def explain(error: ServingError, client: Client) -> str:
     """Formats an error as one line for a person at a shell."""
     where = f"{client.model_name} at {client.server}"
     hints = {
-        Code.UNAVAILABLE: f"is the server running? {program.typed('serve')} starts one",
+        Code.UNAVAILABLE: f"{program.typed('serve')} starts one",
         Code.NOT_FOUND: "--model_name says which model is asked",
         Code.DEADLINE_EXCEEDED: "--timeout gives it more time",
     }
@@ -114,7 +115,22 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs the command; returns the exit code: 0, 2 for wrong flags, 1 for calls that failed."""
+    """Runs the command; returns the exit code: 0, 2 for wrong flags, 1 for calls that failed.
+
+    A reader of the output that has read enough, such as `head`, ends it without an error.
+    """
+    try:
+        try:
+            return _run(arguments)
+        finally:  # of --help, too
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Python writes out what is left once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(arguments: Sequence[str]) -> int:
     parser = _Parser(program.typed("client"), description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     for flag in CONNECTION:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -16,12 +15,10 @@ from tensorflow_serving.apis import (
 )
 
 from export.client.errors import Code, ServingError
-from export.server.errors import invalid
+from export.server.errors import failure, invalid
 from export.server.manager import ModelManager
 from export.server.metrics import Metrics
 from export.server.predict import predict
-
-logger = logging.getLogger("tfar.serving")
 
 
 class Calls:
@@ -60,8 +57,7 @@ class Calls:
         except ServingError:
             raise
         except Exception as error:  # A bug: this call fails, the server goes on.
-            logger.exception("a call failed")
-            raise ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}") from error
+            raise failure(error) from error
         finally:
             self._threads.release()
 

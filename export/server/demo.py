@@ -11,7 +11,6 @@ Types come from the signature. Strings travel as base64. Numbers that JSON's rea
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import math
 from pathlib import Path
@@ -25,11 +24,14 @@ from tensorflow_serving.apis import model_pb2, predict_pb2
 from export.client.errors import Code, ServingError
 from export.server.calls import Calls
 from export.server.errors import invalid
+from export.server.json_body import shortened
+from export.server.json_tensors import dense
 from export.server.tensors import to_array, to_proto
 
 # Integers that JavaScript holds exactly.
 _SAFE = 2**53
 CARD = Path("assets.extra", "tfar.json")
+_MAX_RANK = 64  # of NumPy's arrays
 
 
 class Demo:
@@ -70,17 +72,16 @@ class Demo:
                 "tfar": json.loads(card.read_text()) if card.is_file() else None,
             }
 
-    def call(self, signature: str, body: Any, model: str | None = None, timeout_ms: int = 0) -> dict[str, Any]:
-        """Predict with inputs and outputs in JSON.
+    def request(self, signature: str, body: Any, model: str | None = None) -> predict_pb2.PredictRequest:
+        """Makes a request of its JSON.
 
         Args:
             signature: its name.
             body: as in the module's text.
             model: its name, or None for the first one.
-            timeout_ms: milliseconds that the call may take.
 
         Raises:
-            ServingError: as Predict, or the inputs fit no array of the signature's type.
+            ServingError: the inputs fit no array of the signature's type.
         """
         if not isinstance(body, dict) or not isinstance(body.get("inputs", {}), dict):
             raise invalid('the body must be {"inputs": {name: value}}')
@@ -96,6 +97,18 @@ class Demo:
             for name, value in body.get("inputs", {}).items():
                 dtype = tf.as_dtype(known.inputs[name].dtype) if name in known.inputs else tf.float32
                 request.inputs[name].CopyFrom(to_proto(_from_json(name, value, dtype), content=dtype != tf.string))
+        return request
+
+    def call(self, request: predict_pb2.PredictRequest, timeout_ms: int = 0) -> dict[str, Any]:
+        """Predict with outputs in JSON.
+
+        Args:
+            request: from `request`.
+            timeout_ms: milliseconds that the call may take.
+
+        Raises:
+            ServingError: as Predict.
+        """
 
         def predict(request: predict_pb2.PredictRequest, timeout_ms: int) -> predict_pb2.PredictResponse:
             return self._calls.predict(request, timeout_ms, entrypoint="REST")
@@ -121,27 +134,49 @@ def _describe(info: meta_graph_pb2.TensorInfo, default: Any = None) -> dict[str,
 
 
 def _from_json(name: str, value: Any, dtype: tf.DType) -> np.ndarray:
+    kind = f"{name} must be nested lists of {dtype.name}"
+    found = dense(value)
+    if found is None:
+        raise invalid(f"{kind}, and lists of one level equally long")
+    values, shape = found
+    if len(shape) > _MAX_RANK:
+        raise invalid(f"{kind}, at most {_MAX_RANK} of them in one another")
+    convert = _decoded if dtype == tf.string else _integer if dtype.is_integer else _number_of
+    converted = []
+    for entry in values:
+        try:
+            converted.append(convert(entry))
+        except (TypeError, ValueError, OverflowError) as error:
+            what = "base64, got " if dtype == tf.string else "got "
+            raise invalid(f"{kind}, {what}{shortened(entry, 64)}") from error
     try:
-        if dtype == tf.string:
-            array = np.array(value, object)
-            flat = np.empty([array.size], object)
-            flat[:] = [base64.b64decode(text, validate=True) for text in array.ravel()]
-            return flat.reshape(array.shape)
-        return np.array(_numbers(value, dtype.is_integer), dtype.as_numpy_dtype)
-    except (TypeError, ValueError, OverflowError, RecursionError, binascii.Error) as error:
-        raise invalid(f"{name} must be nested lists of {dtype.name}: {error}") from error
+        array = np.empty([len(converted)], object if dtype == tf.string else dtype.as_numpy_dtype)
+        array[:] = converted
+        return array.reshape(shape)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise invalid(f"{kind}, got numbers that the type does not hold") from error
 
 
-def _numbers(value: Any, integer: bool) -> Any:
-    """Nested lists with strings read as numbers; an integer must be one."""
-    if isinstance(value, list):
-        return [_numbers(entry, integer) for entry in value]
+def _decoded(value: Any) -> bytes:
+    if not isinstance(value, str):
+        raise TypeError
+    return base64.b64decode(value, validate=True)
+
+
+def _integer(value: Any) -> int:
+    """An integer; a string is read as one."""
+    whole = int(value)
+    if isinstance(value, float) and value != whole:
+        raise ValueError
+    return whole
+
+
+def _number_of(value: Any) -> Any:
+    """A number or a truth value; a string is read as a number."""
     if isinstance(value, str):
-        value = int(value) if integer else float(value)
-    if integer and isinstance(value, float):
-        if value != int(value):
-            raise ValueError(f"{value} is no integer")
-        value = int(value)
+        return float(value)
+    if not isinstance(value, int | float):
+        raise TypeError
     return value
 
 

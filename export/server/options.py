@@ -16,6 +16,15 @@ class Options:
         grpc_socket_path: a unix socket to listen on as well, or "".
         rest_api_port: of HTTP; 0 for any free one, None for none.
         rest_api_timeout_in_ms: milliseconds that a call over HTTP may take.
+        rest_api_max_body_bytes: bytes of a JSON body; larger ones are refused unread. The released server has no limit,
+            neither for this nor for the next four.
+        rest_api_max_body_elements: values of a JSON body, counted by its commas and opening brackets before it is
+            parsed.
+        rest_api_max_connections: over HTTP at once. For one more, the connection that is idle for longest is closed.
+        rest_api_read_timeout_in_ms: milliseconds in which a whole request must have come, counted from the answer
+            before it.
+        rest_api_allowed_hosts: names that the headers Host and Origin may have, comma-separated, beside --host; * for
+            any.
         model_name: of the single model.
         model_base_path: folder of its versions.
         model_config_file: text file with a ModelServerConfig, instead of the two above.
@@ -29,7 +38,9 @@ class Options:
         monitoring_config_file: text file that switches the metrics on.
         ssl_config_file: text file with the keys of TLS.
         enable_grpc_healthcheck_service: answers grpc.health.v1.
-        grpc_max_threads: calls at once; None for 4 a CPU.
+        grpc_max_threads: calls at once; None for 4 a CPU. One more is refused with RESOURCE_EXHAUSTED.
+        grpc_max_message_bytes: bytes of a request over gRPC; a larger one is refused with RESOURCE_EXHAUSTED. The
+            released server takes 2 GiB.
         max_call_seconds: that a call may take where its client sets no earlier deadline; the released server has none.
         grpc_channel_arguments: "key=value,..." for gRPC.
         xla_cpu_compilation_enabled: lets functions with `jit_compile=True` run; otherwise they fail.
@@ -46,6 +57,11 @@ class Options:
     grpc_socket_path: str = ""
     rest_api_port: int | None = None
     rest_api_timeout_in_ms: int = 30000
+    rest_api_max_body_bytes: int = 16 * 2**20
+    rest_api_max_body_elements: int = 2**18
+    rest_api_max_connections: int = 256
+    rest_api_read_timeout_in_ms: int = 30000
+    rest_api_allowed_hosts: str = "localhost,127.0.0.1,::1"
     model_name: str = "default"
     model_base_path: str = ""
     model_config_file: str = ""
@@ -59,6 +75,7 @@ class Options:
     ssl_config_file: str = ""
     enable_grpc_healthcheck_service: bool = False
     grpc_max_threads: int | None = None
+    grpc_max_message_bytes: int = 64 * 2**20
     max_call_seconds: float = 600
     grpc_channel_arguments: str = ""
     xla_cpu_compilation_enabled: bool = False
@@ -73,6 +90,11 @@ class Options:
         if self.grpc_max_threads is not None:
             return self.grpc_max_threads
         return 4 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4 * (os.cpu_count() or 1)
+
+    def allowed_hosts(self) -> frozenset[str] | None:
+        """Returns the names that Host and Origin may have, in small letters; None for any."""
+        names = {name.strip().strip("[]").lower() for name in self.rest_api_allowed_hosts.split(",")}
+        return None if "*" in names else frozenset({self.host.lower(), *names} - {""})
 
     def channel_arguments(self) -> list[tuple[str, int | str]]:
         """Returns the arguments of gRPC; whole numbers as such."""
@@ -93,6 +115,11 @@ class Options:
             return f"--rest_api_port must differ from --port, got {self.port}"
         for name, least in (
             ("rest_api_timeout_in_ms", 1),
+            ("rest_api_max_body_bytes", 1),
+            ("rest_api_max_body_elements", 1),
+            ("rest_api_max_connections", 1),
+            ("rest_api_read_timeout_in_ms", 1),
+            ("grpc_max_message_bytes", 1),
             ("max_num_load_retries", 0),
             ("load_retry_interval_micros", 0),
             ("num_request_iterations_for_warmup", 1),

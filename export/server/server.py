@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc
 import tensorflow as tf
 
-from export.client.errors import ServingError
+from export.client.errors import Code, ServingError
 from export.server import configuration, rest, services
 from export.server.calls import Calls
 from export.server.demo import Demo
@@ -28,8 +28,6 @@ logger = logging.getLogger("tfar.serving")
 DEMO_FOLDER = Path(__file__).resolve().with_name("page")
 # Calls at once that a client can cancel: every step touches all places, some microseconds each.
 _WATCHED = 64
-# Threads that refuse a call for which there is none left.
-_SPARE_THREADS = 4
 
 
 class Server:
@@ -60,6 +58,7 @@ class Server:
         self.port: int | None = None
         self.rest_port: int | None = None
         self._grpc: grpc.Server | None = None
+        self._messages = services.waiting_for_messages(options.grpc_max_message_bytes)
         self._rest: rest.RestServer | None = None
         self._stopped = threading.Event()
 
@@ -112,7 +111,19 @@ class Server:
             allow_soft_placement=True,
         )
         logger.info("loading %s version %d, and warming it up", name, number)
-        model = LoadedModel(path, config, watched=min(self.options.max_calls(), _WATCHED))
+        try:
+            return self._warmed(
+                name, number, LoadedModel(path, config, watched=min(self.options.max_calls(), _WATCHED))
+            )
+        except ServingError as error:
+            # Clients ask for the status of a version; where it lies is no affair of theirs.
+            logger.error("%s version %d is %s", name, number, path)
+            raise ServingError(error.code, error.message.replace(str(path), f"{name}/{number}")) from error
+        except Exception as error:
+            logger.exception("%s version %d is %s", name, number, path)
+            raise ServingError(Code.INTERNAL, "loading failed; the log of the server says why") from error
+
+    def _warmed(self, name: str, number: int, model: LoadedModel) -> LoadedModel:
         try:
             if self.options.enable_model_warmup:
                 started = time.perf_counter()
@@ -148,10 +159,10 @@ class Server:
     def _open_grpc(self, credentials: grpc.ServerCredentials | None) -> None:
         options = self.options
         self._grpc = grpc.server(
-            futures.ThreadPoolExecutor(options.max_calls() + _SPARE_THREADS, thread_name_prefix="grpc"),
-            handlers=services.handlers(self.calls),
+            futures.ThreadPoolExecutor(options.max_calls() + services.WAITING_THREADS, thread_name_prefix="grpc"),
+            handlers=services.handlers(self.calls, self._messages),
             options=[
-                ("grpc.max_receive_message_length", 2**31 - 1),
+                ("grpc.max_receive_message_length", options.grpc_max_message_bytes),
                 ("grpc.max_send_message_length", 2**31 - 1),
                 # A second server on the port must fail, not share it.
                 ("grpc.so_reuseport", 0),
@@ -180,10 +191,9 @@ class Server:
         if options.rest_api_port is None:
             return
         demo = Demo(self.calls, DEMO_FOLDER) if options.demo else None
-        timeout = options.rest_api_timeout_in_ms / 1000
         try:
             address = (options.host, options.rest_api_port)
-            self._rest = rest.RestServer(address, self.calls, metrics_path, demo, timeout)
+            self._rest = rest.RestServer(address, self.calls, options, metrics_path, demo)
         except OSError as error:
             raise invalid(f"HTTP cannot listen on {address[0]}:{address[1]}: {error.strerror}") from error
         self.rest_port = self._rest.server_address[1]
@@ -212,6 +222,7 @@ class Server:
         if self._grpc is not None:
             self._grpc.stop(grace).wait()
             self._grpc = None
+        self._messages.stop()
         self.manager.stop()
 
     def __enter__(self) -> Server:

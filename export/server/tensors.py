@@ -23,6 +23,8 @@ _FIELDS = {
     tf.bool.as_datatype_enum: ("bool_val", np.bool_),
 }
 _STRING = tf.string.as_datatype_enum
+# What C++ calls them.
+CPP_NAMES = {"float32": "float", "float64": "double", "float16": "half"}
 _IN_INT_VAL = {"int8", "uint8", "int16", "uint16", "int32"}
 
 

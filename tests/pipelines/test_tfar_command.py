@@ -109,7 +109,11 @@ def test_messages_say_what_the_user_types(monkeypatch, started, installed):
         ("sample", "--workdir=nowhere", "train first: tfar train"),
         ("evaluate", "--workdir=nowhere", "train first: tfar train"),
         ("export", "--workdir=.", "train one: tfar train --workdir=."),
-        ("client", "--server=127.0.0.1:1 --timeout=5", "is the server running? tfar serve starts one"),
+        (
+            "client",
+            "--server=127.0.0.1:1 --timeout=5",
+            "at 127.0.0.1:1; is it running? (tfar serve starts one)",
+        ),
     ],
 )
 def test_hints_of_commands(tmp_path, monkeypatch, name, flags, hint):

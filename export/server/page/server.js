@@ -15,13 +15,13 @@ export class CallError extends Error {
 const WORDS = {
   OFFLINE: "The server does not answer. Is it still running?",
   UNAVAILABLE: "The server is not available just now. Try again.",
-  RESOURCE_EXHAUSTED: "The server is busy. Try again in a moment.",
   DEADLINE_EXCEEDED: "The server took too long. Draw fewer samples at once.",
 };
 
 /** What a person is told; "assertion failed: [x must ...; values:] [3]" becomes "x must ...; values: 3". */
 function words(code, message) {
   if (code in WORDS) return WORDS[code];
+  if (message === "Server Threadpool Exhausted") return "The server answers as many calls at once as it may. Try again in a moment.";
   const refused = /assertion failed: \[(.*?)\]\s*([^\n]*)/.exec(message);
   if (!refused) return message;
   const values = refused[2].replace(/\[\[.*$/, "").replace(/[[\]]/g, " ").trim();

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from export.client import Client, Code, ServingError, messages
-from export.client.calls import may_repeat
+from export.client.calls import may_repeat, sentence
 from export.client.command import describe
 from export.client.signatures import seeds
 from export.writer.canvas import Canvas
@@ -433,9 +433,44 @@ def test_retries_end(network):
 
 
 def test_server_that_is_not_there():
-    with Client("127.0.0.1:1", retries=1) as client, pytest.raises(ServingError, match="failed to connect") as caught:
+    with Client("127.0.0.1:1", retries=1) as client, pytest.raises(ServingError) as caught:
         client.sample(1)
     assert caught.value.code == Code.UNAVAILABLE
+    assert caught.value.message == "no server answers at 127.0.0.1:1; is it running?"
+
+
+def test_a_name_without_an_address():
+    with Client("nowhere.invalid:1", retries=0) as client, pytest.raises(ServingError) as caught:
+        client.sample(1)
+    assert caught.value.message == "the address nowhere.invalid:1 cannot be found"
+
+
+def test_a_reader_that_has_read_enough_is_no_error():
+    command = [sys.executable, "-m", "export.client", "--help"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 0
+
+
+def test_errors_end_where_the_sentence_ends(pictures):
+    with pytest.raises(ServingError) as caught:
+        pictures.sample(1, 0, temperature=-1.0)
+    message = caught.value.message
+    assert message.startswith("assertion failed: [temperature must ") and message.endswith("[-1]"), message
+
+
+@pytest.mark.parametrize(
+    "message, told",
+    [
+        ("no nodes: [3] {x}", "no nodes: [3] {x}"),
+        ("a [[1]]\n\t [[{{function_node __inference_1}}{{node Assert}}]]\n\t [[Other]]", "a [[1]]"),
+        ("{{function_node __inference_1}} {{function_node f}} shapes differ\n\t [[{{node add}}]]", "shapes differ"),
+        ("{{node add}} shapes differ", "shapes differ"),
+    ],
+)
+def test_names_of_nodes_are_cut(message, told):
+    assert sentence(message) == told
 
 
 @pytest.mark.parametrize("signature", ["session_begin", "session_step"])

@@ -70,7 +70,8 @@ def test_demo_knows_the_model(made, served):
 def test_demo_draws_the_same_samples(made, samples):
     _, server, _ = made
     inputs = {"seed": SEEDS[:2].tolist(), "condition": LABELS[:2].tolist()}
-    outputs = server._rest.demo.call("sample", {"inputs": inputs}, "pictures")["outputs"]
+    demo = server._rest.demo
+    outputs = demo.call(demo.request("sample", {"inputs": inputs}, "pictures"))["outputs"]
     assert outputs["samples"] == samples[:2].tolist()
 
 

@@ -69,7 +69,7 @@ def test_model_status(call):
     assert call("GET", "/v1/models/half/labels/x") == (400, {"error": "Unrecognized servable version label: x"})
     assert call("GET", f"/v1/models/half/versions/{2**64}")[0] == 400
     assert call("GET", "/nothing") == (404, {"error": "Malformed request: GET /nothing"})
-    assert call("POST", "/v1/models/half:predict", {})[0] == 404
+    assert call("GET", "/v1/nothing") == (400, {"error": "Malformed request: GET /v1/nothing"})
     assert call("DELETE", "/v1/models/half")[0] == 501
 
 
@@ -173,15 +173,38 @@ def test_output_filter_and_model(call):
         ("two", {"inputs": {"a": [1]}}, 400, "INVALID_ARGUMENT", "input size does not match signature"),
         ("two", {"inputs": {"a": [1], "c": [1]}}, 400, "INVALID_ARGUMENT", "Signature input alias: b"),
         ("two", {"inputs": {"a": [[1, 2], [3]], "b": 1}}, 400, "INVALID_ARGUMENT", "a must be nested lists of float32"),
-        ("int32", {"inputs": {"value": [1.5]}}, 400, "INVALID_ARGUMENT", "value must be nested lists of int32: 1.5 is"),
+        (
+            "int32",
+            {"inputs": {"value": [1.5]}},
+            400,
+            "INVALID_ARGUMENT",
+            "value must be nested lists of int32, got 1.5",
+        ),
         ("int32", {"inputs": {"value": [2**40]}}, 400, "INVALID_ARGUMENT", "value must be nested lists of int32"),
         ("int32", {"inputs": {"value": None}}, 400, "INVALID_ARGUMENT", "value must be nested lists of int32"),
         ("string", {"inputs": {"value": ["*"]}}, 400, "INVALID_ARGUMENT", "value must be nested lists of string"),
         ("two", {"inputs": []}, 400, "INVALID_ARGUMENT", "the body must be"),
         ("two", [], 400, "INVALID_ARGUMENT", "the body must be"),
         ("two", {"inputs": {}, "output_filter": 3}, 400, "INVALID_ARGUMENT", "output_filter must be"),
-        ("two", b"{", 400, "INVALID_ARGUMENT", "the body must be JSON"),
-        ("two", b"[" * 100_000, 400, "INVALID_ARGUMENT", "the body must be JSON"),
+        ("two", b"{", 400, "INVALID_ARGUMENT", "JSON Parse error: Invalid value. at offset: 1"),
+        ("two", b"[" * 100_000, 400, "INVALID_ARGUMENT", "JSON Parse error: the lists and objects are nested too"),
+        ("two", b"[" + b"9" * 5000 + b"]", 400, "INVALID_ARGUMENT", "JSON Parse error: Number too big"),
+        ("two", b'{"inputs": {"\\ud800": 1}}', 400, "INVALID_ARGUMENT", "JSON Parse error: The surrogate pair"),
+        ("two", b"\xff", 400, "INVALID_ARGUMENT", "JSON Parse error: Invalid encoding in string. at offset: 0"),
+        (
+            "int32",
+            {"inputs": {"value": "9" * 5000}},
+            400,
+            "INVALID_ARGUMENT",
+            "value must be nested lists of int32, got",
+        ),
+        (
+            "float32",
+            {"inputs": {"value": [None]}},
+            400,
+            "INVALID_ARGUMENT",
+            "value must be nested lists of float32, got",
+        ),
         ("loop", {"inputs": {"steps": 10**12}}, 504, "DEADLINE_EXCEEDED", "Timed out"),
     ],
 )
