@@ -10,6 +10,8 @@ percentiles are taken before and during each attack:
     idle     200 connections over HTTP and 200 over TCP to gRPC on which nothing is ever sent
     slow     100 clients over HTTP that send a byte a second of a head or a body, 100 calls of gRPC without a message
     fuzz     10,000 requests that are wrong in some way, half over HTTP and half over gRPC
+    examples 8,000,000 examples in 56 bytes over gRPC, again and again
+    cancel   two calls of 64 examples without a deadline every second, cancelled at once
 
 The exit code is 1 where the server's memory went beyond 1.5 GB, a percentile beyond 3 times its quiet value, a call of
 the quiet client failed, or an answer was not clean: a 500, words of an exception, a path.
@@ -37,6 +39,7 @@ import numpy as np
 from absl import flags, logging
 
 from benchmarks import results
+from benchmarks.attack_calls import ask_for_millions, cancel_calls
 from benchmarks.attack_requests import Requests, send_call, send_http
 from benchmarks.serving_server import LocalServer
 from export.client.messages import PREDICT
@@ -72,8 +75,7 @@ class Scene:
     body: int = 57_000_000
 
 
-# The attacks: each runs against a scene and returns what was wrong with the answers. Further ones belong here, with
-# their line in the text above: examples by the million in a few bytes, calls that are cancelled.
+# The attacks: each runs against a scene and returns what was wrong with the answers.
 
 
 def send_json(scene: Scene) -> list[str]:
@@ -172,6 +174,8 @@ ATTACKS: dict[str, Callable[[Scene], list[str]]] = {
     "idle": hold_connections,
     "slow": send_slowly,
     "fuzz": send_nonsense,
+    "examples": lambda scene: ask_for_millions(scene.target, scene.model, scene.seconds),
+    "cancel": lambda scene: cancel_calls(scene.target, scene.model, scene.seconds),
 }
 
 
@@ -333,6 +337,8 @@ _WHATS = {
     "idle": "200 idle connections over HTTP and 200 to gRPC",
     "slow": "100 clients that send a byte a second over HTTP, 100 calls of gRPC without a message",
     "fuzz": "10,000 requests that are wrong in some way",
+    "examples": "8,000,000 examples in 56 bytes, again and again",
+    "cancel": "two calls of 64 examples every second, cancelled at once",
 }
 
 
