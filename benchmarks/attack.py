@@ -63,6 +63,7 @@ class Scene:
         seconds: that each of the other attacks lasts, and the quiet time before.
         connections: of `idle`, and of `slow` half as many; of each protocol.
         body: bytes of the largest body of `json`.
+        pause: seconds between two calls of the quiet client.
     """
 
     target: str
@@ -73,6 +74,7 @@ class Scene:
     seconds: float = 15.0
     connections: int = 200
     body: int = 57_000_000
+    pause: float = 0.03
 
 
 # The attacks: each runs against a scene and returns what was wrong with the answers.
@@ -230,6 +232,7 @@ def run(
         "quiet" and "attacks", each with percentiles in seconds and memory in bytes, and "failures" in words.
     """
     quiet = [sys.executable, "-m", "benchmarks.attack_client", scene.target, str(scene.rest_port), scene.model]
+    quiet.append(str(scene.pause))
     phases: list[tuple[str, float, float]] = []
     failures: list[str] = []
     with subprocess.Popen(quiet, cwd=results.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:

@@ -1,6 +1,6 @@
 """A quiet client, in a process of its own: calls again and again, and notes when each call began and how long it took.
 
-    python -m benchmarks.attack_client HOST:PORT REST_PORT MODEL
+    python -m benchmarks.attack_client HOST:PORT REST_PORT MODEL PAUSE
 
 It ends when its standard input does, and prints {"grpc": [[began, seconds], ...], "rest": [...], "failed": [...]}.
 Times are of the machine's monotonic clock, which all processes share.
@@ -17,7 +17,6 @@ from typing import Any
 
 from export.client import Client, ServingError
 
-PAUSE_SECONDS = 0.03
 _TIMEOUT = 30.0
 BODY = json.dumps({"signature_name": "describe", "instances": [0]}).encode()
 
@@ -39,13 +38,14 @@ def over_rest(port: int, model: str) -> None:
         connection.close()
 
 
-def main(target: str, rest_port: int, model: str) -> dict[str, list[Any]]:
+def main(target: str, rest_port: int, model: str, pause: float) -> dict[str, list[Any]]:
     """Calls until standard input ends.
 
     Args:
         target: "host:port" of gRPC.
         rest_port: of HTTP.
         model: its name.
+        pause: seconds between two calls.
     """
     ended = threading.Event()
 
@@ -60,7 +60,7 @@ def main(target: str, rest_port: int, model: str) -> dict[str, list[Any]]:
         calls = {"grpc": lambda: client.sample(1, seed=seed), "rest": lambda: over_rest(rest_port, model)}
         if any(name.startswith("condition") for name in client.signatures["sample"].inputs):
             calls["grpc"] = lambda: client.sample(1, condition=0, seed=seed)
-        while not ended.wait(PAUSE_SECONDS):
+        while not ended.wait(pause):
             seed += 1
             for kind, call in calls.items():
                 began = time.monotonic()
@@ -73,4 +73,4 @@ def main(target: str, rest_port: int, model: str) -> dict[str, list[Any]]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], int(sys.argv[2]), sys.argv[3])))
+    print(json.dumps(main(sys.argv[1], int(sys.argv[2]), sys.argv[3], float(sys.argv[4]))))

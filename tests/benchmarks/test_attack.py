@@ -25,7 +25,7 @@ def scene(bank):
     )
     with Server(options) as server:
         target = f"127.0.0.1:{server.port}"
-        yield attack.Scene(target, server.rest_port, "pictures", os.getpid(), 100, 0.7, 40, 2_000_000)
+        yield attack.Scene(target, server.rest_port, "pictures", os.getpid(), 60, 0.5, 40, 2_000_000, 0.12)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
@@ -34,7 +34,7 @@ def test_attacks_harm_nobody(scene):
     assert not [text for text in figures["failures"] if "percentile" not in text]  # tests beside this one take time
     assert list(figures["attacks"]) == list(attack.ATTACKS)
     for phase in (figures["quiet"], *figures["attacks"].values()):
-        assert phase["grpc_calls"] > 2 and phase["rest_calls"] > 2 and 1e8 < phase["memory"]
+        assert phase["grpc_calls"] and phase["rest_calls"] and 1e8 < phase["memory"]
     assert "fuzz" in attack.table(figures) and len(attack.figures_of(figures)) == len(attack.ATTACKS)
 
 
