@@ -170,10 +170,9 @@ def test_conditions_reach_every_part(labelled):
 
 
 def test_guidance_asks_every_part_twice(labelled):
-    draw = lambda **options: labelled.sample(8, 1, seed=0, jit_compile=False, **options).numpy()  # noqa: E731
-    assert (draw(guidance_scale=3.0) == draw(guidance_scale=3.0, method="naive")).all()
-    assert (draw(guidance_scale=3.0) != draw()).any()
+    draw = lambda **options: labelled.sample(8, 1, seed=0, guidance_scale=3.0, **options).numpy()  # noqa: E731
     x = draw()
+    assert (x == draw(method="naive")).all()
     free = labelled.part_context(1, labelled.split(x)[:1], labelled.context(labelled.request(1, 8)), guided=True)
     np.testing.assert_array_equal(free.free[..., 2], 1.0)  # the place is no condition
     np.testing.assert_array_equal(free.condition[..., 1] - free.free[..., 1], 1.0)

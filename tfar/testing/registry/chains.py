@@ -30,5 +30,5 @@ CHAINS: list[ModelCase] = [
         condition=Vector(2),
         upscaler_blocks=3,
     ),
-    _multiscale("patches", (4, 8, 2), heads.Categorical(4), num_blocks=3, patch_size=2, patch_blocks=1),
+    _multiscale("patches", (4, 8, 2), heads.Categorical(4), num_blocks=2, patch_size=2, patch_blocks=1),
 ]
