@@ -3,7 +3,7 @@
 Paper:     Reed et al., Parallel Multiscale Autoregressive Density Estimation, ICML 2017, for the model.
 Command:   python -m pipelines.train --config=pipelines/configs/digits_multiscale.py
 Time:      about 3 minutes on 2 cores.
-Expected:  see docs/results.md, Likelihoods.
+Expected:  at most 1.70 bits/dim on the test split (1.674 after 650 steps at a constant rate, one run).
 """
 
 from ml_collections import config_dict

@@ -4,7 +4,7 @@ Paper:     Reed et al., Parallel Multiscale Autoregressive Density Estimation, I
 Data:      tensorflow-datasets must have prepared "mnist" (TFDS_DATA_DIR or --config.data.data_dir).
 Command:   python -m pipelines.train --config=pipelines/configs/mnist_binary_multiscale.py
 Time:      up to an hour on 2 cores; stop with Ctrl-C and start again at will.
-Expected:  see docs/results.md, Likelihoods.
+Expected:  not measured.
 """
 
 from ml_collections import config_dict
