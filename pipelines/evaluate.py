@@ -110,7 +110,7 @@ def evaluate(
                 f"both runs must score the same examples, got {info.name} {info.split} {list(info.transforms)} and "
                 f"{other_info.name} {other_info.split} {list(other_info.transforms)} (--compare={compare})"
             )
-        difference = training.paired_difference(nats, other_nats, info)
+        difference = training.paired_difference(scoring.whole(run, nats), scoring.whole(other, other_nats), info)
         record |= {"compared_with": str(compare), "difference": difference.to_json()}
         line += f"\n{compare}: {scoring.score_of(other, other_nats, other_info)}\ndifference: {difference}"
     return record, line

@@ -359,6 +359,10 @@ def _table(run: runs.Run, info: DataInfo, score: training.Score, outcome: traini
     }
     if score.how:
         rows["scored"] = score.how
+    if score.parts is not None:
+        rows[f"{unit.bits} of parts"] = " + ".join(f"{name} {bits:.4f}" for name, bits in score.parts.items())
+    if run.model.has_auxiliary:
+        rows["bound"] = "bits are of images with their auxiliary values: at least those of the images alone"
     lines = [f"<tr><th>{name}</th><td>{html.escape(str(value))}</td></tr>" for name, value in rows.items()]
     lines.append(f"<tr><th>command</th><td><code>{html.escape(command)}</code></td></tr>")
     return f"<table>{''.join(lines)}</table>"

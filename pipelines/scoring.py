@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -38,7 +40,8 @@ def nats_of_split(
     """Log-probabilities of a split [N], of sequences those of their elements; arguments as of `score_run`.
 
     Returns:
-        The log-probabilities in nats, and the split's arrays and description.
+        The log-probabilities in nats, of every part [N, parts] where the model has parts, and the split's arrays and
+        description.
     """
     arrays, info = runs.load_split(run.config, split)
     run.check_data(info)
@@ -49,7 +52,9 @@ def nats_of_split(
         arrays = {**arrays, "condition": arrays["condition"][order]}
     batch_size = run.config["train"]["eval_batch_size"] if batch_size is None else batch_size
     bar = training.ProgressBar(info.num_values if info.is_sequence else info.num_examples, "score")
-    score = training.sequence_log_probs if info.is_sequence else training.log_probs
+    score: Callable[..., Any] = training.sequence_log_probs
+    if not info.is_sequence:
+        score = functools.partial(training.log_probs, in_parts=bool(run.model.parts))
     try:
         nats = score(run.model, arrays, batch_size, progress=lambda done, total: bar.update(done))
     finally:
@@ -61,4 +66,10 @@ def score_of(run: runs.Run, nats: Any, info: DataInfo) -> training.Score:
     """Returns the score that belongs to the log-probabilities of `nats_of_split`."""
     if info.is_sequence:
         return training.sequence_score(nats, info, run.weights, training.how_scored(run.model))
-    return training.score(nats, info, run.weights, run.model.num_members)
+    names = [part.name for part in run.model.parts] or None
+    return training.score(nats, info, run.weights, run.model.num_members, names)
+
+
+def whole(run: runs.Run, nats: Any) -> Any:
+    """Returns log-probabilities of `nats_of_split`, those of parts summed."""
+    return nats.sum(1) if run.model.parts else nats

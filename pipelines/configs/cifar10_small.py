@@ -1,11 +1,13 @@
 """Models of about a million parameters each on small colour images, compared.
 
 Papers:    van den Oord et al., 2016 (Gated PixelCNN); Salimans et al., 2017 (PixelCNN++); Chen et al., 2018
-           (PixelSNAIL); Reed et al., 2017 (Multiscale PixelCNN).
+           (PixelSNAIL); Reed et al., 2017 (Multiscale PixelCNN); Kolesnikov, Lampert, 2017 (Grayscale PixelCNN,
+           Pyramid PixelCNN).
 Data:      npz:FILE with x_train and x_test of 32x32x3 bytes, or a prepared TFDS set ("cifar10").
 Command:   python -m pipelines.train --config=pipelines/configs/cifar10_small.py:pixel_cnn_pp
                --config.data.name=npz:cifar10_subset.npz --workdir=runs/cifar10_small_pixel_cnn_pp
-           and likewise with :gated_pixel_cnn, :pixel_snail and :multiscale_pixel_cnn
+           and likewise with :gated_pixel_cnn, :pixel_snail, :multiscale_pixel_cnn, :grayscale_pixel_cnn and
+           :pyramid_pixel_cnn
 Time:      about 20 minutes each on 2 cores.
 Expected:  see docs/results.md, Likelihoods. All have the same head, a mixture of 5 logistics.
 """
@@ -25,6 +27,21 @@ MODELS = {
         "num_blocks": 5,
         "upscaler_filters": 40,
         "upscaler_blocks": 4,
+    },
+    "grayscale_pixel_cnn": {
+        "name": "GrayscalePixelCNN",
+        "filters": 40,
+        "num_resnets": 3,
+        "gray_filters": 32,
+        "gray_resnets": 2,
+    },
+    "pyramid_pixel_cnn": {
+        "name": "PyramidPixelCNN",
+        "num_doublings": 2,
+        "filters": 32,
+        "num_resnets": 2,
+        "unet_resnets": 1,
+        "top_resnets": 3,
     },
 }
 

@@ -36,6 +36,22 @@ def test_interval_and_units():
         assert part in str(score)
 
 
+def test_parts_of_a_chain_sum_to_its_score(arrays):
+    model = tfar.models.GrayscalePixelCNN((3, 3, 1), tfar.heads.Bernoulli(), 1, filters=2, num_resnets=1)
+    tfar.testing.randomize_weights(model)
+    with tfar.testing.eagerly():
+        nats = training.log_probs(model, {"x": arrays["x"][:5]}, 4, in_parts=True)
+        np.testing.assert_allclose(nats.sum(1), model.log_prob(arrays["x"][:5]), rtol=1e-5)
+    _, info = load_arrays("digits", "test")
+    nats = np.stack([np.where(np.arange(180) % 2, -20.0, -40.0), np.full(180, -70.0)], 1)
+    score = training.score(nats, info, "averaged", part_names=["gray", "image"])
+    whole = training.score(nats.sum(1), info, "averaged")
+    assert score.parts == pytest.approx({"gray": 30 / 64 / math.log(2), "image": 70 / 64 / math.log(2)})
+    assert sum(score.parts.values()) == pytest.approx(score.bits_per_dim)
+    assert score.nats_interval == whole.nats_interval and "bits/dim of parts: gray 0.676 + image 1.578" in str(score)
+    assert score.to_json()["parts"] == score.parts and "parts" not in whole.to_json()
+
+
 def test_a_part_of_the_split_is_refused():
     _, info = load_arrays("digits", "test")
     with pytest.raises(ValueError, match="180 examples, got 179"):

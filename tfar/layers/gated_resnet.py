@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -21,6 +21,7 @@ from tfar.layers.conditional_bias import ConditionalBias
 from tfar.layers.pointwise import Pointwise
 from tfar.layers.previous import Previous
 from tfar.layers.stacks import VerticalConv2D
+from tfar.layers.unmasked_conv import UnmaskedConv2D
 from tfar.layers.weight_norm import KernelLayer, multiply
 
 
@@ -142,7 +143,8 @@ class Shortcut(KernelLayer):
         return (*first_shape[:-1], self.filters)
 
 
-KINDS = ("vertical", "causal", "pointwise")
+KINDS = ("vertical", "causal", "pointwise", "unmasked")
+_KERNEL_SIZES = {"vertical": (2, 3), "causal": (2, 2), "pointwise": (1, 1), "unmasked": (3, 3)}
 
 
 @keras.saving.register_keras_serializable("tfar")
@@ -151,8 +153,8 @@ class GatedResnet(Configured, Composite):
 
     Args:
         filters: feature maps p.
-        kind: of both convolutions: "vertical" (`VerticalConv2D`, 2 x 3), "causal" (`CausalConv2D`, 2 x 2) or
-            "pointwise" (1 x 1).
+        kind: of both convolutions: "vertical" (`VerticalConv2D`, 2 x 3), "causal" (`CausalConv2D`, 2 x 2), "pointwise"
+            (1 x 1), or "unmasked" (`UnmaskedConv2D`, 3 x 3), for networks of what is known before.
         nonlinearity: f, a name of `NONLINEARITIES`.
         dropout: rate.
         weight_norm: for all kernels but V.
@@ -161,6 +163,7 @@ class GatedResnet(Configured, Composite):
             map as condition are then delayed as well.
         sparsity: which blocks of channels both convolutions connect, see `tfar.layers.block_sparse`; None for all.
             Their layouts differ.
+        kernel_size: (rows, columns) of both convolutions where they are vertical or causal; by default as above.
 
     Input shape `[B, H, W, p]`; shortcuts `[B, H, W, C]`; a condition [B, d] or [B, H, W, d]. Output shape as the input.
 
@@ -178,11 +181,15 @@ class GatedResnet(Configured, Composite):
         vertical_shortcut: bool = False,
         delayed: bool = False,
         sparsity: BlockSparsity | Mapping[str, Any] | None = None,
+        kernel_size: Sequence[int] | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {KINDS}, got {kind!r}")
+        if kernel_size is not None and kind not in ("vertical", "causal"):
+            raise ValueError(f"kernel_size must be None for kind {kind!r}, got {tuple(kernel_size)}")
+        self.kernel_size = None if kernel_size is None else tuple(kernel_size)
         self.filters, self.kind, self.nonlinearity = filters, kind, nonlinearity
         self._dropout, self.weight_norm, self.vertical_shortcut = dropout, weight_norm, vertical_shortcut
         self.delayed, self.previous = delayed, Previous() if delayed else None
@@ -199,9 +206,12 @@ class GatedResnet(Configured, Composite):
         options: dict[str, Any] = {"weight_norm": self.weight_norm, "init_scale": init_scale}
         if self.sparsity is not None:
             options["sparsity"] = dataclasses.replace(self.sparsity, seed=2 * self.sparsity.seed + index)
+        size = self.kernel_size or _KERNEL_SIZES[self.kind]
         if self.kind == "vertical":
-            return VerticalConv2D(filters, (2, 3), hand_out=False, **options)
-        return CausalConv2D(filters, (2, 2), **options) if self.kind == "causal" else Pointwise(filters, **options)
+            return VerticalConv2D(filters, size, hand_out=False, **options)
+        if self.kind == "causal":
+            return CausalConv2D(filters, size, **options)
+        return Pointwise(filters, **options) if self.kind == "pointwise" else UnmaskedConv2D(filters, **options)
 
     def call(
         self,
@@ -231,8 +241,6 @@ class GatedResnet(Configured, Composite):
         return tuple(x_shape)
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments; files from before there was sparsity have none."""
+        """Constructor arguments; those of options that are off are left out, as in older files."""
         config = super().get_config()
-        if self.sparsity is None:
-            del config["sparsity"]
-        return config
+        return {key: value for key, value in config.items() if key not in ("sparsity", "kernel_size") or value}

@@ -91,18 +91,20 @@ class KernelLayer(WeightedLayer):
         self.sparsity = BlockSparsity(**sparsity) if isinstance(sparsity, Mapping) else sparsity
         self._folded: tf.Variable | None = None
 
-    def add_kernel(self, shape: tuple[int, ...], output_axis: int = -1) -> None:
+    def add_kernel(self, shape: tuple[int, ...], output_axis: int = -1, bias_axis: int | None = None) -> None:
         """Creates kernel and bias, or V, g and b.
 
         Args:
             shape: of the kernel.
-            output_axis: the axis of the output features.
+            output_axis: the axis of the output features, along which V is normalized and g scales.
+            bias_axis: the axis of the output features where it is another one than that of the normalization.
 
         Raises:
             ValueError: the blocks of `sparsity` do not fit the shape, or the layer cannot be sparse.
         """
         self._axis = output_axis % len(shape)
         features = (shape[self._axis],)
+        outputs = features if bias_axis is None else (shape[bias_axis],)
         if self.sparsity is not None:
             if self._axis != len(shape) - 1:
                 raise ValueError(f"sparsity must be None for a {type(self).__name__}, got {self.sparsity}")
@@ -115,11 +117,11 @@ class KernelLayer(WeightedLayer):
             # The same values on every replica: data-dependent initialization reduces over replicas by itself.
             options: dict[str, Any] = {"autocast": False, "aggregation": "mean"}
             self.g = self.add_weight(shape=features, initializer="ones", name="g", **options)
-            self.b = self.add_weight(shape=features, initializer="zeros", name="b", **options)
+            self.b = self.add_weight(shape=outputs, initializer="zeros", name="b", **options)
             return
         self.kernel = self.add_weight(shape=shape, initializer="glorot_uniform", name="kernel")
         if self.use_bias:
-            self.bias = self.add_weight(shape=features, initializer="zeros", name="bias")
+            self.bias = self.add_weight(shape=outputs, initializer="zeros", name="bias")
 
     def used_kernel(self, dtype: tf.DType) -> tf.Tensor:
         """Returns the effective kernel, g V / ||V|| where it is normalized; of a sparse layer with its zeros."""
@@ -198,8 +200,10 @@ class KernelLayer(WeightedLayer):
             variance = square - tf.square(mean)
         else:
             variance = tf.math.reduce_variance(y, axes)
+        if self.g.shape != self.b.shape:  # g belongs to the inputs, and cannot scale every output by itself
+            variance = tf.reduce_mean(variance)
         g = self.init_scale * tf.math.rsqrt(variance + 1e-10)
-        self.g.assign(g)
+        self.g.assign(tf.broadcast_to(g, self.g.shape))
         self.b.assign(-mean * g)
 
     def get_config(self) -> dict[str, Any]:

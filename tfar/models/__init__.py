@@ -7,6 +7,7 @@ from tfar.models.causal_transformer import CausalTransformer
 from tfar.models.chain import Chain
 from tfar.models.char_rnn import CharRNN
 from tfar.models.gated_pixel_cnn import GatedPixelCNN
+from tfar.models.grayscale_pixel_cnn import GrayscalePixelCNN
 from tfar.models.image_transformer import ImageTransformer
 from tfar.models.loading import load
 from tfar.models.locally_masked_pixel_cnn import LocallyMaskedPixelCNN
@@ -21,6 +22,7 @@ from tfar.models.pixel_cnn_pp import PixelCNNPP
 from tfar.models.pixel_rnn import PixelRNN
 from tfar.models.pixel_snail import PixelSNAIL
 from tfar.models.presets import from_preset, presets
+from tfar.models.pyramid_pixel_cnn import PyramidPixelCNN
 from tfar.models.toy_histogram import ToyHistogram
 from tfar.models.wavenet import WaveNet
 
@@ -33,6 +35,7 @@ __all__ = [
     "Chain",
     "CharRNN",
     "GatedPixelCNN",
+    "GrayscalePixelCNN",
     "ImageTransformer",
     "LocallyMaskedPixelCNN",
     "MaskedAttention",
@@ -44,6 +47,7 @@ __all__ = [
     "PixelSNAIL",
     "PixelRNN",
     "PerConditional",
+    "PyramidPixelCNN",
     "ToyHistogram",
     "WaveNet",
     "from_preset",

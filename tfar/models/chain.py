@@ -109,7 +109,10 @@ class Chain(PartedDensity):
         ]
 
     def log_prob(self, x: Any, condition: Any = None, **choice: Any) -> tf.Tensor:
-        """Log-likelihood in nats, the sum of those of all parts; with auxiliary parts that of the pair.
+        """Log-likelihood in nats, the sum of those of all parts.
+
+        With auxiliary parts it is that of the pair (x, auxiliary), a lower bound of log p(x | h): x may also be drawn
+        after other auxiliary values than its own. `log_prob_auxiliary` and `log_prob_given` are its summands.
 
         Args:
             x: data values, [B, *event_shape].
@@ -141,6 +144,41 @@ class Chain(PartedDensity):
     def score_graph(self, x: tf.Tensor, request: Request = NOTHING) -> tf.Tensor:
         """Computes `score` inside of a graph, without checks of the arguments."""
         return self.spread(self.part_scores(self.split(x, request.auxiliary), self.context(request)))
+
+    def part_log_probs(self, x: Any, condition: Any = None, **choice: Any) -> tf.Tensor:
+        """Log-likelihoods in nats of the parts in the order of drawing; they sum to `log_prob`.
+
+        Args:
+            x: data values, [B, *event_shape].
+            condition: values of the condition, [B, ...].
+            **choice: as in `log_prob`.
+
+        Returns:
+            float32 [B, K].
+        """
+        x = self.check_events(x)
+        return self._compiled.run("parts", self._part_nats, x, self.request(condition, x.shape[0], **choice))
+
+    def _part_nats(self, x: tf.Tensor, request: Request) -> tf.Tensor:
+        return self._all_nats(self.split(x, request.auxiliary), self.context(request))
+
+    def log_prob_auxiliary(self, x: Any, condition: Any = None, **choice: Any) -> tf.Tensor:
+        """Log-likelihood in nats of the auxiliary values alone, log p(auxiliary | h), exactly; arguments as `log_prob`.
+
+        Returns:
+            float32 [B]; 0 where no part is auxiliary.
+        """
+        flags = tf.constant([float(part.view.auxiliary) for part in self.parts])
+        return tf.linalg.matvec(self.part_log_probs(x, condition, **choice), flags)
+
+    def log_prob_given(self, x: Any, condition: Any = None, **choice: Any) -> tf.Tensor:
+        """Log-likelihood in nats of x given the auxiliary values, log p(x | auxiliary, h); arguments as `log_prob`.
+
+        Returns:
+            float32 [B]; `log_prob_auxiliary` and this sum to `log_prob`.
+        """
+        flags = tf.constant([float(not part.view.auxiliary) for part in self.parts])
+        return tf.linalg.matvec(self.part_log_probs(x, condition, **choice), flags)
 
     def conditionals(self, x: Any, condition: Any = None, *, part: str) -> Any:
         """Returns the distribution of every factor of a part given what is drawn before.
@@ -192,6 +230,10 @@ class Chain(PartedDensity):
             return len(self.parts) * nats if drawn else nats
         if training and self.train_parts == "drawn":
             return self.drawn_nats(values, context)[:, None]
+        return self._all_nats(values, context)
+
+    def _all_nats(self, values: Sequence[tf.Tensor], context: Request) -> tf.Tensor:
+        """Log-likelihoods [B, K] of all parts."""
         return tf.stack([self._nats(index, values, context) for index in range(len(self.parts))], 1)
 
     def _nats(self, index: int, values: Sequence[tf.Tensor], context: Request) -> tf.Tensor:

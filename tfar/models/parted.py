@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfar.core.checks import checked_integer
 from tfar.core.request import NOTHING, Request
 from tfar.core.stage import Stage
 from tfar.models.chain_draws import Draws, KnownValues, check_parts_prefix, draw_parts
@@ -191,6 +192,36 @@ class PartedDensity(SampledDensity):
 
     # Draws.
 
+    def sample_parts(
+        self,
+        num: int,
+        condition: Any = None,
+        seed: Any = None,
+        temperature: Any = 1.0,
+        *,
+        batch_size: int = 16,
+        jit_compile: bool = True,
+        **choice: Any,
+    ) -> list[tf.Tensor]:
+        """Draws events as `sample` does, and returns the values of every part, those of auxiliary parts included.
+
+        Args:
+            num: number of events.
+            condition: as in `sample`.
+            seed: as in `sample`, which draws the same events from the same seed.
+            temperature: as in `sample`.
+            batch_size: as in `sample`.
+            jit_compile: as in `sample`.
+            **choice: `auxiliary=`, values of the auxiliary parts, which then are not drawn.
+
+        Returns:
+            A list of [num, *event_shape of the part], in the order of drawing.
+        """
+        values = tf.zeros(self._sample_shape(checked_integer("num", num, low=1), None), self.head.dtype)
+        options: dict[str, Any] = {"method": "incremental", "batch_size": batch_size, "jit_compile": jit_compile}
+        options |= {"progress": None, "block": None, "forecaster": None, "return_passes": False}
+        return self._draw(values, None, condition, choice, seed, temperature, None, 1.0, in_parts=True, **options)
+
     def _draw_events(
         self,
         values: tf.Tensor,
@@ -199,13 +230,15 @@ class PartedDensity(SampledDensity):
         temperature: tf.Tensor,
         noise: tf.Tensor,
         guidance_scale: float,
+        in_parts: bool = False,
         **options: Any,
-    ) -> tf.Tensor:
-        """See `SampledDensity._draw_events`."""
+    ) -> Any:
+        """See `SampledDensity._draw_events`; with `in_parts` the values of every part."""
         flags = self._known_flags(observed, int(values.shape[0]), request.auxiliary is not None)
         known = KnownValues(self.split(values, request.auxiliary), flags)
         given = Draws(known, noise, temperature, self.context(request))
-        return self.merge(draw_parts(self, self._compiled, given, guidance_scale, **options))
+        drawn = draw_parts(self, self._compiled, given, guidance_scale, **options)
+        return drawn if in_parts else self.merge(drawn)
 
     def _known_flags(self, observed: np.ndarray | None, num: int, with_auxiliary: bool) -> list[np.ndarray] | None:
         """Returns which values of every part are known; raises ValueError where they are no prefix."""

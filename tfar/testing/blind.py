@@ -239,3 +239,12 @@ def blind_of_multiscale_pixel_cnn(model: Any) -> Pairs:
             }
         first += len(sites) if part.model.head.event_ndims == 0 else height * width
     return found
+
+
+def blind_of_pyramid_pixel_cnn(model: Any) -> Pairs:
+    """Returns the pairs of positions of all parts of a `PyramidPixelCNN` that do not see each other.
+
+    An image is told of the next coarser one alone.
+    """
+    part = np.repeat(np.arange(len(model.parts)), [each.model.event.num_positions for each in model.parts])
+    return {(int(t), int(s)) for t, s in np.argwhere(part[:, None] > part + 1)}

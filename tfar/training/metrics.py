@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ def log_probs(
     arrays: Mapping[str, np.ndarray],
     batch_size: int = 256,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    in_parts: bool = False,
 ) -> np.ndarray:
     """Log p(x | h) in nats of every example.
 
@@ -28,9 +30,10 @@ def log_probs(
         batch_size: examples scored together. The last batch is filled up with copies of its last example, so that one
             shape is compiled, and the copies are dropped again: all N examples count, each once.
         progress: called with (examples done, N).
+        in_parts: whether to score the parts of a `Chain` one by one.
 
     Returns:
-        float64 [N].
+        float64 [N]; [N, parts] with `in_parts`.
 
     Example:
         >>> import tfar
@@ -40,14 +43,15 @@ def log_probs(
     """
     num = len(arrays["x"])
     batch_size = min(batch_size, num)
-    parts = []
+    function = model.part_log_probs if in_parts else model.log_prob
+    found = []
     for start in range(0, num, batch_size):
         rows = np.minimum(np.arange(start, start + batch_size), num - 1)
         condition = arrays["condition"][rows] if "condition" in arrays else None
-        parts.append(model.log_prob(arrays["x"][rows], condition).numpy().astype(np.float64))
+        found.append(function(arrays["x"][rows], condition).numpy().astype(np.float64))
         if progress is not None:
             progress(min(start + batch_size, num), num)
-    return np.concatenate(parts)[:num]
+    return np.concatenate(found)[:num]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +74,7 @@ class Score:
         ensemble: "single model", or what was averaged.
         sequences: number of sequences; None for other data.
         how: how much of the past the elements of sequences were given.
+        parts: bits per dimension of x of every part of a `Chain`, which sum to `bits_per_dim`; None of other models.
     """
 
     data: str
@@ -87,6 +92,7 @@ class Score:
     ensemble: str = "single model"
     sequences: int | None = None
     how: str = ""
+    parts: dict[str, float] | None = None
 
     def __str__(self) -> str:
         """One line."""
@@ -110,11 +116,15 @@ class Score:
             self.ensemble,
             *self.transforms,
         ]
+        if self.parts is not None:
+            parts.append("bits/dim of parts: " + " + ".join(f"{name} {bits:.3f}" for name, bits in self.parts.items()))
         return ", ".join(parts)
 
     def to_json(self) -> dict[str, Any]:
         """Returns a dictionary that json can write; of sequences also with keys like "nats_per_char"."""
         record = dataclasses.asdict(self)
+        if self.parts is None:
+            del record["parts"]
         if self.sequences is None:
             return record
         return {**record, f"bits_per_{self.unit}": self.bits_per_dim, f"nats_per_{self.unit}": self.nats}
@@ -126,21 +136,29 @@ def _in_words(interval: tuple[float, float], digits: int = 3) -> str:
     return f" (95% CI {low:.{digits}f} to {high:.{digits}f})" if math.isfinite(low) else ""
 
 
-def score(nats: np.ndarray, info: Any, weights: str, members: int = 1) -> Score:
+def score(
+    nats: np.ndarray, info: Any, weights: str, members: int = 1, part_names: Sequence[str] | None = None
+) -> Score:
     """Computes the score from log-probabilities.
 
     Args:
-        nats: log p of every example, [N], from `log_probs`.
+        nats: log p of every example, [N], from `log_probs`; of every part of it, [N, parts], with `part_names`.
         info: the split's `tfar.data.DataInfo`.
         weights: "averaged" or "raw".
         members: models whose probabilities of an example were averaged.
+        part_names: names of the parts of a `Chain`.
 
     Raises:
         ValueError: not every example of the split was scored.
     """
     if len(nats) != info.num_examples:
         raise ValueError(f"nats must have one number for each of {info.num_examples} examples, got {len(nats)}")
-    mean, dimensions = float(np.mean(nats)), math.prod(info.event_shape)
+    dimensions, parts = math.prod(info.event_shape), None
+    if part_names is not None:
+        means = nats.mean(0)
+        parts = {name: bits_per_dim(float(mean), dimensions) for name, mean in zip(part_names, means, strict=True)}
+        nats = nats.sum(1)
+    mean = float(np.mean(nats))
     half = Z95 * float(np.std(nats, ddof=1)) / math.sqrt(len(nats)) if len(nats) > 1 else math.inf
     return Score(
         data=info.name,
@@ -156,4 +174,5 @@ def score(nats: np.ndarray, info: Any, weights: str, members: int = 1) -> Score:
         weights=weights,
         unit="image" if len(info.event_shape) == 3 else "example",
         ensemble="single model" if members == 1 else f"average of {members} members' probabilities",
+        parts=parts,
     )

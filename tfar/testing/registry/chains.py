@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tfar import heads, models
 from tfar.core.conditions import Label, Vector
-from tfar.testing.blind import blind_of_multiscale_pixel_cnn
+from tfar.testing.blind import blind_of_multiscale_pixel_cnn, blind_of_pyramid_pixel_cnn
 from tfar.testing.registry.cases import ModelCase, tiny
 
 _multiscale = tiny(
@@ -16,6 +16,17 @@ _multiscale = tiny(
     upscaler_filters=4,
     upscaler_blocks=1,
     blind=blind_of_multiscale_pixel_cnn,
+)
+
+_grayscale = tiny(models.GrayscalePixelCNN, gray_bits=1, filters=4, num_resnets=1, embedding_blocks=1)
+_pyramid = tiny(
+    models.PyramidPixelCNN,
+    num_doublings=1,
+    filters=4,
+    num_resnets=1,
+    unet_stages=1,
+    unet_resnets=1,
+    blind=blind_of_pyramid_pixel_cnn,
 )
 
 CHAINS: list[ModelCase] = [
@@ -31,4 +42,23 @@ CHAINS: list[ModelCase] = [
         upscaler_blocks=3,
     ),
     _multiscale("patches", (4, 8, 2), heads.Categorical(4), num_blocks=2, patch_size=2, patch_blocks=1),
+    _grayscale(
+        "rgb",
+        (2, 2, 3),
+        heads.DiscretizedLogisticMixture(1, bits=1),
+        condition=Vector(2),
+        enumerable=True,
+        representative=True,
+        runtimes=True,
+    ),
+    _pyramid(
+        "binary",
+        (2, 4, 1),
+        heads.Bernoulli(),
+        average_levels=5,
+        condition=Vector(2),
+        enumerable=True,
+        representative=True,
+        runtimes=True,
+    ),
 ]

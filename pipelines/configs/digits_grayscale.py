@@ -1,0 +1,29 @@
+"""Grayscale PixelCNN on scikit-learn's 8x8 digits, conditioned on the label: four levels of grey, then all seventeen.
+
+Paper:     Kolesnikov, Lampert, PixelCNN Models with Auxiliary Variables, ICML 2017, section 3.1, for the model.
+Command:   python -m pipelines.train --config=pipelines/configs/digits_grayscale.py
+Time:      about 5 minutes on 2 cores.
+Expected:  see docs/results.md, Likelihoods. The score is a lower bound of the likelihood, in two parts.
+"""
+
+from ml_collections import config_dict
+
+from pipelines.configs import digits
+
+
+def get_config() -> config_dict.ConfigDict:
+    """Returns the run's configuration."""
+    config = digits.get_config()
+    config.name = "digits_grayscale"
+    config.model = config_dict.ConfigDict(
+        {
+            "name": "GrayscalePixelCNN",
+            "gray_bits": 2,
+            "filters": 24,
+            "num_resnets": 1,
+            "embedding_blocks": 2,
+            "dropout": 0.3,
+        },
+        type_safe=False,
+    )
+    return config
