@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
+import itertools
 import threading
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -14,6 +15,7 @@ import tensorflow as tf
 from tfar.core.evaluation import evaluating, evaluation
 from tfar.core.kept_graphs import KeptGraphs, forget_programs
 
+_serials = itertools.count()
 CAPACITY = 64  # functions of a model; a text client of any habits does not fill the memory
 
 
@@ -56,6 +58,7 @@ class CompiledFunctions:
     """
 
     def __init__(self, model: Any = None, capacity: int = CAPACITY) -> None:
+        self.serial = next(_serials)  # tells the functions of several models of a process apart
         self._capacity = capacity
         self._entries: collections.OrderedDict[Any, _Entry] = collections.OrderedDict()
         self._lock = threading.Lock()

@@ -135,6 +135,11 @@ class CausalAttention(Configured, keras.layers.Layer, metaclass=Typed):
         self._slots = self.max_length or int(np.prod(query_shape[1:-1]))
         self._width = query_shape[2] if len(query_shape) == 4 else 1
 
+    @property
+    def rewindable(self) -> int:
+        """Positions within which no slot is used twice, see `tfar.core.rewinding`."""
+        return self._slots
+
     def call(self, query: tf.Tensor, key: tf.Tensor | None = None, value: tf.Tensor | None = None) -> tf.Tensor:
         """[B, *grid, heads * e]; without a key it is the query, without a value it is the key."""
         key = query if key is None else key

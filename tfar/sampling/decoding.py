@@ -25,10 +25,12 @@ import tensorflow as tf
 from tfar.core import noise as noises
 from tfar.core.carry import Carry, Site
 from tfar.core.checks import check_choice, check_sizes, checked_integer
-from tfar.core.protocols import ArrayLike, Model
+from tfar.core.protocols import ArrayLike, Head, Model
+from tfar.core.rewinding import rewindable_positions
 from tfar.core.slicing import put
 from tfar.heads.head import index_from_uniform
 from tfar.sampling.continuation import Continuation
+from tfar.sampling.speculative import Speculated, Speculation, Speculative
 
 STRATEGIES = ("ancestral", "greedy")
 
@@ -41,11 +43,13 @@ class Decoded:
         x: int32 [num, length], the prompt included; behind a stop symbol the stop symbol is repeated.
         lengths: int32 [num], symbols up to and with the stop symbol.
         log_prob: float32 [num], nats of those symbols under the model (at temperature 1), the prompt's included.
+        speculation: what the proposals of a draft were worth; None without one.
     """
 
     x: np.ndarray
     lengths: np.ndarray
     log_prob: np.ndarray
+    speculation: Speculation | None = None
 
     def rows(self) -> list[np.ndarray]:
         """Every sequence without what follows its stop symbol."""
@@ -67,6 +71,8 @@ def decode(
     seed: Any = None,
     noise: ArrayLike | None = None,
     jit_compile: bool = True,
+    draft: Model | None = None,
+    draft_steps: int = 8,
 ) -> Decoded:
     """Continues a prompt, or begins anew, `num` times.
 
@@ -84,6 +90,10 @@ def decode(
         seed: an int s (example r uses [s, r]), int64 [num, 2], or None for entropy of the operating system.
         noise: uniform numbers in (0, 1) instead of a seed, [num, length, `head.noise_size`].
         jit_compile: compile the loop with XLA.
+        draft: a small model of the same symbols that proposes what the model then checks, several symbols in a pass;
+            the text stays that of the model alone, see `tfar.sampling.speculative`. It gets the condition, if it takes
+            one.
+        draft_steps: symbols that a pass checks.
 
     Returns:
         The sequences with their log-probabilities.
@@ -107,8 +117,12 @@ def decode(
     """
     decoding = _Decoding(model, num, length, prompt, condition, jit_compile)
     choice = decoding.choice(strategy, temperature, top_k, top_p, stop, seed, noise)
-    text = decoding.advance(decoding.start(choice), choice, decoding.length)
-    return Decoded(text.x.numpy().T, text.lengths.numpy(), text.log_prob.numpy())
+    speculation, text = None, decoding.start(choice)
+    if draft is not None:
+        other = decoding.of_draft(draft, model, prompt, condition)
+        text, speculation = decoding.speculate(text, choice, other, checked_integer("draft_steps", draft_steps, low=1))
+    text = decoding.advance(text, choice, decoding.length)
+    return Decoded(text.x.numpy().T, text.lengths.numpy(), text.log_prob.numpy(), speculation)
 
 
 def stream(
@@ -212,6 +226,16 @@ class _Choice:
         """Tensors that the graph takes."""
         return self.noise, self.temperature, self.top_k, self.top_p
 
+    def rule(self, head: Head, params: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+        """Chooses symbols, int32 [..., B], by parameters [..., B, P] at places [...] of the sequences."""
+        if self.greedy:
+            return tf.argmax(head.logits(params), -1, output_type=tf.int32)
+        noise = tf.gather(self.noise, place)
+        if self.some:
+            kept = keep_probable(head.logits(params) / self.temperature, self.top_k, self.top_p)
+            return index_from_uniform(kept, noise[..., 0])
+        return tf.cast(head.sample(params, noise, self.temperature), tf.int32)
+
 
 class _Decoding(Continuation):
     """One call of `decode` or `stream`."""
@@ -278,17 +302,46 @@ class _Decoding(Continuation):
         given = (text, choice.tensors, self.context, tf.constant(end))
         return self.run(choice.key, advance, *given, jit_compile=self.jit_compile)
 
+    def of_draft(self, draft: Any, model: Model, prompt: Any, condition: Any) -> Continuation:
+        """Checks a draft model; returns it behind the same prompt."""
+        if not hasattr(draft, "for_drawing"):
+            raise ValueError(f"draft must be a model of sequences of symbols, got {draft!r}")
+        told = condition if getattr(draft, "condition", None) is not None else None
+        other = Continuation(draft, self.num, self.length, prompt, told, self.jit_compile)
+        if (other.levels, other.head.noise_size) != (self.levels, self.head.noise_size):
+            raise ValueError(f"draft must be a model of the same {self.levels} symbols, got {other.head!r}")
+        texts: list[Any] = [getattr(each, "text_vocabulary", None) for each in (model, draft)]
+        if None not in texts and texts[0].characters != texts[1].characters:
+            raise ValueError("draft must have the vocabulary of the model, got other characters or another order")
+        return other
+
+    def speculate(self, text: _Text, choice: _Choice, draft: Continuation, steps: int) -> tuple[_Text, Speculation]:
+        """Decodes with proposals of a draft, as far as whole windows of `steps` symbols go."""
+        rewinds = self.length <= rewindable_positions(self.stage, self.context)
+
+        def run(text: _Text, ahead: Carry, tensors: Any, context: Any, told: Any, length: tf.Tensor) -> Any:
+            given = _Choice(*choice.key, *tensors)
+            options = (given.rule, steps, choice.stop, rewinds)
+            right = tf.fill([self.num], text.carry.position)
+            begun = Speculated(
+                text.carry, ahead, text.x, right, text.carry.position, *text[2:], tf.zeros([3], tf.int32)
+            )
+            state = Speculative(self.stage, context, draft.stage, told, *options).run(begun, length)
+            # Guesses behind the last right symbol are not the text.
+            known = tf.range(self.length)[:, None] < state.position
+            x = tf.where(known, state.x, max(choice.stop, 0))
+            return _Text(state.carry, x, state.lengths, state.log_prob, state.done), state.counts
+
+        ahead, _ = draft.read_prompt()
+        given = (text, ahead, choice.tensors, self.context, draft.context, tf.constant(self.length))
+        name = (*choice.key, "draft", steps, draft.compiled.serial, self.length)
+        text, counts = self.run(name, run, *given, jit_compile=self.jit_compile)
+        return text, Speculation(steps, *(int(count) for count in counts))
+
     def _choose(self, choice: _Choice, params: tf.Tensor, site: Site, aux: Any) -> tuple[tf.Tensor, Any]:
         """Returns the next symbol [num, 1], and lengths, nats and flags of all sequences."""
         lengths, log_prob, done = aux
-        logits = self.logits(params)
-        if choice.greedy:
-            value = tf.argmax(logits, -1, output_type=tf.int32)
-        elif choice.some:
-            kept = keep_probable(logits / choice.temperature, choice.top_k, choice.top_p)
-            value = index_from_uniform(kept, choice.noise[site.cell][:, 0])
-        else:
-            value = tf.cast(self.head.sample(params, choice.noise[site.cell], choice.temperature), tf.int32)
+        logits, value = self.logits(params), choice.rule(self.head, params, site.cell)
         if choice.stop >= 0:
             value = tf.where(done, choice.stop, value)
         cost = tf.gather(tf.nn.log_softmax(logits), value, axis=1, batch_dims=1)
