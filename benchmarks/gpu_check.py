@@ -13,7 +13,8 @@ What it measures beside
     train      a step of training in float32, TF32 and bfloat16, with and without XLA: examples/s, TFLOP/s (three times
                the operations of a forward pass, as the profiler counts them), its share of what the GPU can do, memory
     sample     16 images under XLA with the default command buffers, without, and with loops inside of them; in a plain
-               graph, by fixed-point iteration, naive (both of the latter under XLA too): seconds and forward passes
+               graph, naive (under XLA too), by fixed-point iteration in blocks of several sizes (under XLA, with its
+               passes): seconds and forward passes
 
 Every job is a process. Those of a wave are prepared side by side, which needs a processor with many cores, and measured
 one after the other. Results are written after every job. On 16 cores the whole takes some 12 minutes, nearly all of it
@@ -130,6 +131,11 @@ def waves(parts: list[str], tiny: bool, device: str, folder: pathlib.Path) -> li
     samplers += [
         {"kind": "other_samplers", "model": model, "units": 2, "positions": 2 if tiny else 4, **common}
         for model in sampled
+    ]
+    samplers += [
+        {"kind": "fixed_point", "model": model, "block": block, **common}
+        for model in sampled
+        for block in ((None, 4) if tiny else (None, 8, 32))
     ]
     numerics = [
         {"kind": "numerics", "model": model, "device": place, "file": str(folder / f"{model}_{name}.npz")}

@@ -8,7 +8,6 @@ standard input, measures, and writes its figures as one line of JSON.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import statistics
@@ -174,7 +173,7 @@ def sample(spec: dict[str, Any]) -> Measure:
 
 
 def other_samplers(spec: dict[str, Any]) -> Measure:
-    """Times the plain graph and the naive sampler on a few units, scaled to all, and whole fixed-point iterations.
+    """Times the plain graph and the naive sampler on a few units, scaled to all.
 
     `spec`: model; batch; tiny; repeats; units, of the plain graph; positions, of the naive sampler.
     """
@@ -189,27 +188,65 @@ def other_samplers(spec: dict[str, Any]) -> Measure:
     slow, positions, measured = sampling.slices_of(
         naive, model, spec["batch"], spec["positions"], {"xla": True, "plain": False}
     )
-    iterate = _fixed_point(model, spec["batch"])
-    incremental_events = sampling.draw_events(model, spec["batch"], True)
     naive_calls = {f"naive_{mode}": call for mode, call in slow.items()}
     for call in (plain["plain"], *naive_calls.values()):
         call()
-    events, passes = (result.numpy() for result in iterate())
-    forward = _forwards(model, events)
+    forward = _forwards(model, np.zeros([spec["batch"], *model.event_shape], np.int32))
 
     def measure() -> dict[str, Any]:
-        scales = {"plain": units / drawn, "fixed_point": 1.0, **dict.fromkeys(naive_calls, positions / measured)}
-        calls = {"plain": plain["plain"], "fixed_point": lambda: iterate()[0].numpy(), **naive_calls}
+        scales = {"plain": units / drawn, **dict.fromkeys(naive_calls, positions / measured)}
+        calls = {"plain": plain["plain"], **naive_calls}
         found = _medians({**forward, **calls}, spec["repeats"])
         seconds = {name: scale * found[name] for name, scale in scales.items()}
         least = min(found[name] for name in forward)
         return {
             **{f"{name}_s": value for name, value in seconds.items()},
             **{f"{name}_in_forwards": value / least for name, value in seconds.items()},
-            "fixed_point_passes": int(passes),
             "num_positions": int(positions),
-            "events_equal": int((events == incremental_events).reshape(len(events), -1).all(1).sum()),
-            "events": len(events),
+        }
+
+    return measure
+
+
+def fixed_point(spec: dict[str, Any]) -> Measure:
+    """Times fixed-point iteration under XLA beside a forward pass, and counts its passes.
+
+    `spec`: model; batch; tiny; repeats; block, rows of a block, or None for the default.
+    """
+    import tensorflow as tf
+
+    from tfar.core import noise as noises
+
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    model = _random_model(spec)
+    options = {"method": "fixed_point", "block": spec["block"], "return_passes": True}
+    noise = noises.uniform(noises.seed_rows(0, spec["batch"]), *model.noise_shape())
+
+    def draw() -> Any:
+        return model.sample(spec["batch"], noise=noise, batch_size=spec["batch"], **options)
+
+    began = time.monotonic()
+    events, passes = draw()
+    first = time.monotonic() - began
+    forward = _forwards(model, events)
+    # A sample of the incremental sampler is the one that its own conditionals draw from this noise.
+    by_position = tf.reshape(noise, [spec["batch"], *model.event.positions, -1])
+    own = tf.reshape(model.head.sample(model.decode(model.encode(events)), by_position), events.shape)
+
+    def measure() -> dict[str, Any]:
+        seconds = _medians({**forward, "sample": lambda: draw()[0].numpy()}, spec["repeats"])
+        least = min(seconds[name] for name in forward)
+        return {
+            "first_call_s": first,
+            "sample_s": seconds["sample"],
+            "cost_in_forwards": seconds["sample"] / least,
+            **{f"{name}_s": seconds[name] for name in forward},
+            "passes": int(passes.total.max()),
+            "blocks": int(passes.per_block.shape[1]),
+            "num_positions": int(model.event.num_positions),
+            "values_that_differ": int(tf.reduce_sum(tf.cast(own != events, tf.int32))),
+            "values": int(np.prod(events.shape)),
+            **_memory(),
         }
 
     return measure
@@ -238,32 +275,6 @@ def _forwards(model: Any, events: Any) -> dict[str, Callable[[], Any]]:
     return calls
 
 
-def _fixed_point(model: Any, batch: int) -> Callable[[], Any]:
-    """Repeats x <- F(x; noise), all positions at once, until nothing changes: the incremental sampler's sample."""
-    import tensorflow as tf
-
-    from benchmarks import sampling
-
-    (stage,) = model.stages
-    event = stage.event
-    context, given = sampling.drawing_inputs(model, batch)
-    inputs = dataclasses.replace(given, values=None)
-
-    @functools.partial(tf.function, autograph=False, jit_compile=True)
-    def iterate() -> Any:
-        def body(canvas: Any, changed: Any, passes: Any) -> Any:
-            del changed
-            outputs = stage.parallel(canvas, context)
-            drawn = tf.concat([inputs.draw_all(event, outputs, group) for group in range(event.groups)], -1)
-            return drawn, tf.reduce_any(drawn != canvas), passes + 1
-
-        start = given.values, tf.constant(True), tf.constant(0)
-        canvas, _, passes = tf.while_loop(lambda canvas, changed, passes: changed, body, start, parallel_iterations=1)
-        return tf.reshape(canvas, [batch, *model.event_shape]), passes
-
-    return iterate
-
-
 def _medians(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
     """Seconds of a call of each, in alternating rounds."""
     from benchmarks import sampling
@@ -271,7 +282,7 @@ def _medians(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, flo
     return {name: statistics.median(seconds) for name, seconds in sampling.alternate(calls, repeats).items()}
 
 
-KINDS = {job.__name__: job for job in (numerics, train, sample, other_samplers)}
+KINDS = {job.__name__: job for job in (numerics, train, sample, other_samplers, fixed_point)}
 
 
 def main() -> None:

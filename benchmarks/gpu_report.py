@@ -30,7 +30,7 @@ def find_gpu() -> str:
 
 def line(job: dict[str, Any]) -> str:
     """Returns a job's result in one line."""
-    parts = {key: job[key] for key in ("kind", "model", "precision", "xla", "buffers", "device") if key in job}
+    parts = {key: job[key] for key in ("kind", "model", "precision", "xla", "buffers", "device", "block") if key in job}
     figures = {key: value for key, value in job.items() if key.endswith(("_s", "forwards", "passes", "gib", "error"))}
     shown = {key: round(value, 4) if isinstance(value, float) else value for key, value in figures.items()}
     return " ".join(str(value) for value in parts.values()) + ": " + ", ".join(f"{k} {v}" for k, v in shown.items())
@@ -108,14 +108,17 @@ def _samples(job: dict[str, Any]) -> list[list[str]]:
         figures = [f"{job['sample_s']:.2f}", f"{job['cost_in_forwards']:.0f}", f"{job['first_call_s']:.0f} s"]
         forward = 1e3 * min(job["forward_plain_s"], job["forward_xla_s"])
         return [[f"{job['model']}, {job['batch']}, forward {forward:.1f} ms", name, *figures]]
+    if job["kind"] == "fixed_point":
+        blocks = "one block" if job["blocks"] == 1 else f"{job['blocks']} blocks"
+        name = f"fixed point, XLA, {blocks}: {job['passes']} passes, {job['values_that_differ']} values differ"
+        figures = [f"{job['sample_s']:.2f}", f"{job['cost_in_forwards']:.0f}", f"{job['first_call_s']:.0f} s"]
+        return [[f"{job['model']}, {job['batch']}", name, *figures]]
     if job["kind"] != "other_samplers":
         return []
-    passes = f"{job['fixed_point_passes']} passes, {job['events_equal']} of {job['events']} equal"
     names = {
         "plain": "plain graph, scaled",
         "naive_xla": "naive, XLA, scaled",
         "naive_plain": "naive, plain, scaled",
-        "fixed_point": f"fixed point, XLA, {passes}",
     }
     return [
         [f"{job['model']}, {job['batch']}", how, f"{job[f'{key}_s']:.2f}", f"{job[f'{key}_in_forwards']:.0f}", ""]

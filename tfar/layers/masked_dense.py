@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfar.core import scope as scopes
+from tfar.core.invariants import invariant
 from tfar.core.sizes import batch_size
 from tfar.layers.weighted import WeightedLayer
 
@@ -190,7 +191,9 @@ class MaskedDense(WeightedLayer):
             mask = tf.repeat(mask, self.features, 1) if (self.features or 1) > 1 else mask
             return tf.cast(self.kernel, x.dtype) * mask
 
-        if member is None or member.shape.rank == 0:
+        if member is None:
+            return tf.matmul(x, invariant(self, ("masked", x.dtype), lambda: masked(None)))
+        if member.shape.rank == 0:
             return tf.matmul(x, masked(member))
         # Masks of all examples at once would take B times the memory of the kernel.
         one = lambda pair: tf.matmul(pair[0][None], masked(pair[1]))[0]  # noqa: E731

@@ -9,8 +9,8 @@ be tensors, so that one compiled function serves every chunk of a long job; `spa
 them, and `known(stage, length, units)` says how many known units are read at once. Orders with equal ranks have a
 sampler of their own, `by_rank`.
 
-Sequences of symbols can also be decoded: `decode` (by chance or greedily), `stream` (the same, piece by piece) and
-`beam_search`.
+Sequences of symbols can also be decoded: `decode` (by chance or greedily, with a draft model if wished), `stream` (the
+same, piece by piece) and `beam_search`.
 """
 
 from tfar.sampling import by_rank, incremental, naive
@@ -18,6 +18,7 @@ from tfar.sampling.beams import Beams, beam_search
 from tfar.sampling.decoding import Decoded, decode, stream
 from tfar.sampling.fixed_point import FixedPoint, Passes
 from tfar.sampling.inputs import SampleInputs
+from tfar.sampling.speculative import Speculation
 
 __all__ = [
     "Beams",
@@ -25,6 +26,7 @@ __all__ = [
     "FixedPoint",
     "Passes",
     "SampleInputs",
+    "Speculation",
     "beam_search",
     "by_rank",
     "decode",
