@@ -2,12 +2,12 @@
 
 Papers:    van den Oord et al., 2016 (Gated PixelCNN); Salimans et al., 2017 (PixelCNN++); Chen et al., 2018
            (PixelSNAIL); Reed et al., 2017 (Multiscale PixelCNN); Kolesnikov, Lampert, 2017 (Grayscale PixelCNN,
-           Pyramid PixelCNN).
+           Pyramid PixelCNN); Menick, Kalchbrenner, 2018 (Subscale Pixel Network).
 Data:      npz:FILE with x_train and x_test of 32x32x3 bytes, or a prepared TFDS set ("cifar10").
 Command:   python -m pipelines.train --config=pipelines/configs/cifar10_small.py:pixel_cnn_pp
                --config.data.name=npz:cifar10_subset.npz --workdir=runs/cifar10_small_pixel_cnn_pp
-           and likewise with :gated_pixel_cnn, :pixel_snail, :multiscale_pixel_cnn, :grayscale_pixel_cnn and
-           :pyramid_pixel_cnn
+           and likewise with :gated_pixel_cnn, :pixel_snail, :multiscale_pixel_cnn, :grayscale_pixel_cnn,
+           :pyramid_pixel_cnn and :subscale_pixel_network
 Time:      about 20 minutes each on 2 cores.
 Expected:  see docs/results.md, Likelihoods. All have the same head, a mixture of 5 logistics.
 """
@@ -42,6 +42,17 @@ MODELS = {
         "num_resnets": 2,
         "unet_resnets": 1,
         "top_resnets": 3,
+    },
+    # 16 slices of 8 x 8.
+    "subscale_pixel_network": {
+        "name": "SubscalePixelNetwork",
+        "scaling_factor": 4,
+        "filters": 72,
+        "num_blocks": 4,
+        "num_layers": 3,
+        "width": 96,
+        "embedder_filters": 72,
+        "embedder_blocks": 3,
     },
 }
 

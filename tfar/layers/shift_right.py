@@ -1,4 +1,4 @@
-"""The shift that makes a network of sequences strictly causal."""
+"""The shift that makes a network of inclusive layers strictly causal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ShiftRight(keras.layers.Layer):
 
     In a step the input of a network is the previous element already, and the layer is the identity.
 
-    Input and output shape `[B, T, C]`.
+    Input and output shape `[B, T, C]`, or `[B, H, W, C]` in raster order.
 
     Example:
         >>> import tensorflow as tf
@@ -23,10 +23,14 @@ class ShiftRight(keras.layers.Layer):
     """
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        """[B, T, C] -> the same shape."""
+        """[B, T, C] or [B, H, W, C] -> the same shape."""
         if scopes.current() is not None:
             return x
-        return tf.pad(x, [[0, 0], [1, 0], [0, 0]])[:, :-1]
+        if x.shape.rank == 3:
+            return tf.pad(x, [[0, 0], [1, 0], [0, 0]])[:, :-1]
+        height, width, channels = x.shape[1:]
+        flat = tf.reshape(x, [-1, height * width, channels])
+        return tf.reshape(tf.pad(flat, [[0, 0], [1, 0], [0, 0]])[:, :-1], [-1, height, width, channels])
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Returns the same shape."""

@@ -23,6 +23,7 @@ from tfar.models.pixel_rnn import PixelRNN
 from tfar.models.pixel_snail import PixelSNAIL
 from tfar.models.presets import from_preset, presets
 from tfar.models.pyramid_pixel_cnn import PyramidPixelCNN
+from tfar.models.subscale_pixel_network import SubscalePixelNetwork
 from tfar.models.toy_histogram import ToyHistogram
 from tfar.models.wavenet import WaveNet
 
@@ -48,6 +49,7 @@ __all__ = [
     "PixelRNN",
     "PerConditional",
     "PyramidPixelCNN",
+    "SubscalePixelNetwork",
     "ToyHistogram",
     "WaveNet",
     "from_preset",

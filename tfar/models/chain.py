@@ -234,11 +234,14 @@ class Chain(PartedDensity):
 
     def _all_nats(self, values: Sequence[tf.Tensor], context: Request) -> tf.Tensor:
         """Log-likelihoods [B, K] of all parts."""
-        return tf.stack([self._nats(index, values, context) for index in range(len(self.parts))], 1)
+        return tf.stack([self._sum(score) for score in self.part_scores(values, context)], 1)
 
     def _nats(self, index: int, values: Sequence[tf.Tensor], context: Request) -> tf.Tensor:
         """Log-likelihoods [B] of a part."""
-        score = self.parts[index].score(values[index], self.part_context(index, values[:index], context))
+        return self._sum(self.parts[index].score(values[index], self.part_context(index, values[:index], context)))
+
+    def _sum(self, score: tf.Tensor) -> tf.Tensor:
+        """Sums [B, ...] to [B]."""
         return tf.reduce_sum(tf.reshape(score, [tf.shape(score)[0], -1]), -1)
 
     def drawn_nats(self, values: Sequence[tf.Tensor], context: Request) -> tf.Tensor:

@@ -29,6 +29,18 @@ _pyramid = tiny(
     blind=blind_of_pyramid_pixel_cnn,
 )
 
+_subscale = tiny(
+    models.SubscalePixelNetwork,
+    filters=4,
+    num_blocks=1,
+    first_kernel_size=3,
+    num_layers=1,
+    width=8,
+    num_heads=2,
+    embedder_filters=4,
+    embedder_blocks=1,
+)
+
 CHAINS: list[ModelCase] = [
     _multiscale("binary", (4, 4, 1), heads.Bernoulli(), enumerable=True, representative=True, runtimes=True),
     _multiscale("rgb", (2, 2, 3), heads.Categorical(2), upscaler_filters=6, condition=Label(3), enumerable=True),
@@ -60,5 +72,11 @@ CHAINS: list[ModelCase] = [
         enumerable=True,
         representative=True,
         runtimes=True,
+    ),
+    _subscale("binary", (4, 4, 1), heads.Bernoulli(), enumerable=True, representative=True, runtimes=True),
+    _subscale("rgb", (2, 2, 3), heads.Categorical(2), filters=6, condition=Label(3), enumerable=True),
+    _subscale("depth", (2, 2, 1), heads.Categorical(4), scaling_factor=1, high_bits=1, enumerable=True),
+    _subscale(
+        "logistic", (2, 4, 3), heads.DiscretizedLogisticMixture(2, bits=3), size_upscaling=True, condition=Vector(2)
     ),
 ]
