@@ -1,6 +1,6 @@
 """Draws handwritten digits from coarse to fine, and shows what is known of each image after every stage.
 
-    python -m examples.coarse_to_fine [--out=coarse_to_fine.png] [--steps=600] [--labels=3,8]
+    python -m examples.coarse_to_fine [--out=coarse_to_fine.png] [--steps=300] [--labels=3,8]
 
 About 5 minutes on two cores: two models learn scikit-learn's 8x8 digits given their labels.
 
@@ -27,8 +27,8 @@ from pipelines import pictures
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("out", "coarse_to_fine.png", "PNG file to write.")
-flags.DEFINE_integer("steps", 600, "training steps of each model.", lower_bound=1)
-flags.DEFINE_integer("filters", 24, "features of both models.", lower_bound=2)
+flags.DEFINE_integer("steps", 300, "training steps of each model.", lower_bound=1)
+flags.DEFINE_integer("filters", 16, "features of both models.", lower_bound=2)
 flags.DEFINE_list("labels", ["3", "8"], "digits to draw, one image of each.")
 flags.DEFINE_integer("seed", 0, "of the draws.")
 
@@ -42,7 +42,7 @@ def models(levels: int) -> list[tfar.models.Chain]:
     common |= {"filters": FLAGS.filters, "condition": tfar.conditions.Label(10)}
     return [
         tfar.models.MultiscalePixelCNN(num_blocks=2, upscaler_filters=FLAGS.filters, upscaler_blocks=3, **common),
-        tfar.models.PyramidPixelCNN(num_resnets=2, unet_stages=1, unet_resnets=1, **common),
+        tfar.models.PyramidPixelCNN(num_resnets=1, top_resnets=2, unet_stages=1, unet_resnets=1, **common),
     ]
 
 

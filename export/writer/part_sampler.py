@@ -165,11 +165,11 @@ class PartSampler:
         ranks = np.argsort(self.model.value_order()[0]).reshape(1, *self.model.event_shape)
         for part, start in zip(self._parts, self._starts[:-1], strict=True):
             begin, end = (tf.clip_by_value(unit - int(start), 0, part.units) for unit in (first, stop))
-            known = part.view.flags(ranks).reshape(1, -1) < examples["known"][:, None]
-            known = tf.reshape(known, [-1, *part.event_shape])
             if part.view.auxiliary:
-                known = tf.zeros_like(known)
-
+                known = tf.zeros([tf.shape(examples["known"])[0], *part.event_shape], tf.bool)
+            else:
+                known = part.view.flags(ranks).reshape(1, -1) < examples["known"][:, None]
+                known = tf.reshape(known, [-1, *part.event_shape])
             earlier = [examples[each.name] for each in self._parts[: part.index]]
             draw = functools.partial(part.draw, examples, earlier, features, known, begin, end)
             keep: Any = functools.partial(dict, {name: examples[name] for name in part.spec})

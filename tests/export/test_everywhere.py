@@ -40,7 +40,7 @@ def test_the_same_noise_draws_the_same_event_everywhere(name, bank, request, rec
     condition = examples.condition(model, ROWS)
     seed = noises.seed_rows(SEED, ROWS).numpy()
     temperature = np.array([1.0, 1.0, 0.7, 1.3], np.float32)
-    noise = noises.uniform(tf.constant(seed), model.event.count_positions(shape), model.head.noise_size).numpy()
+    noise = noises.uniform(tf.constant(seed), *model.noise_shape(shape)).numpy()
     expected = model.sample(ROWS, condition, seed, temperature, jit_compile=False, length=length).numpy()
 
     again = model.sample(ROWS, condition, None, temperature, noise=noise, length=length, jit_compile=False)
