@@ -3,8 +3,8 @@
 Paper:     Menick, Kalchbrenner, Generating High Fidelity Images with Subscale Pixel Networks and Multidimensional
            Upscaling, 2018, for the model.
 Command:   python -m pipelines.train --config=pipelines/configs/digits_subscale.py
-Time:      about 3 minutes on 2 cores.
-Expected:  see docs/results.md, Likelihoods.
+Time:      not measured.
+Expected:  not measured.
 """
 
 from ml_collections import config_dict
@@ -24,7 +24,7 @@ def get_config() -> config_dict.ConfigDict:
             "num_blocks": 2,
             "first_kernel_size": 3,
             "num_layers": 2,
-            "width": 48,
+            "width": 32,
             "embedder_filters": 32,
             "embedder_blocks": 2,
             "dropout": 0.3,

@@ -4,8 +4,8 @@ Paper:     Menick, Kalchbrenner, Generating High Fidelity Images with Subscale P
            Upscaling, 2018, for the model.
 Data:      tensorflow-datasets must have prepared "mnist" (TFDS_DATA_DIR or --config.data.data_dir).
 Command:   python -m pipelines.train --config=pipelines/configs/mnist_binary_subscale.py
-Time:      up to an hour on 2 cores; stop with Ctrl-C and start again at will.
-Expected:  see docs/results.md, Likelihoods.
+Time:      not measured; stop with Ctrl-C and start again at will.
+Expected:  not measured.
 """
 
 from ml_collections import config_dict
