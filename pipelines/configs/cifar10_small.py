@@ -38,7 +38,7 @@ MODELS = {
     "pyramid_pixel_cnn": {
         "name": "PyramidPixelCNN",
         "num_doublings": 2,
-        "filters": 32,
+        "filters": 28,
         "num_resnets": 2,
         "unet_resnets": 1,
         "top_resnets": 3,
