@@ -69,7 +69,7 @@ class Writer:
         if dtype == tf.string:
             state = bytearray(self.states[0])
             state[self.random.randrange(len(state))] ^= self.random.choice((0, 1, 128))
-            return [self.random.choice((bytes(state), state[:20], b"", b"x" * 1_000_000))]
+            return [self.random.choice((bytes(state), bytes(state[:20]), b"", b"x" * 1_000_000))]
         if dtype.is_floating:
             return [self.random.choice((1.0, 0.5, 0.0, -1.0, float("nan"), float("inf"), 1e-38))]
         return np.array([self.random.choice(NUMBERS)]).astype(dtype.as_numpy_dtype)
