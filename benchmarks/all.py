@@ -11,6 +11,7 @@
 Only where named in --parts:
 
     peers        PixelCNN++ against TensorFlow Probability's                                  (5 minutes)
+    fixed_point  passes and time of fixed-point sampling, drafts, forecasts; trains models    (40 minutes)
     made         test likelihoods of MADE; its data sets lie in ../shared/data/made           (1 minute)
     attack       the local server under attack, beside a quiet client                         (3 minutes)
     gpu          `benchmarks.gpu_check`, on a machine with a GPU                              (15 minutes)
@@ -38,6 +39,8 @@ from absl import flags
 from benchmarks import results, sampling_figures
 from pipelines import command
 
+_TRAINED = ("digits", "made_mnist", "binary_mnist", "cifar10_subset", "text")
+
 # Commands of each part, and what `--quick` adds to them: of a flag given twice the last one counts.
 PARTS: dict[str, list[tuple[str, str]]] = {
     "sampling": [(f"sampling --model={name} --repeats=5", "--tiny --repeats=1") for name in sampling_figures.MODELS],
@@ -55,6 +58,10 @@ PARTS: dict[str, list[tuple[str, str]]] = {
     "peers": [("peers", "--tiny --repeats=1 --batch=2")],
     "made": [("made_datasets", "--datasets=nips")],
     "attack": [("attack", "--tiny --requests=100 --seconds=1")],
+    "fixed_point": [
+        *((f"fixed_point --models={name}", "--tiny --cores=1 --modes=plain --events=4") for name in _TRAINED),
+        ("drafts", "--tiny --modes=plain --batches=1 --steps=2"),
+    ],
     "gpu": [("gpu_check --seconds=900", "--rehearse")],
 }
 DEFAULT_PARTS = ("sampling", "positions", "memory", "serving", "first_call")

@@ -32,6 +32,7 @@ README = (
     "likelihoods/digits",
     "sampling/gated_pixel_cnn",
     "sampling/made",
+    "fixed_point/made_mnist_passes",
     "likelihoods/made",
     "likelihoods/tinyshakespeare",
     "sampling/pixel_cnn_pp",

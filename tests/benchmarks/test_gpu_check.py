@@ -69,7 +69,7 @@ def test_share_of_the_peak():
 def test_jobs_run(tmp_path):
     """A process of every kind, tiny, on the CPU."""
     first, *steps = gpu_check.waves(["numerics", "train", "sample"], True, "CPU:0", pathlib.Path(tmp_path))
-    chosen = [job for job in first if job["kind"] != "numerics"][-3:]
+    chosen = list({job["kind"]: job for job in first if job["kind"] != "numerics"}.values())
     chosen += [job for job in first if job["kind"] == "numerics" and job["model"] == "made"] + steps[0][:1]
     done = list(gpu_check.run_wave(chosen, 2, time.monotonic() + 1200))
     assert [job for job in done if "error" in job] == []
