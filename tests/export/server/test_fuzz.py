@@ -153,17 +153,18 @@ def test_memory_stays_below_its_bound(bank, tmp_path, free_ports, connect):
     config.write_text(f"model_config_list {{ {entries} }}")
     command = [sys.executable, "-m", "pipelines.serve", f"--port={free_ports[0]}", f"--model_config_file={config}"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout:
-            if line == "ready\n":
-                break
-        with connect(f"127.0.0.1:{free_ports[0]}") as client:
-            writer = Writer(client, 4, names)
-            send(client, Writer(client, 5, names), 100)  # whatever is allocated once
-            before = resident(process.pid)[0]
-            codes = send(client, writer, NUM)
-            now, most = resident(process.pid)
-            assert works(client)
-        process.terminate()
-        process.communicate(timeout=30)
+        try:
+            for line in process.stdout:
+                if line == "ready\n":
+                    break
+            with connect(f"127.0.0.1:{free_ports[0]}") as client:
+                writer = Writer(client, 4, names)
+                send(client, Writer(client, 5, names), 100)  # whatever is allocated once
+                before = resident(process.pid)[0]
+                codes = send(client, writer, NUM)
+                now, most = resident(process.pid)
+                assert works(client)
+        finally:
+            process.terminate()
     print(f"\n{NUM} requests: {dict(codes)}; memory {before / 1e6:.0f} -> {now / 1e6:.0f}, at most {most / 1e6:.0f} MB")
     assert most < MOST and codes["INVALID_ARGUMENT"] > NUM / 4
